@@ -1,0 +1,1 @@
+"""One module a tool: options in, library calls, files out. Heavy imports stay inside the commands."""

@@ -1,0 +1,53 @@
+"""Tab-separated tables: checked reading, atomic writing, and the one tidy-metrics layout."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
+
+METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
+
+
+def read_table(path: Path, required: Sequence[str] = (), *, allow_empty: bool = False) -> pd.DataFrame:
+    """Read a TSV (optionally gzipped) or CSV by suffix; a leading ``#`` of the header is dropped.
+
+    Raises DataError when the file is missing, empty, truncated, not a table, or lacks a required column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    separator = "," if ".csv" in path.suffixes else "\t"
+    try:
+        table = pd.read_csv(path, sep=separator, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: the file is empty; expected a header line with {', '.join(required)}") from None
+    except EOFError:
+        raise DataError(f"{path}: the gzip stream ends early; the file is truncated, copy it again") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not a readable table ({error})") from None
+    table.columns = [str(column).lstrip("#").strip() for column in table.columns]
+    missing = [column for column in required if column not in table.columns]
+    if missing:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(table.columns)}")
+    if table.empty and not allow_empty:
+        raise DataError(f"{path}: the table has a header but no rows")
+    return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a TSV (gzipped when the name ends in .gz) atomically; floats keep 7 significant digits."""
+    with atomic_path(path) as partial:
+        table.to_csv(partial, sep="\t", index=False, float_format="%.7g", na_rep="NA", compression="infer")
+
+
+def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) -> None:
+    """Write tidy metrics; every row has ``METRIC_COLUMNS``, an absent interval or n is NA."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=METRIC_COLUMNS)
+    write_table(frame[METRIC_COLUMNS], path)
+
+
+def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
+    """Concatenate tidy metrics files."""
+    return pd.concat([read_table(path, METRIC_COLUMNS, allow_empty=True) for path in paths], ignore_index=True)

@@ -1,0 +1,1 @@
+"""Architectures (LegNet, CLIPNET), their input encoding, and checkpoint folders."""

@@ -1,0 +1,149 @@
+"""Checkpoint folders: ``model.safetensors``, ``model.json``, ``history.tsv``. Loading never executes code."""
+
+import json
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from allelegro import __version__
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_folder
+from allelegro.io.dna import encode
+from allelegro.io.tables import write_table
+from allelegro.models.clipnet import Clipnet
+from allelegro.models.encoding import reverse_complement
+from allelegro.models.legnet import LegNet
+
+Config = dict[str, Any]
+
+ARCHITECTURES: dict[str, type[nn.Module]] = {"legnet": LegNet, "clipnet": Clipnet}
+REQUIRED = ("architecture", "hyperparameters", "width", "target", "context", "training")
+# CLIPNET's own evaluations add this to predicted RPM before taking a logarithm; its quantity head can be exactly zero.
+QUANTITY_PSEUDOCOUNT = 1e-3
+
+
+def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module:
+    """A model with fresh weights; raises DataError for an unknown architecture or hyperparameter."""
+    if architecture not in ARCHITECTURES:
+        raise DataError(f"architecture {architecture!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[architecture](**hyperparameters)
+    except TypeError as error:
+        raise DataError(f"hyperparameters do not fit {architecture}: {error}") from None
+
+
+def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame) -> None:
+    """Write a checkpoint folder whole; ``config`` has the keys of docs/development.md, software is added here."""
+    missing = [key for key in REQUIRED if key not in config]
+    if missing:
+        raise ValueError(f"model.json lacks {', '.join(missing)}")
+    software = {"allelegro": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
+    with atomic_folder(path) as partial:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+        save_file(weights, partial / "model.safetensors")
+        document = {**config, "software": software, "metrics": config.get("metrics", {})}
+        (partial / "model.json").write_text(json.dumps(document, indent=2) + "\n")
+        write_table(history, partial / "history.tsv")
+
+
+def read_config(path: Path) -> Config:
+    """The ``model.json`` of a checkpoint folder; raises DataError when it is missing or unreadable."""
+    file = path / "model.json"
+    if not file.is_file():
+        raise DataError(f"{file}: no such file; give a checkpoint folder (model.json, model.safetensors)")
+    try:
+        config: Config = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{file} line {error.lineno}: not valid JSON ({error.msg}); copy the checkpoint again"
+        ) from None
+    missing = [key for key in REQUIRED if key not in config]
+    if missing:
+        raise DataError(f"{file}: {', '.join(missing)} is missing; this is not an Allelegro checkpoint")
+    return config
+
+
+def load_module(path: Path) -> tuple[nn.Module, Config]:
+    """The network (in training mode, on the CPU) and its config, for training further."""
+    config = read_config(path)
+    module = build_model(config["architecture"], config["hyperparameters"])
+    file = path / "model.safetensors"
+    try:
+        weights = load_file(file)
+    except FileNotFoundError:
+        raise DataError(f"{file}: no such file; copy the checkpoint again") from None
+    except SafetensorError as error:
+        raise DataError(f"{file}: not readable ({error}); the file is truncated, copy the checkpoint again") from None
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"{file}: weights do not fit the {config['architecture']} of model.json ({reason})") from None
+    return module, config
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to predict."""
+
+    config: Config
+    module: nn.Module
+    name: str
+    device: torch.device
+
+    @property
+    def width(self) -> int:
+        """Input width in bp, construct context included."""
+        return int(self.config["width"])
+
+    @property
+    def insert_width(self) -> int:
+        """Genomic bp of the input: ``width`` less the construct's flanks."""
+        context = self.config["context"] or {"left": "", "right": ""}
+        return self.width - len(context["left"]) - len(context["right"])
+
+    def in_context(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Genomic codes ``[n, insert_width]`` with the construct's flanks, ``[n, width]``; unchanged without context."""
+        if not self.config["context"]:
+            return codes
+        left, right = (encode(self.config["context"][side]) for side in ("left", "right"))
+        n = len(codes)
+        return np.concatenate([np.tile(left, (n, 1)), codes, np.tile(right, (n, 1))], axis=1)
+
+    @torch.inference_mode()
+    def predict_log2(self, codes: NDArray[np.uint8], batch_size: int = 512) -> NDArray[np.float32]:
+        """log2 activity ``[n]`` of haplotype sequences ``[n, width]`` (uint8 codes), the mean of both strands.
+
+        Effects are differences of this. CLIPNET sees each haplotype as a homozygote.
+        """
+        if codes.ndim != 2 or codes.shape[1] != self.width:
+            raise ValueError(f"{self.name} takes sequences of {self.width} bp, got an array of shape {codes.shape}")
+        results = np.empty(len(codes), np.float32)
+        for start in range(0, len(codes), batch_size):
+            batch = torch.from_numpy(np.ascontiguousarray(codes[start : start + batch_size])).to(self.device)
+            both = self._log2(torch.cat([batch, reverse_complement(batch)]))
+            results[start : start + batch_size] = both.view(2, -1).mean(0).float().cpu().numpy()
+        return results
+
+    def _log2(self, codes: Tensor) -> Tensor:
+        if isinstance(self.module, Clipnet):
+            _, quantity = self.module(Clipnet.encode(codes, codes))
+            return torch.log2(quantity + QUANTITY_PSEUDOCOUNT)
+        output: Tensor = self.module(LegNet.encode(codes))
+        return output if self.config["target"]["kind"] == "log2_activity" else output / float(np.log(2))
+
+
+def load_model(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a checkpoint folder for prediction; raises DataError when it is incomplete or its parts do not fit."""
+    module, config = load_module(path)
+    place = torch.device(device)
+    return LoadedModel(config, module.eval().to(place), config.get("name", path.name), place)

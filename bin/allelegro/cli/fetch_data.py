@@ -1,0 +1,71 @@
+"""fetch_data.py: the public datasets of the study, verified."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allelegro.cli.common import Tool, Version
+
+MANIFEST = Path(__file__).resolve().parents[3] / "assets" / "datasets.json"
+
+app = Tool()
+
+
+@app.command()
+def main(
+    out: Annotated[Path | None, typer.Option(help="Folder for the data; needed unless --list.")] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Dataset to fetch; repeat it. Default: all required ones.")
+    ] = None,
+    manifest: Annotated[Path, typer.Option(help="Manifest of datasets (JSON).")] = MANIFEST,
+    mirror: Annotated[Path | None, typer.Option(help="Local folder with the same relative paths, used first.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=16, help="Downloads at a time.")] = 4,
+    attempts: Annotated[int, typer.Option(min=1, help="Attempts a file before giving up.")] = 6,
+    stall: Annotated[
+        float, typer.Option(min=0.1, help="Seconds without a byte before a connection is dropped.")
+    ] = 60.0,
+    list_only: Annotated[bool, typer.Option("--list", help="List the datasets and stop.")] = False,
+    version: Version = False,
+) -> None:
+    """Fetch datasets of the manifest into --out: resumed, retried, verified; never half a file under its name.
+
+    Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download.
+    """
+    from allelegro.errors import DataError
+    from allelegro.io.datasets import read_manifest
+
+    datasets = read_manifest(manifest)
+    if list_only:
+        for name, entry in datasets.items():
+            typer.echo(
+                f"{name}\t{'required' if entry.required else 'optional'}\t{len(entry.files)} files\t{entry.title}"
+            )
+        return
+    if out is None:
+        raise typer.BadParameter("give a folder", param_hint="--out")
+    wanted = dataset or [name for name, entry in datasets.items() if entry.required]
+    unknown = [name for name in wanted if name not in datasets]
+    if unknown:
+        raise DataError(f"{manifest}: no dataset {', '.join(unknown)}; it has {', '.join(datasets)}")
+    _fetch([datasets[name] for name in wanted], out, mirror, jobs, attempts, stall)
+
+
+def _fetch(datasets: list, out: Path, mirror: Path | None, jobs: int, attempts: int, stall: float) -> None:  # type: ignore[type-arg]
+    from allelegro.cli.common import fail, progress
+    from allelegro.io.download import Policy, fetch_all
+
+    for entry in datasets:
+        for note in entry.unavailable:
+            typer.echo(f"note: {entry.name}: {note}", err=True)
+    files = [file for entry in datasets for file in entry.files]
+    total = sum(file.bytes or 0 for file in files)
+    with progress("fetching", total) as bar:
+        problems = fetch_all(
+            files, out, mirror=mirror, jobs=jobs, policy=Policy(attempts, stall), advance=lambda n: bar(n, "")
+        )
+    for problem in problems[:-1]:
+        typer.echo(f"error: {problem}", err=True)
+    if problems:
+        fail(problems[-1])
+    typer.echo(f"{len(files)} files verified in {out}", err=True)

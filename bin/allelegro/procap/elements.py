@@ -1,0 +1,77 @@
+"""Divergent elements: a minus-strand peak and the plus-strand peak downstream of it that start transcription apart."""
+
+import numpy as np
+import pandas as pd
+
+from allelegro.procap.peaks import PEAK_COLUMNS
+
+ELEMENT_COLUMNS = [*PEAK_COLUMNS, "plus_summit", "minus_summit"]
+
+
+def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) -> pd.DataFrame:
+    """Pair peaks into divergent elements, each peak in at most one.
+
+    A pair is a minus summit at most ``max_distance`` bp upstream (left) of a plus summit whose weaker strand holds at least
+    ``min_balance`` of the pair's reads. Where peaks compete, the pair with the stronger weaker strand wins, then the closer.
+    Returns the elements format of docs/development.md.
+    """
+    pairs = _possible_pairs(peaks, max_distance, min_balance)
+    taken: set[int] = set()
+    chosen = []
+    for plus, minus in pairs:
+        if plus not in taken and minus not in taken:
+            taken.update((plus, minus))
+            chosen.append((plus, minus))
+    plus, minus = (peaks.loc[[pair[side] for pair in chosen]].reset_index(drop=True) for side in (0, 1))
+    q = np.maximum(plus["qvalue"], minus["qvalue"])
+    elements = pd.DataFrame(
+        {
+            "chrom": plus["chrom"],
+            "start": np.minimum(plus["start"], minus["start"]),
+            "end": np.maximum(plus["end"], minus["end"]),
+            "name": "",
+            "score": np.minimum(plus["score"], minus["score"]),
+            "strand": ".",
+            "qvalue": q,
+            "reads": plus["reads"] + minus["reads"],
+            "summit": (plus["summit"] + minus["summit"]) // 2,
+            "plus_summit": plus["summit"],
+            "minus_summit": minus["summit"],
+        },
+        columns=ELEMENT_COLUMNS,
+    )
+    rank = {contig: number for number, contig in enumerate(peaks["chrom"].drop_duplicates())}
+    order = np.lexsort((elements["start"], elements["chrom"].map(rank))) if len(elements) else []
+    elements = elements.iloc[order].reset_index(drop=True)
+    elements["name"] = [f"element_{number}" for number in range(1, len(elements) + 1)]
+    return elements
+
+
+def _possible_pairs(peaks: pd.DataFrame, max_distance: int, min_balance: float) -> list[tuple[int, int]]:
+    """Index pairs (plus, minus), best first."""
+    found = []
+    for _, contig in peaks.groupby("chrom", sort=False):
+        plus = contig[contig["strand"] == "+"].sort_values("summit")
+        minus = contig[contig["strand"] == "-"].sort_values("summit")
+        low = np.searchsorted(minus["summit"], plus["summit"] - max_distance, side="left")
+        high = np.searchsorted(minus["summit"], plus["summit"], side="right")
+        size = high - low
+        left = np.repeat(np.arange(len(plus)), size)
+        right = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + np.repeat(low, size)
+        reads = np.stack([plus["reads"].to_numpy()[left], minus["reads"].to_numpy()[right]])
+        distance = plus["summit"].to_numpy()[left] - minus["summit"].to_numpy()[right]
+        balanced = reads.min(0) >= min_balance * reads.sum(0)
+        found.append(
+            pd.DataFrame(
+                {
+                    "plus": plus.index.to_numpy()[left],
+                    "minus": minus.index.to_numpy()[right],
+                    "weaker": reads.min(0),
+                    "distance": distance,
+                }
+            )[balanced]
+        )
+    if not found:
+        return []
+    best = pd.concat(found).sort_values(["weaker", "distance", "plus"], ascending=[False, True, True])
+    return list(zip(best["plus"], best["minus"], strict=True))

@@ -112,7 +112,7 @@ class LoadedModel:
         return self.width - len(context["left"]) - len(context["right"])
 
     def in_context(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Genomic codes ``[n, insert_width]`` with the construct's flanks, ``[n, width]``; unchanged without context."""
+        """Genomic codes ``[n, insert_width]`` with the construct's flanks: ``[n, width]``; as is without context."""
         if not self.config["context"]:
             return codes
         left, right = (encode(self.config["context"][side]) for side in ("left", "right"))

@@ -1,0 +1,442 @@
+"""The one training loop, of pretraining and fine-tuning alike.
+
+A :class:`Problem` says what is learnt: it holds the network and its data (resident on the device), and turns a batch of example
+numbers into a loss. An example is what is never split: a sequence in pretraining, a locus with all its donors in fine-tuning.
+:func:`fit` does everything else: device, precision, optimiser, schedule, accumulation, processes, checkpoints, early stopping.
+
+    class Mpra(Problem):
+        def __init__(self, module, codes, activity): ...
+        def loss(self, module, batch):
+            return (module(one_hot(self.codes[batch], 0.25)).float() - self.activity[batch]).square().mean()
+        def validate(self, module): return {"pearson": …, "loss": …}
+
+    fitted = fit(problem, Settings(epochs=25, batch_size=1024, max_lr=0.01), "cpu", checkpoint_dir)
+    problem.module          # holds the best epoch's weights
+    fitted.history          # one row an epoch
+    fitted.metrics          # of the best epoch
+
+Everything random is drawn from (seed, epoch): the order of examples and, in :meth:`Problem.begin_epoch`, the augmentation of every
+example. So neither micro-batches nor the number of processes nor an interruption changes what is learnt.
+"""
+
+import hashlib
+import json
+import logging
+import math
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from allelegro.cli.common import progress
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
+from allelegro.models.device import autocast, autocast_dtype, choose_device, keep_freed_memory
+from allelegro.training.distributed import World, join_world, synchronise_norms
+
+log = logging.getLogger(__name__)
+
+TERMINATED = 143  # the exit status of a process that leaves on SIGTERM
+_STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 25}  # looking at a loss makes a GPU wait
+
+Groups = list[dict[str, Any]]
+
+
+class Problem(ABC):
+    """What one run learns. ``module`` is the network; ``examples`` the number of training examples."""
+
+    module: nn.Module
+    examples: int
+
+    @abstractmethod
+    def to(self, device: torch.device) -> None:
+        """Move the network and the data to the device, for good."""
+
+    @abstractmethod
+    def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
+        """Mean loss over the examples of ``batch`` (int64 ``[n]``, on the device), a float32 scalar.
+
+        Call the given ``module`` (it may be compiled or distributed), not ``self.module``; this runs under autocast.
+        """
+
+    @abstractmethod
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Metrics on the validation examples; ``module`` is in evaluation mode, gradients are off."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A checksum of data, architecture and initial weights: a run is continued only from its own state."""
+
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: B027 (most need nothing)
+        """Draw the augmentation of every example for this epoch from ``generator`` (a CPU one)."""
+
+    def parameter_groups(self, max_lr: float) -> Groups:
+        """Groups of AdamW: ``params``, their peak ``lr``, and ``frozen_epochs`` during which they stay as they are."""
+        return [{"params": list(self.module.parameters()), "lr": max_lr}]
+
+    def sequences(self, batch: Tensor) -> int:
+        """Sequences that pass through the network for these examples (for the rate that is shown)."""
+        return len(batch)
+
+    def describe(self, batch: Tensor) -> str:
+        """The examples of a batch in words, for the message about a loss that is not finite."""
+        shown = ", ".join(str(int(example) + 1) for example in batch[:5])
+        return f"training examples {shown}{', …' if len(batch) > 5 else ''}"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to optimise.
+
+    ``schedule`` onecycle: cosine rise over ``warmup`` (a share of all steps) from ``max_lr / 25``, cosine fall to nearly zero;
+    constant: linear rise over ``warmup``, then flat. ``metric`` picks the best epoch (the larger the better when ``maximise``);
+    training stops after ``patience`` epochs without a better one. ``micro_batch`` bounds the examples held at a time.
+    ``average`` > 0 evaluates and keeps a running mean of the weights with this memory (0.99 = the last hundred steps).
+    """
+
+    epochs: int
+    batch_size: int
+    max_lr: float
+    weight_decay: float = 0.1
+    schedule: Literal["onecycle", "constant"] = "onecycle"
+    warmup: float = 0.3
+    clip: float = 1.0
+    metric: str = "pearson"
+    maximise: bool = True
+    patience: int | None = None
+    micro_batch: int | None = None
+    average: float = 0.0
+    seed: int = 0
+    precision: Literal["auto", "fp32"] = "auto"
+    compile: bool | None = None  # None: on a GPU; it did not pay on CPUs
+
+
+@dataclass
+class Fitted:
+    """What :func:`fit` hands back besides the network."""
+
+    history: pd.DataFrame
+    best_epoch: int
+    metrics: dict[str, float]
+
+
+@dataclass
+class _State:
+    """All that changes during training, apart from the network and the optimiser."""
+
+    epoch: int = 0  # finished epochs
+    step: int = 0  # finished steps of the next one
+    losses: list[float] = field(default_factory=list)  # of those steps
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fit(problem: Problem, settings: Settings, device: str = "auto", checkpoint_dir: Path | None = None) -> Fitted:
+    """Train ``problem.module`` and leave the best epoch's weights in it.
+
+    With ``checkpoint_dir`` the whole state is kept there after every epoch (and on SIGTERM, after which the process leaves with
+    status 143), and a run with the same problem and settings continues from it: the result is the same as without a stop.
+    Raises DataError when a loss is not finite, naming the batch, and when a single example does not fit into memory.
+    """
+    return _Run(problem, settings, choose_device(device), checkpoint_dir).train()
+
+
+def schedule_factor(settings: Settings, done: float) -> float:
+    """Learning rate as a share of its peak after ``done`` (0 to 1) of all steps."""
+    rising = done < settings.warmup
+    if settings.schedule == "constant":
+        return max(done / settings.warmup, 0.01) if rising else 1.0
+    if rising:
+        low, high, share = 1 / 25, 1.0, done / settings.warmup
+    else:
+        low, high, share = 1.0, 1 / 25 / 1e4, (done - settings.warmup) / (1 - settings.warmup)
+    return high + (low - high) * (1 + math.cos(math.pi * share)) / 2
+
+
+class _Run:
+    """One training run on one device (of one process among several)."""
+
+    def __init__(self, problem: Problem, settings: Settings, device: torch.device, checkpoint_dir: Path | None) -> None:
+        self.problem, self.settings, self.device = problem, settings, device
+        self.world: World = join_world(device)
+        self.dtype = autocast_dtype(device) if settings.precision == "auto" else None
+        self.batch_size = min(settings.batch_size, problem.examples)
+        self.steps = problem.examples // self.batch_size
+        self.micro_batch = settings.micro_batch or self.batch_size
+        self.state = _State()
+        self.file = checkpoint_dir / f"{self._fingerprint()}.pt" if checkpoint_dir else None
+        self.module = self._prepare()
+        self.groups = problem.parameter_groups(settings.max_lr)
+        self.optimiser = torch.optim.AdamW(
+            [{"params": group["params"], "lr": group["lr"]} for group in self.groups],
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.average = self._averaged()
+        self.terminated = False
+
+    def _prepare(self) -> nn.Module:
+        """The network as it is called during training: on the device, distributed, compiled."""
+        problem, settings = self.problem, self.settings
+        _set_backends(self.device)
+        torch.manual_seed(settings.seed)
+        if self.world.size > 1:
+            problem.module = synchronise_norms(problem.module, self.device)
+        problem.to(self.device)
+        module = problem.module
+        if self.world.size > 1:
+            module = nn.parallel.DistributedDataParallel(module)
+        if settings.compile if settings.compile is not None else self.device.type == "cuda":
+            module = torch.compile(module)  # type: ignore[assignment]
+        log.info(
+            "%d examples, batch %d, %s%s%s",
+            problem.examples,
+            self.batch_size,
+            "bfloat16" if self.dtype else "float32",
+            f", {self.world.size} processes" if self.world.size > 1 else "",
+            ", compiled" if module is not problem.module and self.world.size == 1 else "",
+        )
+        return module
+
+    def _averaged(self) -> nn.Module | None:
+        if not self.settings.average:
+            return None
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.settings.average)  # type: ignore[no-untyped-call]
+        return torch.optim.swa_utils.AveragedModel(self.problem.module, multi_avg_fn=average, use_buffers=True)
+
+    def train(self) -> Fitted:
+        """Every epoch that is left."""
+        settings, state = self.settings, self.state
+        self._resume()
+        done = (state.epoch * self.steps + state.step) * self.batch_size
+        with (
+            self._leaving_on_sigterm(),
+            progress("training", settings.epochs * self.steps * self.batch_size) as advance,
+        ):
+            if self.world.leads:
+                advance(done, "")
+            while state.epoch < settings.epochs and not self._stalled():
+                self._epoch(advance)
+        if not state.best:
+            raise DataError("no epoch was trained: --epochs must be at least 1")
+        self.problem.module.load_state_dict(state.best)
+        best = next(row for row in state.history if row["epoch"] == state.best_epoch)
+        return Fitted(pd.DataFrame(state.history), state.best_epoch, best)
+
+    def _stalled(self) -> bool:
+        patience = self.settings.patience
+        return patience is not None and self.state.epoch - self.state.best_epoch >= patience
+
+    def _epoch(self, advance: Callable[[int, str], None]) -> None:
+        problem, state, settings = self.problem, self.state, self.settings
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.epoch)
+        order = torch.randperm(problem.examples, generator=generator).to(self.device)
+        problem.begin_epoch(state.epoch, generator)
+        if state.step == 0:
+            torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
+        losses = torch.zeros(self.steps, device=self.device)
+        losses[: state.step] = torch.tensor(state.losses)
+        started, first, sequences, unchecked = time.monotonic(), state.step, 0, state.step
+        self.module.train()
+        for step in range(first, self.steps):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            losses[step] = self._step(batch, state.epoch * self.steps + step)
+            sequences += problem.sequences(batch)
+            state.step = step + 1
+            if (step + 1) % _STEPS_BETWEEN_CHECKS[self.device.type] == 0 or step + 1 == self.steps:
+                self._check_finite(losses, order, unchecked, step + 1)
+                mean = float(losses[: step + 1].mean())
+                rate = sequences / (time.monotonic() - started)
+                advance((step + 1 - unchecked) * self.batch_size, self._note(mean, rate))
+                unchecked = step + 1
+            if self.terminated:
+                state.losses = losses[: step + 1].tolist()
+                self._leave()
+        seconds = time.monotonic() - started
+        self._finish_epoch(float(losses.mean()), sequences / seconds, seconds)
+
+    def _step(self, batch: Tensor, step: int) -> Tensor:
+        """One update from a global batch; returns its mean loss on this process. Halves the micro-batch when memory ends."""
+        self._set_rates(step)
+        while True:
+            try:
+                loss = self._gradients(batch)
+                break
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+            # Outside the handler: the error keeps the graph, and with it the memory, alive.
+            self._halve(batch)
+        parameters = [parameter for group in self.groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, self.settings.clip, foreach=True)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.problem.module)  # type: ignore[operator]
+        return loss
+
+    def _gradients(self, batch: Tensor) -> Tensor:
+        """Accumulate the gradient of the mean loss over the whole batch, a micro-batch at a time."""
+        self.optimiser.zero_grad(set_to_none=True)
+        share = self.world.share(batch)
+        parts = torch.split(share, self.micro_batch)
+        total = torch.zeros((), device=self.device)
+        for number, part in enumerate(parts, 1):
+            last = number == len(parts)
+            with nullcontext() if last or self.world.size == 1 else self.module.no_sync():  # type: ignore[operator]
+                with autocast(self.device, self.dtype):
+                    loss = self.problem.loss(self.module, part)
+                # Processes average their gradients, so each weighs its own by its share of the batch.
+                torch.autograd.backward(loss * (self.world.size * len(part) / len(batch)))
+            total += loss.detach() * (len(part) / len(share))
+        return total
+
+    def _halve(self, batch: Tensor) -> None:
+        size = min(self.micro_batch, len(batch))
+        if self.world.size > 1:
+            raise DataError(f"out of memory with {size} examples per step on each device; lower --batch-size")
+        if size == 1:
+            raise DataError("out of memory with a single training example; use a smaller model or input width")
+        self.micro_batch = math.ceil(size / 2)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning(
+            "out of memory: batches of %d now go through in parts of %d, with accumulated gradients",
+            len(batch),
+            self.micro_batch,
+        )
+
+    def _set_rates(self, step: int) -> None:
+        factor = schedule_factor(self.settings, step / (self.settings.epochs * self.steps))
+        for settings, group in zip(self.groups, self.optimiser.param_groups, strict=True):
+            frozen = step < settings.get("frozen_epochs", 0) * self.steps
+            group["lr"] = 0.0 if frozen else settings["lr"] * factor
+
+    def _check_finite(self, losses: Tensor, order: Tensor, first: int, last: int) -> None:
+        broken = (~torch.isfinite(losses[first:last])).nonzero().flatten()
+        if len(broken):
+            step = first + int(broken[0])
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            raise DataError(
+                f"epoch {self.state.epoch + 1} batch {step + 1}: the loss is {float(losses[step])} "
+                f"({self.problem.describe(batch)}); check these examples or lower --max-lr"
+            )
+
+    def _note(self, loss: float, rate: float) -> str:
+        metric = self.settings.metric
+        latest = f" {metric} {self.state.history[-1][metric]:.3f}" if self.state.history else ""
+        return f"epoch {self.state.epoch + 1}/{self.settings.epochs} loss {loss:.4f}{latest} {rate:,.0f} seq/s"
+
+    def _finish_epoch(self, loss: float, rate: float, seconds: float) -> None:
+        state, settings = self.state, self.settings
+        metrics = self._validate()
+        if settings.metric not in metrics:
+            raise ValueError(f"the problem's metrics {sorted(metrics)} lack {settings.metric}")
+        state.epoch, state.step, state.losses = state.epoch + 1, 0, []
+        rates = {
+            "learning_rate": self.optimiser.param_groups[-1]["lr"],
+            "sequences_per_second": rate,
+            "seconds": seconds,
+        }
+        state.history.append({"epoch": state.epoch, "train_loss": loss, **metrics, **rates})
+        if self._is_best(metrics[settings.metric]):
+            state.best_epoch = state.epoch
+            state.best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
+        self._save()
+        if self.world.leads:
+            shown = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+            log.info("epoch %d/%d: loss %.4f %s (%.0f seq/s)", state.epoch, settings.epochs, loss, shown, rate)
+
+    def _evaluated(self) -> nn.Module:
+        """The network whose weights count: the running mean where one is kept."""
+        return self.average.module if self.average is not None else self.problem.module  # type: ignore[return-value]
+
+    def _validate(self) -> dict[str, float]:
+        module = self._evaluated().eval()
+        with torch.no_grad(), autocast(self.device, self.dtype):
+            return self.world.agree(self.problem.validate(module))
+
+    def _is_best(self, value: float) -> bool:
+        sign = 1 if self.settings.maximise else -1
+        earlier = [row[self.settings.metric] * sign for row in self.state.history[:-1]]
+        # An undefined metric (constant predictions) is never better, but the first epoch must leave weights behind.
+        return not self.state.best or (
+            not math.isnan(value) and value * sign > max(filter(_defined, earlier), default=-math.inf)
+        )
+
+    def _fingerprint(self) -> str:
+        text = json.dumps({**asdict(self.settings), "problem": self.problem.fingerprint()}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _save(self) -> None:
+        if self.file is None or not self.world.leads:
+            return
+        document = {
+            **asdict(self.state),
+            "module": self.problem.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else {},
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+        with atomic_path(self.file) as partial:
+            torch.save(document, partial)
+
+    def _resume(self) -> None:
+        if self.file is None or not self.file.is_file():
+            return
+        document = torch.load(self.file, map_location=self.device, weights_only=True)
+        self.problem.module.load_state_dict(document.pop("module"))
+        self.optimiser.load_state_dict(document.pop("optimiser"))
+        averaged = document.pop("average")
+        if self.average is not None:
+            self.average.load_state_dict(averaged)
+        torch.set_rng_state(document.pop("random").cpu())
+        random_cuda = document.pop("random_cuda")
+        if random_cuda is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(random_cuda.cpu(), self.device)
+        self.state = _State(**document)
+        log.info("continuing after epoch %d, step %d of %s", self.state.epoch, self.state.step, self.file)
+
+    @contextmanager
+    def _leaving_on_sigterm(self) -> Iterator[None]:
+        def note(number: int, frame: object) -> None:
+            self.terminated = True
+
+        before = signal.signal(signal.SIGTERM, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _leave(self) -> None:
+        self._save()
+        kept = f"state kept in {self.file}" if self.file else "nothing kept, there is no --checkpoint-dir"
+        log.warning("terminated in epoch %d after step %d; %s", self.state.epoch + 1, self.state.step, kept)
+        raise SystemExit(TERMINATED)
+
+
+def _defined(value: float) -> bool:
+    return not math.isnan(value)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _set_backends(device: torch.device) -> None:
+    if device.type == "cpu":
+        keep_freed_memory()
+        return
+    torch.set_float32_matmul_precision("high")  # tf32 where autocast leaves float32
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False

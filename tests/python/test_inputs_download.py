@@ -1,17 +1,20 @@
 """Downloads from a server that truncates, stalls, lies, refuses ranges and dies: whole and verified, or absent."""
 
+import gzip
 import hashlib
 import json
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.io.datasets import read_manifest
+from allelegro.io.datasets import read_manifest, unpack_procap
 from allelegro.io.download import Policy, RemoteFile, fetch_all
 
 CONTENT = bytes(range(256)) * 2000
@@ -63,7 +66,7 @@ def server() -> Iterator[str]:
     Bad.seen.clear()
     Bad.ranges.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Bad) as httpd:
-        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}"
         httpd.shutdown()
 
@@ -142,3 +145,35 @@ def test_manifest_refuses_paths_that_lead_outside(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text(json.dumps({"datasets": {"d": entry}}))
     with pytest.raises(DataError, match="leads outside"):
         read_manifest(tmp_path / "m.json")
+
+
+def test_no_confirmed_location_is_named_and_a_mirror_helps(tmp_path: Path) -> None:
+    file = RemoteFile("t.tsv", None, note="ask the authors")
+    (problem,) = fetch_all([file], tmp_path / "out", policy=FAST)
+    assert "no confirmed public location (ask the authors)" in problem
+    (tmp_path / "t.tsv").write_text("x")
+    assert fetch_all([file], tmp_path / "out", mirror=tmp_path, policy=FAST) == []
+
+
+def test_the_shipped_manifest_names_sixty_seven_libraries_of_fifty_eight_donors() -> None:
+    assets = Path(__file__).parents[2] / "assets"
+    assert read_manifest(assets / "datasets.json")["procap"].files[0].path == "procap/GSE110638_RAW.tar"
+    libraries = pd.read_csv(assets / "gse110638_libraries.tsv", sep="\t")
+    assert len(libraries) == libraries["library"].nunique() == libraries["prefix"].nunique() == 67
+    assert libraries["donor"].nunique() == 58
+
+
+def test_procap_archive_becomes_a_library_sheet(tmp_path: Path) -> None:
+    table = tmp_path / "table.tsv"
+    table.write_text("library\tgsm\tdonor\tprefix\nD1_1\tGSM1\tD1\tGSM1_a\n")
+    with tarfile.open(tmp_path / "raw.tar", "w") as tar:
+        for short in ("pl", "mn"):
+            name = f"GSM1_a.hs37d5.bwa.uniqueUMI.{short}.bedgraph.gz"
+            (tmp_path / "member").write_bytes(gzip.compress(b"1\t10\t11\t3\n"))
+            tar.add(tmp_path / "member", name)
+    sheet = pd.read_csv(unpack_procap(tmp_path / "raw.tar", table), sep="\t")
+    assert sheet.loc[0, "donor"] == "D1"
+    assert (tmp_path / sheet.loc[0, "minus"]).is_file()
+    table.write_text("library\tgsm\tdonor\tprefix\nD2_1\tGSM2\tD2\tGSM2_a\n")
+    with pytest.raises(DataError, match="lacks 2 files"):
+        unpack_procap(tmp_path / "raw.tar", table)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Tool, Version
+from allelegro.cli.common import Tool, Version, fail, progress
 
 MANIFEST = Path(__file__).resolve().parents[3] / "assets" / "datasets.json"
+PROCAP_ARCHIVE = Path("procap") / "GSE110638_RAW.tar"
 
 app = Tool()
 
@@ -25,6 +26,7 @@ def main(
     stall: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a byte before a connection is dropped.")
     ] = 60.0,
+    unpack: Annotated[bool, typer.Option(help="Unpack the PRO-cap archive and write its library sheet.")] = True,
     list_only: Annotated[bool, typer.Option("--list", help="List the datasets and stop.")] = False,
     version: Version = False,
 ) -> None:
@@ -33,7 +35,8 @@ def main(
     Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download.
     """
     from allelegro.errors import DataError
-    from allelegro.io.datasets import read_manifest
+    from allelegro.io.datasets import read_manifest, unpack_procap
+    from allelegro.io.download import Policy, fetch_all
 
     datasets = read_manifest(manifest)
     if list_only:
@@ -48,24 +51,15 @@ def main(
     unknown = [name for name in wanted if name not in datasets]
     if unknown:
         raise DataError(f"{manifest}: no dataset {', '.join(unknown)}; it has {', '.join(datasets)}")
-    _fetch([datasets[name] for name in wanted], out, mirror, jobs, attempts, stall)
-
-
-def _fetch(datasets: list, out: Path, mirror: Path | None, jobs: int, attempts: int, stall: float) -> None:  # type: ignore[type-arg]
-    from allelegro.cli.common import fail, progress
-    from allelegro.io.download import Policy, fetch_all
-
-    for entry in datasets:
-        for note in entry.unavailable:
-            typer.echo(f"note: {entry.name}: {note}", err=True)
-    files = [file for entry in datasets for file in entry.files]
-    total = sum(file.bytes or 0 for file in files)
+    fetched = [file for name in wanted for file in datasets[name].files]
+    total = sum(file.bytes or 0 for file in fetched)
     with progress("fetching", total) as bar:
-        problems = fetch_all(
-            files, out, mirror=mirror, jobs=jobs, policy=Policy(attempts, stall), advance=lambda n: bar(n, "")
-        )
+        problems = fetch_all(fetched, out, mirror=mirror, jobs=jobs, policy=Policy(attempts, stall), advance=bar)
     for problem in problems[:-1]:
         typer.echo(f"error: {problem}", err=True)
     if problems:
         fail(problems[-1])
-    typer.echo(f"{len(files)} files verified in {out}", err=True)
+    typer.echo(f"{len(fetched)} files verified in {out}", err=True)
+    if unpack and (out / PROCAP_ARCHIVE).is_file():
+        sheet = unpack_procap(out / PROCAP_ARCHIVE, manifest.parent / "gse110638_libraries.tsv")
+        typer.echo(f"library sheet: {sheet}", err=True)

@@ -36,13 +36,17 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a dataset; ``bytes``, ``sha256`` and ``md5`` are None when unknown."""
+    """One file of a dataset; ``bytes``, ``sha256`` and ``md5`` are None when unknown.
+
+    ``url`` is None where no public location could be confirmed: then only a mirror has it, and ``note`` says more.
+    """
 
     path: str
-    url: str
+    url: str | None
     bytes: int | None = None
     sha256: str | None = None
     md5: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,10 @@ def fetch(
     if mirror is not None and (mirror / file.path).is_file():
         shutil.copyfile(mirror / file.path, partial)
         advance(partial.stat().st_size)
+    elif file.url is None:
+        raise DataError(f"{file.path}: no confirmed public location ({file.note})")
     else:
-        _download(file, partial, policy, advance, expected=_expected(file, record))
+        _download(file, file.url, partial, policy, advance, expected=_expected(file, record))
     try:
         digest = _verify(file, partial, record)
     except DataError:
@@ -162,20 +168,20 @@ def _verify(file: RemoteFile, path: Path, record: Record) -> str:
     return digest
 
 
-def _download(file: RemoteFile, partial: Path, policy: Policy, advance: Advance, *, expected: bool) -> None:
+def _download(file: RemoteFile, url: str, partial: Path, policy: Policy, advance: Advance, *, expected: bool) -> None:
     reason = ""
     for attempt in range(policy.attempts):
         if attempt:
             time.sleep(policy.first_pause * 2 ** (attempt - 1))
             log.info("%s: %s; attempt %d of %d", file.path, reason, attempt + 1, policy.attempts)
         try:
-            return _transfer(file, partial, policy, advance, expected=expected)
+            return _transfer(file, url, partial, policy, advance, expected=expected)
         except _Retry as error:
             reason = str(error)
-    raise DataError(f"{file.path}: {reason} ({policy.attempts} attempts, {file.url}); run again to continue")
+    raise DataError(f"{file.path}: {reason} ({policy.attempts} attempts, {url}); run again to continue")
 
 
-def _transfer(file: RemoteFile, partial: Path, policy: Policy, advance: Advance, *, expected: bool) -> None:
+def _transfer(file: RemoteFile, url: str, partial: Path, policy: Policy, advance: Advance, *, expected: bool) -> None:
     """One request, continuing ``partial`` when the server allows it."""
     done = partial.stat().st_size if partial.is_file() else 0
     tag_path = partial.with_name(partial.name + ".tag")
@@ -185,7 +191,7 @@ def _transfer(file: RemoteFile, partial: Path, policy: Policy, advance: Advance,
         headers |= {"Range": f"bytes={done}-", "If-Range": tag_path.read_text(encoding="utf-8")}
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(file.url, headers=headers), timeout=policy.stall_seconds
+            urllib.request.Request(url, headers=headers), timeout=policy.stall_seconds
         ) as response:
             continued = response.status == 206 and response.headers.get("Content-Range", "").startswith(
                 f"bytes {done}-"
@@ -207,7 +213,7 @@ def _transfer(file: RemoteFile, partial: Path, policy: Policy, advance: Advance,
             raise _Retry("the server refused to continue the partial file") from None
         if error.code in TRANSIENT:
             raise _Retry(f"HTTP {error.code}") from None
-        raise DataError(f"{file.path}: HTTP {error.code} {error.reason} ({file.url}); check the manifest") from None
+        raise DataError(f"{file.path}: HTTP {error.code} {error.reason} ({url}); check the manifest") from None
     except (OSError, http.client.HTTPException) as error:
         raise _Retry(f"connection failed ({error})") from None
     if length is not None and received < int(length):

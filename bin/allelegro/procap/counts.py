@@ -1,0 +1,330 @@
+"""The counts store: raw counts and sparse base-resolution profiles of every window in every library.
+
+Size factors are the median of ratios to the geometric mean over libraries (Anders & Huber 2010, doi:10.1186/gb-2010-11-10-r106);
+they and the library totals stand beside the counts, which stay raw.
+"""
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_folder
+from allelegro.io.bigwig import Counts, StrandPair, add_counts
+from allelegro.io.tables import read_table, write_table
+from allelegro.io.windows import read_windows
+
+FORMAT = 1
+_WINDOWS_AT_ONCE = 2000  # windows assembled together: bounds memory at libraries x 2,000 profiles
+
+log = logging.getLogger(__name__)
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+class CountsStore:
+    """A counts store on disk, memory-mapped; open it with :meth:`open`.
+
+    ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp.
+    """
+
+    def __init__(self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int) -> None:
+        self.path, self.windows, self.libraries, self.width = path, windows, libraries, width
+        self._totals = _load(path / "counts.npy")
+        self._offsets = _load(path / "profile_offsets.npy")
+        self._positions = _load(path / "profile_positions.npy")
+        self._values = _load(path / "profile_values.npy")
+        shape = (len(windows), len(libraries), 2)
+        if self._totals.shape != shape or self._offsets.shape != (shape[0] * shape[1] + 1,):
+            raise DataError(f"{path}: arrays do not fit windows.bed and libraries.tsv; make the store again")
+
+    @classmethod
+    def open(cls, path: Path) -> "CountsStore":
+        """Open a store; raises DataError when it is incomplete, of another format or its windows were changed."""
+        if not (path / "metadata.json").is_file():
+            raise DataError(f"{path}: not a counts store (metadata.json is missing); make it with count_windows.py")
+        metadata = json.loads((path / "metadata.json").read_text())
+        if metadata.get("format") != FORMAT:
+            raise DataError(f"{path}: store format {metadata.get('format')}, expected {FORMAT}; make the store again")
+        if sha256(path / "windows.bed") != metadata["windows_sha256"]:
+            raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
+        libraries = read_table(path / "libraries.tsv", ["library", "donor", "total_reads", "size_factor"])
+        libraries[["library", "donor"]] = libraries[["library", "donor"]].astype(str)
+        return cls(path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]))
+
+    def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
+        """Raw counts ``[window, library, strand]`` (strand 0 plus, 1 minus) in the central ``target_width`` bp.
+
+        The whole window when None. An odd remainder leaves its extra base on the right.
+        """
+        if target_width is None or target_width == self.width:
+            return np.asarray(self._totals, np.int64)
+        if not 0 < target_width < self.width:
+            raise DataError(f"{self.path}: target width {target_width} is not within the window ({self.width} bp)")
+        left = (self.width - target_width) // 2
+        windows, libraries, _ = self._totals.shape
+        sums = np.zeros((windows * libraries, 2), np.int64)
+        for low in range(0, windows, _WINDOWS_AT_ONCE):
+            cells, places, values = self._entries(np.arange(low, min(low + _WINDOWS_AT_ONCE, windows)))
+            strand, offset = places // self.width, places % self.width
+            inside = (offset >= left) & (offset < left + target_width)
+            flat = (cells[inside] + low * libraries) * 2 + strand[inside]
+            sums += np.bincount(flat, values[inside], sums.size).astype(np.int64).reshape(sums.shape)
+        return sums.reshape(windows, libraries, 2)
+
+    def profiles(self, windows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
+        """Dense raw profiles ``[n, library, strand, width]`` of the given window numbers."""
+        chosen = np.asarray(windows, np.int64)
+        libraries = len(self.libraries)
+        dense = np.zeros((len(chosen) * libraries, 2 * self.width), np.float32)
+        cells, places, values = self._entries(chosen)
+        dense[cells, places] = values
+        return dense.reshape(len(chosen), libraries, 2, self.width)
+
+    def _entries(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The profile entries of ``windows``: cell number (row of ``windows`` x library), place and value."""
+        libraries = len(self.libraries)
+        if not len(windows):
+            return (np.empty(0, np.int64),) * 3
+        first = self._offsets[windows[:, None] * libraries + np.arange(libraries)].ravel()
+        last = self._offsets[windows[:, None] * libraries + np.arange(libraries) + 1].ravel()
+        cells = np.repeat(np.arange(len(first)), last - first)
+        entries = _ranges(first, last)
+        return cells, self._positions[entries].astype(np.int64), self._values[entries].astype(np.int64)
+
+
+def _load(path: Path) -> NDArray[np.integer]:
+    try:
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+    except (ValueError, EOFError, FileNotFoundError):
+        raise DataError(f"{path}: missing or damaged; make the store again with count_windows.py") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _ranges(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``first[0]..last[0]-1, first[1]..last[1]-1, …`` in one array."""
+    sizes = last - first
+    shift: NDArray[np.int64] = np.repeat(first - np.cumsum(sizes) + sizes, sizes)
+    return np.arange(len(shift)) + shift
+
+
+# ---------------------------------------------------------------------------------------------------------- counting
+
+
+@dataclass(frozen=True)
+class Library:
+    """One library: its donor and the strand pairs of its runs, which are summed."""
+
+    name: str
+    donor: str
+    pairs: list[tuple[Path, Path]]
+
+
+def read_signal_sheet(path: Path) -> list[Library]:
+    """Libraries of a sheet ``library donor plus minus``; paths are relative to the sheet, rows of one library are runs."""
+    sheet = read_table(path, ["library", "donor", "plus", "minus"])
+    libraries = []
+    for name, rows in sheet.groupby(sheet["library"].astype(str), sort=False):
+        donors = rows["donor"].astype(str).unique()
+        if len(donors) > 1:
+            raise DataError(f"{path}: library {name} has two donors, {donors[0]} and {donors[1]}; give it one")
+        pairs = [
+            (path.parent / str(plus), path.parent / str(minus)) for plus, minus in rows[["plus", "minus"]].to_numpy()
+        ]
+        libraries.append(Library(str(name), str(donors[0]), pairs))
+    return libraries
+
+
+def count_windows(
+    windows_path: Path, libraries: Sequence[Library], out: Path, *, threads: int = 1, skip_bad_libraries: bool = False
+) -> dict[str, str]:
+    """Count 5' ends of every library in every window and write the counts store ``out``.
+
+    Returns the reasons by library of those left out (empty unless ``skip_bad_libraries``). Raises DataError, naming the
+    library, for an unreadable signal, contig names that share nothing with the windows, or a library without a read in any window.
+    """
+    windows = read_windows(windows_path)
+    width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
+    if 2 * width > np.iinfo(np.uint16).max + 1:
+        raise DataError(f"{windows_path}: windows of {width} bp are too wide to store; use at most 32,768")
+    with atomic_folder(out) as folder:
+        with ThreadPoolExecutor(threads) as pool:
+            spooled = list(
+                pool.map(lambda item: _spool_library(windows, item[1], folder / f"spool{item[0]}", skip_bad_libraries),
+                         enumerate(libraries))
+            )  # fmt: skip
+        failures = {
+            library.name: part for library, part in zip(libraries, spooled, strict=True) if isinstance(part, str)
+        }
+        for name, reason in failures.items():
+            log.warning("library %s left out: %s", name, reason)
+        kept = [(lib, part) for lib, part in zip(libraries, spooled, strict=True) if isinstance(part, _Spool)]
+        if not kept:
+            raise DataError(f"every library was left out; first: {next(iter(failures.values()), 'the sheet is empty')}")
+        totals = _assemble(folder, [spool for _, spool in kept], width)
+        factors, method = size_factors(totals.sum(axis=2), np.array([spool.total for _, spool in kept]))
+        table = pd.DataFrame(
+            {"library": [lib.name for lib, _ in kept], "donor": [lib.donor for lib, _ in kept],
+             "total_reads": [spool.total for _, spool in kept], "size_factor": factors}
+        )  # fmt: skip
+        write_table(table, folder / "libraries.tsv")
+        shutil.copyfile(windows_path, folder / "windows.bed")
+        metadata = {
+            "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
+            "size_factor_method": method, "left_out": failures,
+        }  # fmt: skip
+        (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
+    log.info("%s: %d windows x %d libraries, %d reads in windows", out, len(windows), len(kept), totals.sum())
+    return failures
+
+
+@dataclass(frozen=True)
+class _Spool:
+    """One library's profile entries on disk: window by window, ``sizes[w]`` of them."""
+
+    positions: Path
+    values: Path
+    sizes: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    total: int
+
+
+def _spool_library(windows: pd.DataFrame, library: Library, stem: Path, skip_bad: bool) -> _Spool | str:
+    try:
+        return _count_library(windows, library, stem)
+    except (DataError, FileNotFoundError, PermissionError) as error:
+        if not skip_bad:
+            raise DataError(f"library {library.name}: {error}; or pass --skip-bad-libraries") from None
+        return str(error)
+
+
+def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spool:
+    pairs = [StrandPair(plus, minus) for plus, minus in library.pairs]
+    contigs = list(dict.fromkeys(contig for pair in pairs for contig in pair.contigs))
+    groups = windows.groupby("chrom", sort=False).indices
+    if not groups.keys() & set(contigs):
+        raise DataError(
+            f"{library.pairs[0][0]}: none of the windows' contigs is in it ({next(iter(groups))} against "
+            f"{next(iter(contigs), 'no contig')}); use one naming of contigs"
+        )
+    width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
+    sizes, starts = np.zeros(len(windows), np.int64), np.zeros(len(windows), np.int64)
+    counts, total, written = np.zeros((len(windows), 2), np.int64), 0, 0
+    positions_path, values_path = stem.with_suffix(".positions"), stem.with_suffix(".values")
+    with positions_path.open("wb") as positions_file, values_path.open("wb") as values_file:
+        for contig in contigs:
+            strands = [add_counts(parts) for parts in zip(*(pair.counts(contig) for pair in pairs), strict=True)]
+            total += sum(int(strand.counts.sum()) for strand in strands)
+            rows = groups.get(contig)
+            if rows is None:
+                continue
+            places, values, ends = _profiles_of(strands, windows["start"].to_numpy()[rows], width)
+            cumulative = np.concatenate(([0], np.cumsum(values)))
+            counts[rows] = np.diff(cumulative[np.concatenate(([0], ends))]).reshape(-1, 2)
+            sizes[rows] = np.diff(np.concatenate(([0], ends[1::2])))
+            starts[rows] = written + ends[1::2] - sizes[rows]
+            places.tofile(positions_file)
+            values.tofile(values_file)
+            written += len(places)
+    if not counts.any():
+        raise DataError(f"{library.pairs[0][0]}: no read in any window ({total} reads outside)")
+    return _Spool(positions_path, values_path, sizes, starts, counts, total)
+
+
+def _profiles_of(
+    strands: Sequence[Counts], window_starts: NDArray[np.int64], width: int
+) -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.int64]]:
+    """Profile places (``strand * width + offset``) and values of a contig's windows, window by window, plus before minus.
+
+    The third array, of 2 x windows, tells where each window's plus and minus entries end.
+    """
+    first = np.stack([np.searchsorted(strand.positions, window_starts) for strand in strands], axis=1)
+    last = np.stack([np.searchsorted(strand.positions, window_starts + width) for strand in strands], axis=1)
+    sizes = (last - first).ravel()
+    minus_at = np.array([0, len(strands[0].positions)])
+    entries = _ranges((first + minus_at).ravel(), (last + minus_at).ravel())
+    offsets = np.concatenate([strand.positions for strand in strands])[entries]
+    offsets += np.repeat((np.array([0, width]) - window_starts[:, None]).ravel(), sizes)
+    values = np.concatenate([strand.counts for strand in strands])[entries]
+    return offsets.astype(np.uint16), values.astype(np.uint32), np.cumsum(sizes)
+
+
+def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.uint32]:
+    """Join the libraries' spools into the store's arrays, some windows at a time, and remove the spools."""
+    totals = np.stack([spool.counts for spool in spools], axis=1).astype(np.uint32)
+    np.save(folder / "counts.npy", totals)
+    sizes = np.stack([spool.sizes for spool in spools], axis=1)
+    offsets = np.concatenate(([0], np.cumsum(sizes.ravel())))
+    np.save(folder / "profile_offsets.npy", offsets)
+    places = [_spooled(spool.positions, np.uint16) for spool in spools]
+    values = [_spooled(spool.values, np.uint32) for spool in spools]
+    highest = max((int(value.max()) for value in values if len(value)), default=0)
+    kind = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
+    total = int(offsets[-1])
+    with _array_file(folder / "profile_positions.npy", np.uint16, total) as place_file, \
+            _array_file(folder / "profile_values.npy", kind, total) as value_file:  # fmt: skip
+        for low in range(0, len(sizes), _WINDOWS_AT_ONCE):
+            block = slice(low, low + _WINDOWS_AT_ONCE)
+            cells = np.empty(int(sizes[block].sum()), np.uint16), np.empty(int(sizes[block].sum()), kind)
+            base = offsets[low * len(spools)]
+            for number, spool in enumerate(spools):
+                source = _ranges(spool.starts[block], spool.starts[block] + spool.sizes[block])
+                first = offsets[low * len(spools) + number : offsets.size - 1 : len(spools)][: len(sizes[block])] - base
+                target = _ranges(first, first + spool.sizes[block])
+                cells[0][target] = places[number][source]
+                cells[1][target] = values[number][source]
+            cells[0].tofile(place_file)
+            cells[1].tofile(value_file)
+    for spool in spools:
+        spool.positions.unlink()
+        spool.values.unlink()
+    return totals
+
+
+def _spooled(path: Path, kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    if path.stat().st_size == 0:
+        return np.empty(0, kind)
+    return np.memmap(path, kind, "r")
+
+
+@contextmanager
+def _array_file(path: Path, kind: type[np.unsignedinteger], size: int) -> Iterator[IO[bytes]]:
+    """A one-dimensional ``.npy`` file of known size, to be filled from start to end."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(kind)), "fortran_order": False, "shape": (size,)}
+        np.lib.format.write_array_header_1_0(file, header)
+        yield file
+
+
+def size_factors(counts: NDArray[np.integer], totals: NDArray[np.int64]) -> tuple[NDArray[np.float64], str]:
+    """Size factors of libraries from ``counts`` ``[window, library]``, geometric mean 1, and the method used.
+
+    Median of ratios to the geometric mean over the windows with a read in every library; where no window has one in all,
+    library totals take its place and the method says so ("library_total").
+    """
+    everywhere = counts[(counts > 0).all(axis=1)]
+    if len(everywhere):
+        logs = np.log(everywhere)
+        factors, method = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0), "median_of_ratios"
+    else:
+        factors, method = np.log(totals.astype(np.float64)), "library_total"
+        log.warning("no window has reads in every library: size factors are library totals, not medians of ratios")
+    return np.exp(factors - factors.mean()), method

@@ -54,7 +54,9 @@ def main(
     fetched = [file for name in wanted for file in datasets[name].files]
     total = sum(file.bytes or 0 for file in fetched)
     with progress("fetching", total) as bar:
-        problems = fetch_all(fetched, out, mirror=mirror, jobs=jobs, policy=Policy(attempts, stall), advance=bar)
+        problems = fetch_all(
+            fetched, out, mirror=mirror, jobs=jobs, policy=Policy(attempts, stall), advance=lambda n: bar(n, "")
+        )
     for problem in problems[:-1]:
         typer.echo(f"error: {problem}", err=True)
     if problems:

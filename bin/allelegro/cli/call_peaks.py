@@ -1,21 +1,13 @@
 """``call_peaks.py``: stranded 5'-end counts to peaks and divergent elements."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from allelegro.cli.common import Threads, Tool, Version, limit_threads
 
 app = Tool()
-
-
-class Caller(StrEnum):
-    """Who calls."""
-
-    allelegro = "allelegro"
-    pints = "pints"
 
 
 @app.command()
@@ -30,7 +22,9 @@ def main(
     min_balance: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of a pair's reads that its weaker strand must hold.")
     ] = 0.01,
-    caller: Annotated[Caller, typer.Option(help="allelegro, or pints where pyPINTS is installed.")] = Caller.allelegro,
+    caller: Annotated[
+        Literal["allelegro", "pints"], typer.Option(help="pints runs the real pyPINTS where it is installed.")
+    ] = "allelegro",
     threads: Threads = 1,
     version: Version = False,
 ) -> None:

@@ -14,7 +14,11 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 SCALES = (8, 16, 32, 64)  # bp scanned downstream of a site; initiation clusters are tens of bp wide
-RATE_WINDOWS = (1_000, 5_000, 10_000)  # bp around a site over which its background rate is taken; the largest rate holds
+RATE_WINDOWS = (
+    1_000,
+    5_000,
+    10_000,
+)  # bp around a site over which its background rate is taken; the largest rate holds
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
 MIN_STRATUM = 200  # sites a class needs for its own estimate

@@ -119,7 +119,8 @@ def call_strand(scan: Scan, gaps: Mask, genome: int, fdr: float, min_reads: int)
         keep = q <= fdr
         called, q = Candidates(called.start[keep], called.end[keep], called.p[keep]), q[keep]
         mask = Mask.union(
-            np.concatenate([gaps.start, called.start - MASK_MARGIN]), np.concatenate([gaps.end, called.end + MASK_MARGIN])
+            np.concatenate([gaps.start, called.start - MASK_MARGIN]),
+            np.concatenate([gaps.end, called.end + MASK_MARGIN]),
         )
     return called, q
 
@@ -131,9 +132,7 @@ def _scan_levels(scan: Scan, mask: Mask, genome: int, prior: bool) -> tuple[Cand
     for position, neighbours in zip(scan.positions, scan.neighbours, strict=True):
         free = ~mask.covers(position)
         rate = local_rate(position, position[free], mask, exposure)
-        clumping = (
-            Clumping.prior() if prior else Clumping.measure(rate[free], [counts[free] for counts in neighbours])
-        )
+        clumping = Clumping.prior() if prior else Clumping.measure(rate[free], [counts[free] for counts in neighbours])
         tests += len(SCALES) * int(free.sum())
         for column, (scale, observed) in enumerate(zip(SCALES, neighbours, strict=True)):
             # Only an excess of at least two companions can be evidence: the rest of the sites have p near 1.

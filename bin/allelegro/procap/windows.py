@@ -1,0 +1,274 @@
+"""From the peaks of many libraries to one set of fixed-width windows, each centred on a consensus summit."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.io.tables import read_table
+from allelegro.procap.elements import ELEMENT_COLUMNS
+from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions
+from allelegro.procap.peaks import PEAK_COLUMNS
+
+logger = logging.getLogger(__name__)
+
+LINK = 100  # bp between sites of one locus: an element's midpoint and its lone summits lie closer, neighbours further
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Windows, the loci behind them, and the count left after each step."""
+
+    windows: pd.DataFrame
+    loci: pd.DataFrame
+    sites: pd.DataFrame
+    summary: dict[str, object]
+
+
+def contig_lengths(fasta: Path | None, chrom_sizes: Path | None) -> dict[str, int]:
+    """Contig lengths in file order from a FASTA (its index is made in memory when absent) or a two-column table."""
+    if fasta is not None:
+        return _fasta_lengths(fasta)
+    assert chrom_sizes is not None
+    if not chrom_sizes.is_file():
+        raise DataError(f"{chrom_sizes}: no such file; check the path")
+    lengths = {}
+    for number, line in enumerate(chrom_sizes.read_text().splitlines(), 1):
+        fields = line.split()
+        if len(fields) < 2 or not fields[1].isdigit():
+            raise DataError(f"{chrom_sizes} line {number}: expected a contig and its length; got {line!r}")
+        lengths[fields[0]] = int(fields[1])
+    if not lengths:
+        raise DataError(f"{chrom_sizes}: the file is empty; expected a contig and its length a line")
+    return lengths
+
+
+def _fasta_lengths(fasta: Path) -> dict[str, int]:
+    index = fasta.with_name(fasta.name + ".fai")
+    if index.is_file():
+        return contig_lengths(None, index)
+    if not fasta.is_file():
+        raise DataError(f"{fasta}: no such file; check the path")
+    import pysam
+
+    with pysam.FastxFile(str(fasta)) as records:
+        lengths = {str(record.name): len(record.sequence or "") for record in records}
+    if not lengths:
+        raise DataError(f"{fasta}: no sequence found; expected a FASTA")
+    return lengths
+
+
+def read_sites(sheet: Path, lengths: Mapping[str, int]) -> pd.DataFrame:
+    """Sites of all libraries of a sheet (``library donor peaks elements``, paths relative to it).
+
+    A site is an element, centred between its summits, or a peak in no element, centred on its summit. Columns
+    ``chrom centre strand reads qvalue library donor``. A library whose peak file has no rows is named in the log.
+    """
+    libraries = read_table(sheet, ["library", "donor", "peaks", "elements"]).astype(str)
+    repeated = libraries["library"][libraries["library"].duplicated()]
+    if len(repeated):
+        raise DataError(f"{sheet}: library {repeated.iloc[0]} occurs twice; one row a library")
+    parts = []
+    for row in libraries.itertuples():
+        peaks = read_table(sheet.parent / str(row.peaks), PEAK_COLUMNS, allow_empty=True)
+        elements = read_table(sheet.parent / str(row.elements), ELEMENT_COLUMNS, allow_empty=True)
+        if peaks.empty:
+            logger.warning("%s: library %s has no peaks", sheet.parent / str(row.peaks), row.library)
+        parts.append(_library_sites(peaks, elements).assign(library=row.library, donor=row.donor))
+    sites = pd.concat(parts, ignore_index=True)
+    unknown = sorted(set(sites["chrom"]) - set(lengths))
+    if unknown:
+        raise DataError(
+            f"{sheet}: peaks lie on contig {unknown[0]}, which the genome lacks (it has {', '.join([*lengths][:3])}…); "
+            "give the FASTA or sizes of the genome the reads were aligned to"
+        )
+    return sites
+
+
+def _library_sites(peaks: pd.DataFrame, elements: pd.DataFrame) -> pd.DataFrame:
+    columns = ["chrom", "centre", "strand", "reads", "qvalue"]
+    paired = {
+        (str(chrom), strand, summit)
+        for strand, column in (("+", "plus_summit"), ("-", "minus_summit"))
+        for chrom, summit in zip(elements["chrom"], elements[column], strict=True)
+    }
+    lone = [key not in paired for key in zip(peaks["chrom"].astype(str), peaks["strand"], peaks["summit"], strict=True)]
+    sites = pd.concat(
+        [
+            elements.assign(centre=(elements["plus_summit"] + elements["minus_summit"]) // 2)[columns],
+            peaks[np.array(lone, bool)].rename(columns={"summit": "centre"})[columns],
+        ],
+        ignore_index=True,
+    )
+    return sites.astype({"chrom": str, "centre": np.int64})
+
+
+def find_loci(sites: pd.DataFrame, lengths: Mapping[str, int], width: int) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """Link sites within ``LINK`` bp of one another into loci; a chain longer than half a window is cut at its widest gap.
+
+    Returns loci (``chrom centre strand donors libraries reads``) and the locus number of each site. The centre is the
+    median over donors' elements, or over lone summits where no library has an element; each donor weighs the same.
+    """
+    rank = sites["chrom"].map({name: number for number, name in enumerate(lengths)})
+    order = np.lexsort((sites["centre"], rank))
+    chrom, centre = rank.to_numpy()[order], sites["centre"].to_numpy()[order]
+    breaks = np.flatnonzero((np.diff(centre) > LINK) | (np.diff(chrom) != 0)) + 1
+    bounds = np.concatenate([[0], breaks, [len(centre)]])
+    cuts = [
+        cut for low, high in zip(bounds[:-1], bounds[1:], strict=True) for cut in _cut(centre, low, high, width // 2)
+    ]
+    locus_sorted = np.zeros(len(centre), np.int64)
+    locus_sorted[[*breaks, *cuts]] = 1
+    locus = np.empty(len(centre), np.int64)
+    locus[order] = np.cumsum(locus_sorted)
+    return _describe_loci(sites.assign(locus=locus)), locus
+
+
+def _cut(centre: NDArray[np.int64], low: int, high: int, longest: int) -> list[int]:
+    if high - low < 2 or centre[high - 1] - centre[low] <= longest:
+        return []
+    at = low + 1 + int(np.argmax(np.diff(centre[low:high])))
+    return [*_cut(centre, low, at, longest), at, *_cut(centre, at, high, longest)]
+
+
+def _describe_loci(sites: pd.DataFrame) -> pd.DataFrame:
+    divergent = sites["strand"] == "."
+    informative = divergent | ~divergent.groupby(sites["locus"]).transform("any")
+    per_donor = sites[informative].groupby(["locus", "donor"])["centre"].median()
+    loci = sites.groupby("locus").agg(
+        chrom=("chrom", "first"),
+        donors=("donor", "nunique"),
+        libraries=("library", "nunique"),
+        reads=("reads", "sum"),
+    )
+    strands = sites[informative].groupby("locus")["strand"].agg(["first", "nunique"])
+    loci["centre"] = per_donor.groupby("locus").median().round().astype(np.int64)
+    loci["strand"] = strands["first"].where(strands["nunique"] == 1, ".")
+    return loci.reset_index(drop=True)
+
+
+def place_windows(loci: pd.DataFrame, lengths: Mapping[str, int], width: int) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Windows of ``width`` bp around loci that stay inside their contig and do not overlap.
+
+    Where windows would overlap the locus of more donors (then reads) keeps its window and the other is left out: merging
+    would centre a window on no summit, and overlapping windows would count reads twice and let folds share sequence.
+    """
+    start = loci["centre"] - width // 2
+    inside = (start >= 0) & (start + width <= loci["chrom"].map(lengths))
+    kept = loci[inside].assign(start=start[inside], end=start[inside] + width)
+    free = _strongest_apart(kept, width, lengths)
+    counts = {"beyond_contig_end": int((~inside).sum()), "overlapping_a_stronger_window": int((~free).sum())}
+    return kept[free].reset_index(drop=True), counts
+
+
+def _strongest_apart(windows: pd.DataFrame, width: int, lengths: Mapping[str, int]) -> NDArray[np.bool_]:
+    """Greedy choice from the strongest: True for windows that overlap no stronger chosen one."""
+    rank = windows["chrom"].map({name: number for number, name in enumerate(lengths)}).to_numpy()
+    start = windows["start"].to_numpy()
+    place = np.lexsort((start, rank))
+    where = np.empty(len(place), np.int64)
+    where[place] = np.arange(len(place))
+    state = np.zeros(len(windows), np.int8)  # 0 open, 1 chosen, -1 left out
+    for index in np.lexsort((start, rank, -windows["reads"].to_numpy(), -windows["donors"].to_numpy())):
+        if state[index]:
+            continue
+        state[index] = 1
+        for step in (-1, 1):
+            at = where[index] + step
+            while 0 <= at < len(place):
+                other = place[at]
+                if rank[other] != rank[index] or abs(start[other] - start[index]) >= width:
+                    break
+                state[other] = -1
+                at += step
+    return state == 1
+
+
+def reproducibility(sites: pd.DataFrame, locus: NDArray[np.int64]) -> list[dict[str, object]]:
+    """Shares of a library's loci found again in another library, for pairs of one donor, and for the rest as the baseline."""
+    found = sites.assign(locus=locus).groupby(["donor", "library"])["locus"].agg(set)
+    rows: list[dict[str, object]] = []
+    for donor, own in found.groupby(level="donor"):
+        names = [str(name) for name in own.index.get_level_values("library")]
+        for i, first in enumerate(names):
+            for j in range(i + 1, len(names)):
+                a, b = own.iloc[i], own.iloc[j]
+                rows.append(_metric(str(donor), f"{first} / {names[j]}", len(a & b), len(a | b)))
+    return rows
+
+
+def _metric(donor: str, subset: str, shared: int, total: int) -> dict[str, object]:
+    from scipy.stats import binomtest
+
+    share = binomtest(shared, max(total, 1))
+    interval = share.proportion_ci(method="wilson")
+    return {
+        "stage": "procap", "dataset": donor, "model": "NA", "subset": subset, "metric": "reproducible_share",
+        "value": shared / max(total, 1), "ci_low": interval.low, "ci_high": interval.high, "n": total,
+    }  # fmt: skip
+
+
+def merge_peaks(
+    sheet: Path,
+    lengths: Mapping[str, int],
+    width: int,
+    min_donors: int,
+    scheme: Scheme,
+    n_folds: int,
+    gap: int,
+) -> Merged:
+    """Consensus windows of all libraries of a sheet, with folds; every step counts what it leaves out.
+
+    Raises DataError when a filter leaves nothing, naming it.
+    """
+    sites = read_sites(sheet, lengths)
+    donors = sites["donor"].nunique()
+    min_donors = min(min_donors, max(donors, 1))
+    if sites.empty:
+        raise DataError(f"{sheet}: no library has a peak; lower call_peaks.py --min-reads or raise --fdr")
+    loci, locus = find_loci(sites, lengths, width)
+    supported = loci[loci["donors"] >= min_donors]
+    if supported.empty:
+        raise DataError(f"{sheet}: no locus is found in {min_donors} donors; lower --min-donors")
+    windows, left_out = place_windows(supported, lengths, width)
+    if windows.empty:
+        raise DataError(f"{sheet}: no window of {width} bp fits inside its contig; lower --width")
+    fold, used = assign_folds(windows, scheme, n_folds, gap)
+    windows = windows.assign(fold=fold)[fold != UNASSIGNED].reset_index(drop=True)
+    if windows.empty:
+        raise DataError(f"{sheet}: no window lies on a human autosome; use --folds blocks")
+    windows = windows.assign(name=[f"window_{n}" for n in range(1, len(windows) + 1)], score=windows["donors"])
+    summary: dict[str, object] = {
+        "libraries": int(sites["library"].nunique()),
+        "donors": int(donors),
+        "min_donors": min_donors,
+        "width": width,
+        "steps": [
+            {"step": "sites of all libraries", "count": len(sites)},
+            {"step": "loci", "count": len(loci)},
+            {"step": f"loci found in at least {min_donors} donors", "count": len(supported)},
+            {"step": "windows inside their contig", "count": len(supported) - left_out["beyond_contig_end"]},
+            {"step": "windows that do not overlap a stronger one", "count": len(fold)},
+            {"step": "windows in a fold", "count": len(windows)},
+        ],
+        "dropped": {
+            "too_few_donors": len(loci) - len(supported),
+            **left_out,
+            "between_folds" if used == "blocks" else "not_a_human_autosome": int((fold == UNASSIGNED).sum()),
+        },
+        "divergent_windows": int((windows["strand"] == ".").sum()),
+        "folds": {
+            "scheme": used,
+            "windows": {
+                int(number): int(count) for number, count in windows["fold"].value_counts().sort_index().items()
+            },
+            "regions": fold_regions(windows),
+        },
+        "reproducibility": reproducibility(sites, locus),
+    }
+    return Merged(windows, loci, sites, summary)

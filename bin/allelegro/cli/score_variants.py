@@ -1,0 +1,89 @@
+"""Command line of ``score_variants.py``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+
+app = Tool()
+
+
+@app.command()
+def main(
+    checkpoint: Annotated[list[Path], typer.Option(help="Checkpoint folder; repeat for an ensemble.")],
+    out: Annotated[Path, typer.Option(help="Scores: .tsv, .tsv.gz or .parquet.")],
+    variants: Annotated[
+        Path | None, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")
+    ] = None,
+    fasta: Annotated[Path | None, typer.Option(help="Genome of --variants: plain or bgzip FASTA.")] = None,
+    sequences: Annotated[
+        Path | None, typer.Option(help="Instead of --variants: table with ref_sequence and alt_sequence.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the model (the ensemble) in the scores.")] = "model",
+    context: Annotated[
+        Literal["auto", "genomic", "construct"],
+        typer.Option(help="Genomic window or reporter construct; auto: as the checkpoint was trained."),
+    ] = "auto",
+    strands: Annotated[
+        Literal["both", "forward"], typer.Option(help="Average both strands, or read the given one only.")
+    ] = "both",
+    shift: Annotated[
+        list[int] | None, typer.Option(help="Shift of the window in bp; repeat to average over several (default 0).")
+    ] = None,
+    held_out_only: Annotated[
+        bool,
+        typer.Option(
+            "--held-out-only/--all-models",
+            help="Score a variant only by checkpoints that did not see its chromosome (where they say what they saw).",
+        ),
+    ] = True,
+    on_ref_mismatch: Annotated[
+        Literal["skip", "error"], typer.Option(help="A REF that the FASTA does not have: drop and count it, or stop.")
+    ] = "skip",
+    dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
+    out_vcf: Annotated[
+        Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
+    ] = None,
+    shard: Annotated[str, typer.Option(help="Score part I of N of the chunks (for a scatter): I/N, I from 1.")] = "1/1",
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences that go through the network together.")] = 256,
+    threads: Threads = 1,
+    device: Device = "auto",
+    version: Version = False,
+) -> None:
+    """Score variants: predicted log2 alt/ref, positive when the alternative allele increases activity.
+
+    Needs either --variants with --fasta, or --sequences.
+    """
+    if (variants is None) == (sequences is None):
+        raise typer.BadParameter("give either --variants or --sequences")
+    if variants is not None and fasta is None:
+        raise typer.BadParameter("--variants needs --fasta")
+    if out_vcf is not None and (variants is None or kind is not None):
+        raise typer.BadParameter("--out-vcf needs a VCF as --variants")
+    part = _shard(shard)
+    limit_threads(threads)
+    from allelegro.effects.run import Run, run
+
+    run(
+        Run(
+            checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, name=name,
+            context=context, strands=strands, shifts=shift or [0], held_out_only=held_out_only,
+            stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, out_vcf=out_vcf, shard=part,
+            batch_size=batch_size, threads=threads, device=device,
+        )
+    )  # fmt: skip
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        index, total = (int(part) for part in text.split("/"))
+    except ValueError:
+        raise typer.BadParameter(f"--shard {text}: write I/N, for example 3/8") from None
+    if not 1 <= index <= total:
+        raise typer.BadParameter(f"--shard {text}: I must lie between 1 and N")
+    return index, total

@@ -1,0 +1,1 @@
+"""Variant effects: scoring variants with checkpoints, and benchmarks against measured effects."""

@@ -1,0 +1,129 @@
+"""Writers of scores: streamed TSV or Parquet, and the variants' own VCF with the scores as INFO fields."""
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
+
+_KEY = ["chrom", "pos", "ref", "alt"]
+
+
+def write_scores(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    """Write score chunks to a TSV (``.gz`` allowed) or ``.parquet`` as they come; the number of rows written.
+
+    Raises DataError, and writes nothing, when there is not a single score.
+    """
+    write = _write_parquet if path.suffix == ".parquet" else _write_tsv
+    with atomic_path(path) as partial:
+        rows = write(chunks, partial)
+        if rows == 0:
+            raise DataError("no variant was left to score; the list of dropped variants (--dropped) says why")
+    return rows
+
+
+def _write_tsv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    rows = 0
+    for chunk in chunks:
+        chunk.to_csv(
+            path, sep="\t", index=False, header=rows == 0, mode="w" if rows == 0 else "a",
+            float_format="%.7g", na_rep="NA", compression="infer",
+        )  # fmt: skip
+        rows += len(chunk)
+    return rows
+
+
+def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, schema = 0, None
+    with ExitStack() as stack:
+        writer = None
+        for chunk in chunks:
+            table = pa.Table.from_pandas(chunk, schema=schema, preserve_index=False)
+            if writer is None:
+                schema = table.schema
+                writer = stack.enter_context(pq.ParquetWriter(path, schema))
+            writer.write_table(table)
+            rows += len(chunk)
+    return rows
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Read a table of scores written by :func:`write_scores`."""
+    from allelegro.io.tables import read_table
+
+    if path.suffix == ".parquet":
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; check the path")
+        return pd.read_parquet(path)
+    return read_table(path, [*_KEY, "model", "effect"])
+
+
+def annotate_vcf(source: Path, scores: Iterable[pd.DataFrame], target: Path, name: str) -> int:
+    """Copy a VCF/BCF with the effects of model ``name`` as declared INFO fields; the number of annotated records.
+
+    ``scores`` are chunks in the order of the file. Fields: ``<name>_effect`` and ``_sd`` (log2 alt/ref and its spread,
+    one value an alternative allele, ``.`` where not scored) and ``<name>_alt``; ``<name>_ref`` one a record.
+    """
+    import pysam
+
+    prefix = re.sub(r"[^0-9A-Za-z_.]", "_", name)
+    prefix = prefix if re.match(r"[A-Za-z_]", prefix) else f"_{prefix}"
+    mode = "wb" if target.suffix == ".bcf" else "wz" if target.suffix in (".gz", ".bgz") else "w"
+    annotated = 0
+    rows = _rows(scores)
+    row = next(rows, None)
+    with atomic_path(target) as partial, pysam.VariantFile(str(source)) as records:
+        for field, number, text in (
+            ("effect", "A", f"Effect of the allele by {name}: log2 alternative over reference activity"),
+            ("sd", "A", f"Standard deviation of the effect over the members of {name}"),
+            ("alt", "A", f"Predicted log2 activity of the alternative allele by {name}"),
+            ("ref", "1", f"Predicted log2 activity of the reference allele by {name}"),
+        ):
+            records.header.add_line(f'##INFO=<ID={prefix}_{field},Number={number},Type=Float,Description="{text}">')
+        with pysam.VariantFile(str(partial), mode, header=records.header) as out:
+            for record in records:
+                values = {}
+                for alt in record.alts or ():
+                    if row is not None and tuple(row[:4]) == (record.chrom, record.pos, record.ref, alt):
+                        values[alt] = row
+                        row = next(rows, None)
+                if values:
+                    annotated += 1
+                    for place, field in enumerate(("effect", "sd", "alt"), start=4):
+                        record.info[f"{prefix}_{field}"] = tuple(
+                            _number(values[alt][place]) if alt in values else None for alt in record.alts or ()
+                        )
+                    record.info[f"{prefix}_ref"] = next(iter(values.values()))[7]
+                out.write(record)
+    if row is not None:
+        raise DataError(f"{source}: the scores are not in the order of the file (at {row[0]}:{row[1]})")
+    return annotated
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _rows(scores: Iterable[pd.DataFrame]) -> Iterator[tuple[Any, ...]]:
+    columns = [*_KEY, "effect", "effect_sd", "alt_prediction", "ref_prediction"]
+    for chunk in scores:
+        yield from chunk.assign(chrom=chunk["chrom"].astype(str))[columns].itertuples(index=False, name=None)
+
+
+def score_chunks(path: Path, chunk: int = 100_000) -> Iterator[pd.DataFrame]:
+    """Chunks of a written table of scores, in its order."""
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        for batch in pq.ParquetFile(path).iter_batches(chunk):
+            yield batch.to_pandas()
+    else:
+        yield from pd.read_csv(path, sep="\t", chunksize=chunk, dtype={"chrom": str})

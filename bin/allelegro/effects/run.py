@@ -1,0 +1,82 @@
+"""One run of ``score_variants.py``: read, score, write, and say what was dropped."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from allelegro.effects.output import annotate_vcf, score_chunks, write_scores
+from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
+from allelegro.effects.truth import read_truth
+from allelegro.effects.variants import Dropped, chunks_of, is_vcf, parse_alleles, read_sequence_pairs, read_variants
+from allelegro.effects.windows import Genome
+from allelegro.errors import DataError
+from allelegro.models.checkpoint import load_model
+from allelegro.models.device import choose_device, keep_freed_memory
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """The options of ``score_variants.py``."""
+
+    checkpoints: list[Path]
+    out: Path
+    variants: Path | None
+    fasta: Path | None
+    sequences: Path | None
+    kind: str | None
+    name: str
+    context: Context
+    strands: Strands
+    shifts: list[int]
+    held_out_only: bool
+    stop_on_mismatch: bool
+    dropped: Path | None
+    out_vcf: Path | None
+    shard: tuple[int, int]
+    batch_size: int
+    threads: int
+    device: str
+
+
+def run(options: Run) -> None:
+    """Score and write; raises DataError for anything wrong with the data, leaving no half-written file."""
+    if options.out_vcf is not None and not (options.variants and is_vcf(options.variants)):
+        raise DataError(f"{options.variants}: --out-vcf annotates a VCF or BCF; this is a table")
+    keep_freed_memory()
+    device = choose_device(options.device)
+    models = [load_model(path, device) for path in options.checkpoints]
+    scorer = Scorer(
+        options.name, models, options.context, options.strands, options.shifts, options.held_out_only,
+        options.batch_size,
+    )  # fmt: skip
+    with Dropped(options.dropped) as dropped:
+        rows = write_scores(_scores(options, scorer, dropped), options.out)
+        logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
+    if options.out_vcf is not None and options.variants is not None:
+        annotated = annotate_vcf(options.variants, score_chunks(options.out), options.out_vcf, options.name)
+        logger.info("%s: %s records annotated", options.out_vcf, f"{annotated:,}")
+
+
+def _scores(options: Run, scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
+    if options.sequences is not None:
+        yield from score_sequences(
+            _part(chunks_of(read_sequence_pairs(options.sequences)), options.shard), scorer, dropped
+        )
+        return
+    assert options.variants is not None and options.fasta is not None
+    if options.kind is None:
+        source = read_variants(options.variants)
+    else:
+        source = chunks_of(read_truth(options.variants, options.kind).table)
+    chunks = parse_alleles(_part(source, options.shard), dropped)
+    yield from score_variants(chunks, scorer, Genome(options.fasta), dropped, options.stop_on_mismatch)
+
+
+def _part(chunks: Iterator[pd.DataFrame], shard: tuple[int, int]) -> Iterator[pd.DataFrame]:
+    index, total = shard
+    return (chunk for number, chunk in enumerate(chunks) if number % total == index - 1)

@@ -1,0 +1,212 @@
+"""Scores of variants: log2 alt/ref by one or several checkpoints, over strands and shifts, in flat memory."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
+from allelegro.effects.windows import (
+    AllelePairs,
+    Genome,
+    genome_pairs,
+    place_variants,
+    reference_agrees,
+    require_contigs,
+    sequence_pairs,
+)
+from allelegro.errors import DataError
+from allelegro.models.checkpoint import LoadedModel
+from allelegro.models.inference import StrandPredictor
+
+SCORE_COLUMNS = [
+    *VARIANT_COLUMNS, "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
+    "ref_sd", "alt_sd", "n_predictions",
+]  # fmt: skip
+Context = Literal["auto", "genomic", "construct"]
+Strands = Literal["both", "forward"]
+PairMaker = Callable[[pd.DataFrame, int], AllelePairs]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class HeldOut:
+    """What a checkpoint says it did not see; ``unknown`` when it does not say."""
+
+    chromosomes: frozenset[str] | None
+    regions: list[tuple[str, int, int]] | None
+
+    @classmethod
+    def of(cls, model: LoadedModel) -> "HeldOut":
+        """Read ``held_out_chromosomes`` and ``held_out_regions`` of a checkpoint."""
+        training = model.config["training"]
+        chromosomes, regions = training.get("held_out_chromosomes"), training.get("held_out_regions")
+        return cls(
+            None if chromosomes is None else frozenset(_plain(name) for name in chromosomes),
+            None if regions is None else [(_plain(chrom), int(start), int(end)) for chrom, start, end in regions],
+        )
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the checkpoint does not say what it saw."""
+        return self.chromosomes is None and self.regions is None
+
+    def unseen(self, chrom: "pd.Series[str]", start: "pd.Series[int]") -> NDArray[np.bool_]:
+        """Which positions (0-based) were held out; all of them when unknown."""
+        if self.unknown:
+            return np.ones(len(chrom), bool)
+        plain = chrom.astype(str).str.removeprefix("chr").to_numpy()
+        unseen = np.isin(plain, list(self.chromosomes or ()))
+        position = start.to_numpy()
+        for name, first, end in self.regions or ():
+            unseen |= (plain == name) & (position >= first) & (position < end)
+        return unseen
+
+
+def _plain(name: str) -> str:
+    return str(name).removeprefix("chr")
+
+
+@dataclass
+class Scorer:
+    """One or several checkpoints that together are ``name``: their mean, with its spread.
+
+    A member is one checkpoint, strand and shift; ``effect`` is the mean over members of log2 alt/ref, ``effect_sd``
+    their standard deviation (NaN for a single member).
+    """
+
+    name: str
+    models: list[LoadedModel]
+    context: Context = "auto"
+    strands: Strands = "both"
+    shifts: list[int] = field(default_factory=lambda: [0])
+    held_out_only: bool = True
+    batch_size: int = 256
+
+    def __post_init__(self) -> None:
+        self._predictors = [StrandPredictor(model, self.batch_size) for model in self.models]
+        self._held_out = [HeldOut.of(model) for model in self.models]
+        silent = [model.name for model, held_out in zip(self.models, self._held_out, strict=True) if held_out.unknown]
+        if self.held_out_only and silent:
+            logger.warning("%s does not say which chromosomes it saw; it scores all variants", ", ".join(silent))
+        for model in self.models:
+            if self.context == "construct" and not model.config["context"]:
+                raise DataError(f"{model.name}: this checkpoint has no construct context; use --context genomic")
+
+    def input_width(self, model: LoadedModel) -> int:
+        """Bases of sequence that the model takes in this context."""
+        return model.insert_width if self._in_construct(model) else model.width
+
+    @property
+    def widest(self) -> int:
+        """The largest input width among the models."""
+        return max(self.input_width(model) for model in self.models)
+
+    def _in_construct(self, model: LoadedModel) -> bool:
+        return self.context != "genomic" and bool(model.config["context"])
+
+    def score(self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped) -> pd.DataFrame:
+        """``SCORE_COLUMNS`` of the variants of a chunk; those that every model saw in training are dropped."""
+        chosen = self._chosen(frame)
+        frame = dropped.keep(frame, chosen.any(axis=0), "seen_by_every_model")
+        chosen = chosen[:, chosen.any(axis=0)]
+        if frame.empty:
+            return pd.DataFrame(columns=SCORE_COLUMNS)
+        sums = _Moments(len(frame))
+        pairs: dict[int, AllelePairs] = {}
+        for model, predictor, mask in zip(self.models, self._predictors, chosen, strict=True):
+            if not mask.any():
+                continue
+            width = self.input_width(model)
+            if width not in pairs:
+                pairs[width] = make_pairs(frame, width)
+            for strand in (0,) if self.strands == "forward" else (0, 1):
+                for shift in range(pairs[width].alternative.shape[1]):
+                    sums.add(mask, *self._predict(model, predictor, pairs[width], mask, strand, shift))
+        return self._table(frame, sums, chosen.sum(axis=0))
+
+    def _chosen(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+        if not self.held_out_only:
+            return np.ones((len(self.models), len(frame)), bool)
+        start = frame["pos"] - 1
+        return np.stack([held_out.unseen(frame["chrom"], start) for held_out in self._held_out])
+
+    def _predict(
+        self, model: LoadedModel, predictor: StrandPredictor, pairs: AllelePairs, mask: NDArray[np.bool_],
+        strand: int, shift: int,
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
+        rows, reference_row = np.unique(pairs.reference_row[mask], return_inverse=True)
+        codes = np.concatenate([pairs.reference[rows, shift], pairs.alternative[mask, shift]])
+        values = predictor(model.in_context(codes) if self._in_construct(model) else codes, strand)
+        return values[: rows.size][reference_row], values[rows.size :]
+
+    def _table(self, frame: pd.DataFrame, sums: "_Moments", n_models: NDArray[np.intp]) -> pd.DataFrame:
+        (ref, alt, effect), (ref_sd, alt_sd, effect_sd) = sums.mean(), sums.sd()
+        return pd.DataFrame(
+            {
+                **{column: frame[column].to_numpy() for column in VARIANT_COLUMNS},
+                "model": self.name, "effect": effect, "effect_sd": effect_sd, "ref_prediction": ref,
+                "alt_prediction": alt, "n_models": n_models, "ref_sd": ref_sd, "alt_sd": alt_sd,
+                "n_predictions": sums.n,
+            }
+        )  # fmt: skip
+
+
+class _Moments:
+    """Running mean and variance (Welford) of reference, alternative and effect over the members of an ensemble."""
+
+    def __init__(self, variants: int) -> None:
+        self.n = np.zeros(variants, np.int64)
+        self._mean, self._squares = np.zeros((3, variants)), np.zeros((3, variants))
+
+    def add(self, mask: NDArray[np.bool_], ref: NDArray[np.float32], alt: NDArray[np.float32]) -> None:
+        values = np.stack([ref, alt, alt - ref]).astype(np.float64)
+        self.n[mask] += 1
+        before = values - self._mean[:, mask]
+        self._mean[:, mask] += before / self.n[mask]
+        self._squares[:, mask] += before * (values - self._mean[:, mask])
+
+    def mean(self) -> NDArray[np.float64]:
+        return self._mean
+
+    def sd(self) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(self.n > 1, np.sqrt(self._squares / (self.n - 1)), np.nan)
+
+
+def score_variants(
+    chunks: Iterator[pd.DataFrame], scorer: Scorer, genome: Genome, dropped: Dropped, stop_on_mismatch: bool = False
+) -> Iterator[pd.DataFrame]:
+    """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk.
+
+    Raises DataError when no contig, or the REF of fewer than half of the variants, is in the FASTA: another genome.
+    With ``stop_on_mismatch`` a single disagreeing REF is an error.
+    """
+    seen = 0
+    for frame in chunks:
+        if seen == 0:
+            require_contigs(frame, genome)
+        seen += len(frame)
+        located = place_variants(frame, genome, scorer.widest, dropped)
+        agrees = reference_agrees(located, genome)
+        kept = dropped.keep(located, agrees, "ref_mismatch")
+        mismatches = dropped.counts["ref_mismatch"]
+        if 2 * mismatches > seen or (stop_on_mismatch and mismatches):
+            wrong = located[~agrees].iloc[0]
+            raise DataError(
+                f"{genome.path}: REF of {mismatches:,} of the first {seen:,} variants is not in the FASTA, "
+                f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
+            )
+        if not kept.empty:
+            yield scorer.score(kept, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts), dropped)
+
+
+def score_sequences(chunks: Iterator[pd.DataFrame], scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
+    """Score pairs of allele sequences (``variants.read_sequence_pairs``), chunk by chunk."""
+    for frame in chunks:
+        yield scorer.score(frame, sequence_pairs, dropped)

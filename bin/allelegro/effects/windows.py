@@ -1,0 +1,132 @@
+"""Reference and alternative sequences of variants: fixed-width windows of a genome, or given pairs of sequences."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.effects.variants import Dropped
+from allelegro.errors import DataError
+from allelegro.io.dna import N, encode
+from allelegro.io.fasta import Fasta, contig_hint
+
+Codes = NDArray[np.uint8]
+
+
+class Genome:
+    """A FASTA whose contigs are found with or without ``chr`` and which goes on as N beyond their ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._fasta = Fasta(path)
+        self.path, self.lengths = path, self._fasta.lengths
+
+    def contig(self, name: str) -> str | None:
+        """The FASTA's own name of a contig, or None: exact, else with ``chr`` added or taken away."""
+        candidates = (name, f"chr{name}", name.removeprefix("chr"))
+        return next((candidate for candidate in candidates if candidate in self.lengths), None)
+
+    def codes(self, contig: str, start: int, end: int) -> Codes:
+        """Codes of ``[start, end)``; positions beyond the contig are N."""
+        length = self.lengths[contig]
+        if start >= 0 and end <= length:
+            return self._fasta.codes(contig, start, end)
+        padded = np.full(end - start, N, np.uint8)
+        first, last = max(start, 0), min(end, length)
+        if first < last:
+            padded[first - start : last - start] = self._fasta.codes(contig, first, last)
+        return padded
+
+
+@dataclass
+class AllelePairs:
+    """Sequences of one chunk: ``reference[reference_row[i]]`` and ``alternative[i]`` belong to variant i.
+
+    Both are ``[rows, shifts, width]``; a reference window shared by several variants is kept once.
+    """
+
+    reference: Codes
+    reference_row: NDArray[np.intp]
+    alternative: Codes
+
+
+def place_variants(frame: pd.DataFrame, genome: Genome, width: int, dropped: Dropped) -> pd.DataFrame:
+    """Add ``contig`` (the FASTA's name); drop variants that lie outside it or do not fit a window of ``width``."""
+    names = {name: genome.contig(str(name)) for name in frame["chrom"].unique()}
+    frame = frame.assign(contig=frame["chrom"].map(names))
+    frame = dropped.keep(frame, frame["contig"].notna(), "contig_not_in_fasta")
+    longest = np.maximum(frame["before"].str.len(), frame["after"].str.len())
+    frame = dropped.keep(frame, longest <= width // 2, "allele_longer_than_window")
+    ends = frame["start"] + frame["before"].str.len()
+    return dropped.keep(frame, ends <= frame["contig"].map(genome.lengths), "beyond_contig_end")
+
+
+def reference_agrees(frame: pd.DataFrame, genome: Genome) -> NDArray[np.bool_]:
+    """Whether the FASTA has each placed variant's REF."""
+    agrees = [
+        bool((genome.codes(contig, start, start + len(before)) == encode(before)).all())
+        for contig, start, before in zip(frame["contig"], frame["start"], frame["before"], strict=True)
+    ]
+    return np.array(agrees, dtype=bool)
+
+
+def genome_pairs(frame: pd.DataFrame, genome: Genome, width: int, shifts: list[int]) -> AllelePairs:
+    """Windows of checked variants: the first replaced base at index ``width // 2 - shift``, the right flank refilled.
+
+    A window of shift s starts ``width // 2 - s`` bases left of the variant; behind an insertion or deletion the
+    sequence goes on as the genome does, so that both alleles fill the width.
+    """
+    margin = max(abs(shift) for shift in shifts)
+    centre = width // 2 + margin
+    extra = int((frame["before"].str.len() - frame["after"].str.len()).clip(lower=0).max())
+    span = width + 2 * margin + extra
+    places = pd.MultiIndex.from_frame(frame[["contig", "start"]])
+    row, unique = places.factorize()
+    regions = np.stack([genome.codes(contig, start - centre, start - centre + span) for contig, start in unique])
+    changed = regions[row]
+    before, after = frame["before"].str.len().to_numpy(), frame["after"].str.len().to_numpy()
+    snv = (before == 1) & (after == 1)
+    if snv.any():
+        changed[snv, centre] = encode("".join(frame["after"].to_numpy()[snv]))
+    for i in np.flatnonzero(~snv):
+        allele = encode(frame["after"].iloc[i])
+        whole = np.concatenate([regions[row[i], :centre], allele, regions[row[i], centre + before[i] :]])
+        used = min(whole.size, span)  # the last `extra` bases are only there to refill deletions
+        changed[i, :used] = whole[:used]
+    return AllelePairs(_shifted(regions, width, margin, shifts), row, _shifted(changed, width, margin, shifts))
+
+
+def _shifted(regions: Codes, width: int, margin: int, shifts: list[int]) -> Codes:
+    return np.stack([regions[:, margin + shift : margin + shift + width] for shift in shifts], axis=1)
+
+
+def sequence_pairs(table: pd.DataFrame, width: int) -> AllelePairs:
+    """Given allele sequences in windows of ``width``: longer ones are cut, shorter ones padded with N.
+
+    The place of the reference sequence (its centre on the window's centre) decides for both alleles, so that they stay
+    aligned on the left of the variant.
+    """
+    reference = np.full((len(table), 1, width), N, np.uint8)
+    alternative = np.full((len(table), 1, width), N, np.uint8)
+    for i, (ref, alt) in enumerate(zip(table["ref_sequence"], table["alt_sequence"], strict=True)):
+        offset = (width - len(ref)) // 2
+        _place(reference[i, 0], encode(ref), offset)
+        _place(alternative[i, 0], encode(alt), offset)
+    return AllelePairs(reference, np.arange(len(table)), alternative)
+
+
+def _place(row: Codes, codes: Codes, offset: int) -> None:
+    if offset < 0:
+        codes, offset = codes[-offset:], 0
+    used = min(codes.size, row.size - offset)
+    row[offset : offset + used] = codes[:used]
+
+
+def require_contigs(frame: pd.DataFrame, genome: Genome) -> None:
+    """Raise DataError when not one contig of these variants is in the FASTA (another genome)."""
+    names = [str(name) for name in frame["chrom"].unique()]
+    if all(genome.contig(name) is None for name in names):
+        raise DataError(
+            f"{genome.path}: contig {names[0]} of the variants is not in the FASTA; {contig_hint(names, genome.lengths)}"
+        )

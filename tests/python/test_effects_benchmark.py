@@ -1,0 +1,65 @@
+"""Joined points and metrics with a known answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from allelegro.cli.benchmark_variants import app
+from allelegro.io.tables import read_metrics, read_table
+
+
+def scores_of(table: pd.DataFrame, effect: np.ndarray, model: str) -> pd.DataFrame:
+    return table[["chrom", "pos", "ref", "alt"]].assign(id=".", model=model, effect=effect, effect_sd=np.nan)
+
+
+@pytest.fixture
+def truth() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    n = 400
+    ref = rng.choice(list("ACGT"), n)
+    alt = [("ACGT".replace(base, ""))[i] for base, i in zip(ref, rng.integers(0, 3, n), strict=True)]
+    effect = rng.normal(size=n)
+    return pd.DataFrame(
+        {"chrom": "chr1", "pos": np.arange(n) * 20_001 + 500, "ref": ref, "alt": alt, "measured": effect}
+    ).assign(significant=(np.abs(effect) > 1).astype(int))
+
+
+def run(
+    room: Path, truth: pd.DataFrame, *scores: pd.DataFrame, kind: str = "table", extra: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    truth.to_csv(room / "truth.tsv", sep="\t", index=False)
+    arguments = ["--truth", str(room / "truth.tsv"), "--kind", kind, "--dataset", "toy", "--n-boot", "200"]
+    for number, table in enumerate(scores):
+        table.to_csv(room / f"s{number}.tsv", sep="\t", index=False)
+        arguments += ["--scores", str(room / f"s{number}.tsv")]
+    arguments += ["--out", str(room / "metrics.tsv"), "--points", str(room / "points.tsv.gz"), *extra]
+    app(arguments, standalone_mode=False)
+    return read_metrics([room / "metrics.tsv"])
+
+
+def value(metrics: pd.DataFrame, metric: str, model: str = "good", subset: str = "all") -> float:
+    rows = metrics.query("metric == @metric and model == @model and subset == @subset")
+    assert len(rows) == 1
+    return float(rows["value"].iloc[0])
+
+
+def test_perfect_and_useless_models(tmp_path: Path, truth: pd.DataFrame) -> None:
+    noise = np.random.default_rng(2).normal(size=len(truth))
+    metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), scores_of(truth, noise, "noise"))
+    assert value(metrics, "pearson") == pytest.approx(1)
+    assert value(metrics, "sign_accuracy") == 1
+    assert value(metrics, "auroc") == 1
+    assert value(metrics, "auprc") == pytest.approx(1)
+    row = metrics.query("metric == 'pearson' and model == 'noise' and subset == 'all'").iloc[0]
+    assert row["ci_low"] < 0 < row["ci_high"]
+    assert value(metrics, "pearson_minus_good", "noise") < -0.8
+    points = read_table(tmp_path / "points.tsv.gz")
+    assert list(points.columns) == ["chrom", "pos", "ref", "alt", "group", "measured", "significant", "good", "noise"]
+
+
+def test_models_are_compared_on_their_intersection(tmp_path: Path, truth: pd.DataFrame) -> None:
+    half = scores_of(truth, truth["measured"], "half").iloc[::2]
+    metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), half)
+    assert set(metrics.query("subset == 'all' and metric == 'pearson'")["n"]) == {200}

@@ -1,0 +1,292 @@
+"""lentiMPRA tables: the study's layouts to one training table with constructs, groups and folds that do not leak.
+
+Activity is log2(RNA / DNA). A construct is ``left adaptor + insert + right adaptor`` (15 + 200 + 15 bp in Agarwal et al. 2025).
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.io.dna import encode, reverse_complement
+from allelegro.io.tables import read_table
+from allelegro.io.windows import read_windows
+from allelegro.training.groups import Groups, similar_sequences
+
+log = logging.getLogger(__name__)
+
+LEFT_ADAPTOR, RIGHT_ADAPTOR = "AGGACCGGATCAACT", "CATTGCGTGAACCGA"
+COLUMNS = ["seq_id", "seq", "mean_value", "fold_num", "rev", "group"]
+COORDINATES = ["chrom", "start", "end", "strand"]
+
+# The names that published layouts give to a column of ours.
+_ALIASES = {
+    "seq_id": ("seq_id", "name", "id"),
+    "seq": ("seq", "sequence"),
+    "mean_value": ("mean_value", "expression", "activity"),
+    "fold_num": ("fold_num", "fold"),
+    "rev": ("rev",),
+    "chrom": ("chrom", "chromosome", "chr"),
+    "start": ("start",),
+    "end": ("end",),
+    "strand": ("strand",),
+}
+# What a name adds to its element's: orientation or allele, then a replicate number.
+_SUFFIX = re.compile(r"([_:.-](F|R|fwd|rev|forward|reversed?|ref|alt|\+|-)(:\d+)?)+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a table is prepared. ``value_column`` picks the activity where the layout has several (a joint library)."""
+
+    value_column: str | None = None
+    left: str = LEFT_ADAPTOR
+    right: str = RIGHT_ADAPTOR
+    folds: int = 10
+    seed: int = 0
+
+
+def prepare_mpra(path: Path, options: Options, exclude: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The training table of a lentiMPRA table: ``COLUMNS`` and, where known, ``COORDINATES`` (0-based, half-open).
+
+    Rows that belong together (orientations, alleles, overlapping tiles) get one ``group``: their coordinates overlap, their names
+    differ in orientation or allele alone, or their inserts are alike on either strand. A group lies in one fold: given folds are
+    kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are dealt out.
+    ``exclude`` (``chrom start end``) leaves out elements that overlap these windows. Raises DataError.
+    """
+    table = _drop_unusable(_rename(read_table(path), options, path), path)
+    inserts = _inserts(table, options, path)
+    table, inserts = _exclude(table, inserts, exclude, path)
+    table["seq"] = [options.left + insert + options.right for insert in inserts]
+    table["group"] = find_groups(table, inserts)
+    if "fold_num" in table:
+        table["fold_num"] = _unsplit(table)
+    else:
+        table["fold_num"] = deal_folds(table["group"].to_numpy(), options.folds, options.seed)
+    check_folds(table, path)
+    table["rev"] = 0
+    return table[[*COLUMNS, *(column for column in COORDINATES if column in table)]]
+
+
+def _rename(raw: pd.DataFrame, options: Options, path: Path) -> pd.DataFrame:
+    """Keep the columns of ours, under our names."""
+    aliases = dict(_ALIASES)
+    if options.value_column:
+        aliases["mean_value"] = (options.value_column,)
+    found = {ours: next((name for name in names if name in raw.columns), None) for ours, names in aliases.items()}
+    for needed in ("seq", "mean_value"):
+        if found[needed] is None:
+            raise DataError(f"{path}: column {' or '.join(aliases[needed])} is missing; found {', '.join(raw.columns)}")
+    if not all(found[column] for column in ("chrom", "start", "end")):
+        found = {ours: name for ours, name in found.items() if ours not in COORDINATES}
+    table = pd.DataFrame({ours: raw[name] for ours, name in found.items() if name is not None})
+    table["row"] = np.arange(1, len(table) + 1)
+    if "seq_id" not in table:
+        table["seq_id"] = [f"seq{row}" for row in table["row"]]
+        table["named"] = False
+    if "chrom" in table:
+        table["chrom"] = table["chrom"].astype(str)
+    return table
+
+
+def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Leave out copies that are reverse complements of measured rows, and rows without activity; counted."""
+    table["mean_value"] = pd.to_numeric(table["mean_value"], errors="coerce")
+    reasons = {"no activity": table["mean_value"].isna() | np.isinf(table["mean_value"])}
+    if "rev" in table:
+        reasons["reverse-complement copy (rev 1)"] = table["rev"] == 1
+    for reason, drop in reasons.items():
+        if drop.any():
+            log.info("%s: %d of %d rows left out: %s", path, drop.sum(), len(table), reason)
+        if drop.all():
+            raise DataError(f"{path}: every row was left out: {reason}")
+    keep = ~np.logical_or.reduce([drop.to_numpy() for drop in reasons.values()])
+    if not keep.any():
+        raise DataError(f"{path}: every row was left out: {' or '.join(reasons)}")
+    kept: pd.DataFrame = table.loc[keep].reset_index(drop=True)
+    return kept
+
+
+def _inserts(table: pd.DataFrame, options: Options, path: Path) -> list[str]:
+    """Inserts without adaptors, of one length; raises DataError naming the first odd row."""
+    sequences = table["seq"].astype(str).str.upper()
+    bad = sequences.str.contains("[^ACGTN]", regex=True)
+    if bad.any():
+        row = table["row"][bad].iloc[0]
+        raise DataError(f"{path} row {row}: the sequence has letters other than A, C, G, T, N; correct or remove it")
+    whole = sequences.str.startswith(options.left) & sequences.str.endswith(options.right)
+    if whole.any() and not whole.all():
+        row = table["row"][~whole].iloc[0]
+        raise DataError(
+            f"{path} row {row}: adaptors are missing although other rows have them; give all rows or none their adaptors"
+        )
+    if whole.all():
+        end = -len(options.right) or None
+        sequences = sequences.str.slice(len(options.left), end)
+    lengths = sequences.str.len()
+    odd = lengths != lengths.mode()[0]
+    if odd.any():
+        row = table["row"][odd].iloc[0]
+        raise DataError(
+            f"{path} row {row}: the insert is {lengths[odd].iloc[0]} bp, most are {lengths.mode()[0]} bp; "
+            "remove rows of other lengths"
+        )
+    return sequences.tolist()
+
+
+def _exclude(
+    table: pd.DataFrame, inserts: list[str], windows: pd.DataFrame | None, path: Path
+) -> tuple[pd.DataFrame, list[str]]:
+    if windows is None:
+        return table, inserts
+    drop = overlapping(table, windows, path)
+    log.info("%s: %d of %d rows left out: they overlap excluded windows", path, drop.sum(), len(table))
+    if drop.all():
+        raise DataError(f"{path}: every row overlaps the excluded windows; exclude fewer folds")
+    kept = [insert for insert, dropped in zip(inserts, drop, strict=True) if not dropped]
+    return table[~drop].reset_index(drop=True), kept
+
+
+def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArray[np.bool_]:
+    """Which rows of a table with coordinates overlap a window by at least 1 bp.
+
+    The study's tables write chromosomes as 1, 2, …; they match windows on chr1, chr2, … as well. Raises DataError when the table
+    has no coordinates or the two have no chromosome in common.
+    """
+    if "chrom" not in table:
+        raise DataError(f"{path}: no columns chrom, start, end, so overlap with windows cannot be found; add them")
+    chroms = table["chrom"].astype(str)
+    known = set(windows["chrom"])
+    if not set(chroms) & known:
+        chroms = "chr" + chroms
+    if not set(chroms) & known:
+        raise DataError(
+            f"{path}: no chromosome in common with the windows ({table['chrom'].iloc[0]} against "
+            f"{windows['chrom'].iloc[0]}); use files of one assembly"
+        )
+    result = np.zeros(len(table), bool)
+    starts, ends = table["start"].to_numpy(), table["end"].to_numpy()
+    for chrom, part in windows.groupby("chrom"):
+        rows = np.flatnonzero(chroms == chrom)
+        # Sorted starts and sorted ends: windows that start before an element's end less those that end before its start.
+        before = np.searchsorted(np.sort(part["start"].to_numpy()), ends[rows], "left")
+        past = np.searchsorted(np.sort(part["end"].to_numpy()), starts[rows], "right")
+        result[rows] = before > past
+    return result
+
+
+def find_groups(table: pd.DataFrame, inserts: Sequence[str]) -> NDArray[np.int64]:
+    """Group numbers ``[rows]`` from coordinates, names and sequences; numbered by first row."""
+    groups = Groups(len(table))
+    if "chrom" in table:
+        _join_overlapping(groups, table)
+    if "named" not in table:
+        groups.join_equal(np.asarray([_SUFFIX.sub("", str(name)) for name in table["seq_id"]]))
+    codes = np.stack([encode(insert) for insert in inserts])
+    turned = reverse_complement(codes)
+    groups.join_equal(np.asarray([min(a.tobytes(), b.tobytes()) for a, b in zip(codes, turned, strict=True)]))
+    first, second = similar_sequences(codes)
+    groups.join(first, second)
+    labels = groups.labels()
+    sizes = np.bincount(labels)
+    log.info("%d groups in %d rows, the largest of %d", len(sizes), len(labels), sizes.max())
+    return labels
+
+
+def _join_overlapping(groups: Groups, table: pd.DataFrame) -> None:
+    order = np.lexsort((table["start"], table["chrom"]))
+    chrom, start, end = (table[column].to_numpy()[order] for column in ("chrom", "start", "end"))
+    reach = pd.Series(end).groupby(pd.Series(chrom)).cummax().to_numpy()
+    joined = (chrom[1:] == chrom[:-1]) & (start[1:] < reach[:-1])
+    groups.join(order[:-1][joined], order[1:][joined])
+
+
+def _unsplit(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Given folds, with every group that they split moved to the fold of most of its rows."""
+    folds = table["fold_num"].astype(np.int64)
+    majority = folds.groupby(table["group"]).transform(lambda part: part.mode().iloc[0])
+    moved = folds != majority
+    if moved.any():
+        log.warning(
+            "%d rows of %d groups that the given folds split were moved to the fold of the rest of their group",
+            moved.sum(),
+            table["group"][moved].nunique(),
+        )
+    return majority.to_numpy(np.int64)
+
+
+def deal_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.int64]:
+    """Folds 1 to ``folds`` of nearly equal size; the rows of a group share one."""
+    sizes = np.bincount(groups)
+    if len(sizes) < folds:
+        raise DataError(f"{len(sizes)} groups cannot fill {folds} folds; lower --folds")
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    filled, fold_of = np.zeros(folds, np.int64), np.empty(len(sizes), np.int64)
+    for group in order:
+        emptiest = filled.argmin()
+        fold_of[group] = emptiest + 1
+        filled[emptiest] += sizes[group]
+    return fold_of[groups]
+
+
+def check_folds(table: pd.DataFrame, path: Path) -> None:
+    """Raise DataError when a group lies in more than one fold."""
+    spread = table.groupby("group")["fold_num"].nunique()
+    if (spread > 1).any():
+        group = spread.index[spread > 1][0]
+        name = table.loc[table["group"] == group, "seq_id"].iloc[0]
+        raise DataError(
+            f"{path}: group {group} (with {name}) lies in several folds, so training would see its test elements; "
+            "prepare the table again with prepare_mpra.py"
+        )
+
+
+def read_training_table(path: Path) -> pd.DataFrame:
+    """Read what :func:`prepare_mpra` wrote; raises DataError when columns, widths, numbers or folds are wrong."""
+    table = read_table(path, COLUMNS)
+    codes = table["seq"].astype(str)
+    widths = codes.str.len()
+    if widths.nunique() != 1:
+        row = int((widths != widths.iloc[0]).to_numpy().argmax())
+        raise DataError(f"{path} row {row + 1}: sequence of {widths.iloc[row]} bp, the first has {widths.iloc[0]} bp")
+    values = pd.to_numeric(table["mean_value"], errors="coerce")
+    if values.isna().any():
+        row = int(values.isna().to_numpy().argmax())
+        raise DataError(f"{path} row {row + 1}: mean_value {table['mean_value'].iloc[row]} is not a number")
+    check_folds(table, path)
+    return table
+
+
+def sequences_to_codes(sequences: Iterable[str]) -> NDArray[np.uint8]:
+    """Codes ``[n, width]`` of sequences of one length."""
+    return np.stack([encode(sequence) for sequence in sequences])
+
+
+def held_out_windows(paths: Sequence[Path], folds: Sequence[int]) -> pd.DataFrame | None:
+    """Windows of these folds in all files; None without files. Raises DataError when a file has none of the folds."""
+    parts = []
+    for path in paths:
+        windows = read_windows(path)
+        part = windows[windows["fold"].isin(folds)]
+        if part.empty:
+            raise DataError(
+                f"{path}: no windows in folds {', '.join(map(str, folds))}; its folds are "
+                f"{sorted(windows['fold'].unique().tolist())}"
+            )
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else None
+
+
+def report_overlap(table: pd.DataFrame, windows_path: Path, path: Path) -> None:
+    """Say how many rows of the table overlap the windows of each fold."""
+    for fold, windows in read_windows(windows_path).groupby("fold"):
+        shared = overlapping(table, windows, path)
+        log.info("%d of %d rows overlap windows of fold %s in %s", shared.sum(), len(table), fold, windows_path)

@@ -1,0 +1,332 @@
+"""The motif grammar: what a sequence does. Every activity and effect of a simulated cohort is computed here from sequence."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from allelegro.io.dna import encode
+from allelegro.simulate.settings import Settings
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.uint8]
+
+ADAPTER_LEFT, ADAPTER_RIGHT = encode("AGGACCGGATCAACT"), encode("CATTGCGTGAACCGA")
+LOCAL_REACH, DISTAL_REACH = 80.0, 200.0  # bp: standard deviations of the distance kernels
+SPACING_TOLERANCE = 1.5  # bp
+TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
+TSS_SITES = 8  # initiation sites kept per strand and haplotype
+INITIATOR_SHARPNESS = 0.9
+FLOOR = -1.5  # log2 activity of a sequence that no factor binds
+SLOPE = 1.6  # steepness of occupancy per bit
+MAX_WIDTH = 12
+
+# YR initiator BBCA(+1)BW of human promoters, columns A C G T.
+INITIATOR = np.array(
+    [
+        [0.10, 0.32, 0.26, 0.32],
+        [0.10, 0.32, 0.26, 0.32],
+        [0.05, 0.75, 0.05, 0.15],
+        [0.80, 0.03, 0.14, 0.03],
+        [0.10, 0.28, 0.32, 0.30],
+        [0.38, 0.12, 0.12, 0.38],
+    ]
+)
+INITIATOR_START = 3  # column of +1
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What ``n`` haplotypes do: log2 rates and initiation sites (strand 0 plus, 1 minus)."""
+
+    log2_activity: Floats  # [n] before the initiator, the quantity an MPRA measures
+    log2_strand: Floats  # [n, 2] log2 initiation rate of each strand, without the locus's own balance
+    sites: NDArray[np.int32]  # [n, 2, TSS_SITES] positions within the sequence
+    site_share: Floats  # [n, 2, TSS_SITES] shares of initiation, sum 1
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """Motifs, weights and interactions; drawn once per seed by :func:`draw_grammar`."""
+
+    names: list[str]
+    motifs: list[Floats]  # each [width, 4] base probabilities
+    weights: dict[str, Floats]  # cell -> [T]
+    pair_members: NDArray[np.int64]  # [P, 2]
+    pair_spacing: NDArray[np.int64]  # [P] bp between motif centres
+    pair_weights: dict[str, Floats]  # cell -> [P]
+    triples: NDArray[np.int64]  # [Q, 3]
+    triple_weights: dict[str, Floats]
+    reach: Floats  # [T] bp
+    tolerance: Floats  # [T] bits below the consensus at which a site is half occupied
+    intercept: float
+    scale: float
+    initiator_effect: float
+    log_odds: Floats = field(repr=False)  # [T, MAX_WIDTH, 5] bits
+    widths: NDArray[np.int64] = field(repr=False)
+    threshold: Floats = field(repr=False)  # [T] bits
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-ready description for ``truth.json``."""
+        return {
+            "factors": [
+                {
+                    "name": name,
+                    "motif": np.round(motif, 4).tolist(),
+                    "weight": {
+                        cell: round(float(weights[t] * self.scale), 4) for cell, weights in self.weights.items()
+                    },
+                    "reach": float(self.reach[t]),
+                    "half_occupied_bits_below_consensus": round(float(self.tolerance[t]), 3),
+                }
+                for t, (name, motif) in enumerate(zip(self.names, self.motifs, strict=True))
+            ],
+            "pairs": [
+                {
+                    "factors": [self.names[t], self.names[u]],
+                    "spacing": int(self.pair_spacing[p]),
+                    "weight": {cell: round(float(w[p] * self.scale), 4) for cell, w in self.pair_weights.items()},
+                }
+                for p, (t, u) in enumerate(self.pair_members)
+            ],
+            "triples": [
+                {
+                    "factors": [self.names[t] for t in members],
+                    "weight": {cell: round(float(w[q] * self.scale), 4) for cell, w in self.triple_weights.items()},
+                }
+                for q, members in enumerate(self.triples)
+            ],
+            "intercept": self.intercept,
+            "floor": FLOOR,
+            "initiator": {"motif": INITIATOR.tolist(), "start": INITIATOR_START, "effect": self.initiator_effect},
+        }
+
+    def doses(self, codes: Codes) -> tuple[Floats, Floats]:
+        """Weighted occupancy of each factor ``[n, T]`` and of each spaced pair ``[n, P]`` in ``codes [n, width]``."""
+        return _doses(
+            codes, self.log_odds, self.widths, self.threshold, self.reach, self.pair_members, self.pair_spacing
+        )
+
+    def combine(self, dose: Floats, pair: Floats, cell: str) -> Floats:
+        """log2 activity ``[n]`` of doses in a cell type."""
+        response = saturate(dose)
+        raw = response @ self.weights[cell] + saturate(pair) @ self.pair_weights[cell]
+        for q, members in enumerate(self.triples):
+            raw = raw + self.triple_weights[cell][q] * np.prod(
+                response[:, members] / (1 + response[:, members]), axis=1
+            )
+        log2_level = self.intercept + self.scale * raw
+        return np.asarray(np.log2(2.0**FLOOR + 2.0**log2_level))
+
+    def activity(self, codes: Codes, cell: str) -> Floats:
+        """log2 activity ``[n]`` of sequences ``[n, width]``, each centred on its middle."""
+        return self.combine(*self.doses(codes), cell)
+
+    def initiation(self, codes: Codes, cell: str = "LCL") -> Activity:
+        """Activity, strand rates and initiation sites of haplotypes ``[n, width]``."""
+        log2_activity = self.activity(codes, cell)
+        sites, share, strength = _initiation_sites(codes, _log_odds([INITIATOR])[0])
+        log2_strand = log2_activity[:, None] + self.initiator_effect * strength
+        return Activity(log2_activity, log2_strand, sites, share)
+
+
+def saturate(dose: Floats) -> Floats:
+    """Diminishing returns of more sites: ``a / (1 + a/3)``."""
+    return dose / (1 + dose / 3)
+
+
+def construct(inserts: Codes) -> Codes:
+    """Inserts ``[n, 200]`` between the lentiMPRA adaptors: ``[n, 230]``."""
+    n = len(inserts)
+    return np.hstack([np.tile(ADAPTER_LEFT, (n, 1)), inserts, np.tile(ADAPTER_RIGHT, (n, 1))])
+
+
+def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
+    """Draw motifs, weights and interactions; the scale is set later by :func:`calibrated`."""
+    count = settings.activators + settings.repressors
+    motifs = _draw_motifs(count, settings.degeneracy, rng)
+    names = [f"ACT{i + 1}" for i in range(settings.activators)] + [f"REP{i + 1}" for i in range(settings.repressors)]
+    sign = np.array([1.0] * settings.activators + [-1.0] * settings.repressors)
+    base = sign * rng.uniform(0.6, 1.4, count)
+    cells = ["LCL", *settings.cells]
+    pairs = settings.activators // 2 if settings.interaction_order >= 2 else 0
+    order = rng.permutation(settings.activators)
+    pair_members = order[: 2 * pairs].reshape(pairs, 2).astype(np.int64)
+    pair_base = settings.interaction * rng.uniform(0.8, 1.6, pairs) * rng.choice([1.0, 1.0, -1.0], pairs)
+    triples = order[:3].reshape(1, 3).astype(np.int64) if settings.interaction_order == 3 and len(order) >= 3 else None
+    triple_base = np.full(0 if triples is None else 1, 4 * settings.interaction)
+    distal = np.zeros(count, bool)
+    distal[rng.permutation(settings.activators)[: round(settings.distal * settings.activators)]] = True
+    log_odds = _log_odds(motifs)
+    top = np.array([odds[: len(motif), :4].max(1).sum() for odds, motif in zip(log_odds, motifs, strict=True)])
+    tolerance = rng.uniform(2.0, 3.5, count) + 1.5 * settings.degeneracy
+    return Grammar(
+        names=names,
+        motifs=motifs,
+        weights={cell: _cell_weights(base, settings.cell_sharing, cell, rng) for cell in cells},
+        pair_members=pair_members,
+        pair_spacing=rng.integers(12, 30, pairs),
+        pair_weights={cell: _cell_weights(pair_base, settings.cell_sharing, cell, rng) for cell in cells},
+        triples=np.zeros((0, 3), np.int64) if triples is None else triples,
+        triple_weights={cell: triple_base for cell in cells},
+        reach=np.where(distal, DISTAL_REACH, LOCAL_REACH),
+        tolerance=tolerance,
+        intercept=0.0,
+        scale=1.0,
+        initiator_effect=settings.initiator_effect,
+        log_odds=log_odds,
+        widths=np.array([len(motif) for motif in motifs]),
+        threshold=top - tolerance,
+    )
+
+
+def _cell_weights(base: Floats, sharing: float, cell: str, rng: np.random.Generator) -> Floats:
+    """Weights of one cell: its size keeps ``sharing`` of the LCL's and redraws the rest; activators stay activators."""
+    if cell == "LCL":
+        return base
+    redrawn = np.sign(base) * rng.uniform(0.0, 2.0, len(base)) * np.abs(base).mean() if len(base) else base
+    return np.asarray(sharing * base + (1 - sharing) * redrawn)
+
+
+def _draw_motifs(count: int, degeneracy: float, rng: np.random.Generator) -> list[Floats]:
+    """Motifs 7 to 11 bp wide, no two alike: a consensus of balanced composition, each column softened by ``degeneracy``."""
+    motifs: list[Floats] = []
+    consensi: list[Codes] = []
+    while len(motifs) < count:
+        consensus = rng.integers(0, 4, rng.integers(7, 12)).astype(np.uint8)
+        balanced = 0.3 <= np.isin(consensus, (1, 2)).mean() <= 0.7
+        if not balanced or any(_similarity(consensus, other) > 5 for other in consensi):
+            continue
+        # A column's consensus probability falls from near 1 at the core to the edges, and with degeneracy everywhere.
+        strength = 0.97 - degeneracy * rng.beta(1.2, 2.0, len(consensus))
+        motif = np.repeat(((1 - strength) / 3)[:, None], 4, axis=1)
+        motif[np.arange(len(consensus)), consensus] = strength
+        motifs.append(motif)
+        consensi.append(consensus)
+    return motifs
+
+
+def _similarity(one: Codes, other: Codes) -> int:
+    """Most matching bases over all ungapped alignments, either strand."""
+    best = 0
+    for candidate in (other, 3 - other[::-1]):
+        for shift in range(-len(candidate) + 4, len(one) - 3):
+            low, high = max(0, shift), min(len(one), shift + len(candidate))
+            best = max(best, int((one[low:high] == candidate[low - shift : high - shift]).sum()))
+    return best
+
+
+def _log_odds(motifs: list[Floats]) -> Floats:
+    """``[T, MAX_WIDTH, 5]`` log2 odds against even composition; N takes the column's worst."""
+    table = np.zeros((len(motifs), MAX_WIDTH, 5))
+    for t, motif in enumerate(motifs):
+        bits = np.log2(motif / 0.25)
+        table[t, : len(motif), :4] = bits
+        table[t, : len(motif), 4] = bits.min(1)
+    return table
+
+
+def calibrated(grammar: Grammar, elements: Codes, background: Codes, settings: Settings) -> Grammar:
+    """The grammar scaled so that elements ``[n, width]`` have the wanted spread and the background rests at 0 - 1 sd."""
+    raw = np.concatenate([_raw(grammar, elements), _raw(grammar, background)])
+    scale = settings.activity_sd / raw[: len(elements)].std()
+    intercept = -scale * float(np.median(raw[len(elements) :])) - 0.5
+    values = dict(vars(grammar), scale=float(scale), intercept=float(intercept))
+    return Grammar(**values)
+
+
+def _raw(grammar: Grammar, codes: Codes) -> Floats:
+    dose, pair = grammar.doses(codes)
+    response = saturate(dose)
+    raw = response @ grammar.weights["LCL"] + saturate(pair) @ grammar.pair_weights["LCL"]
+    for q, members in enumerate(grammar.triples):
+        raw = raw + grammar.triple_weights["LCL"][q] * np.prod(
+            response[:, members] / (1 + response[:, members]), axis=1
+        )
+    return np.asarray(raw)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyped-def]
+    """Occupancy of one factor by motif centre, both strands summed."""
+    length = len(codes)
+    half = width // 2
+    out[:] = 0.0
+    for start in range(length - width + 1):
+        forward = 0.0
+        reverse = 0.0
+        for i in range(width):
+            base = codes[start + i]
+            forward += log_odds[i, base]
+            reverse += log_odds[width - 1 - i, 3 - base if base < 4 else 4]
+        total = 0.0
+        if forward > threshold - 5.0:
+            total += 1.0 / (1.0 + np.exp(-SLOPE * (forward - threshold)))
+        if reverse > threshold - 5.0:
+            total += 1.0 / (1.0 + np.exp(-SLOPE * (reverse - threshold)))
+        out[start + half] = total
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _doses(codes, log_odds, widths, threshold, reach, pair_members, pair_spacing):  # type: ignore[no-untyped-def]
+    n, length = codes.shape
+    factors, pairs = len(widths), len(pair_spacing)
+    dose = np.zeros((n, factors))
+    pair = np.zeros((n, pairs))
+    occupancy = np.zeros((factors, length))
+    centre = (length - 1) / 2
+    kernel = np.exp(-0.5 * ((np.arange(length) - centre).reshape(1, length) / reach.reshape(factors, 1)) ** 2)
+    for row in range(n):
+        for t in range(factors):
+            _occupancy(codes[row], log_odds[t], widths[t], threshold[t], occupancy[t])
+            dose[row, t] = (occupancy[t] * kernel[t]).sum()
+        for p in range(pairs):
+            t, u = pair_members[p]
+            total = 0.0
+            for x in range(length):
+                if occupancy[t, x] == 0.0:
+                    continue
+                for slip in range(-4, 5):
+                    weight = np.exp(-0.5 * (slip / SPACING_TOLERANCE) ** 2) * occupancy[t, x] * kernel[t, x]
+                    right = x + pair_spacing[p] + slip
+                    left = x - pair_spacing[p] - slip
+                    if right < length:
+                        total += weight * occupancy[u, right]
+                    if left >= 0:
+                        total += weight * occupancy[u, left]
+            pair[row, p] = total
+    return dose, pair
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _initiation_sites(codes, log_odds):  # type: ignore[no-untyped-def]
+    """Strongest initiation sites ``[n, 2, K]``, their shares, and log2 of the strand's summed initiator strength."""
+    n, length = codes.shape
+    width = 6
+    sites = np.zeros((n, 2, TSS_SITES), np.int32)
+    share = np.zeros((n, 2, TSS_SITES))
+    strength = np.zeros((n, 2))
+    centre = length // 2
+    reach = int(TSS_OFFSET + 4 * TSS_REACH)
+    weight = np.zeros(length)
+    for row in range(n):
+        for strand in range(2):
+            weight[:] = 0.0
+            for x in range(max(width, centre - reach), min(length - width, centre + reach)):
+                score = 0.0
+                for i in range(width):
+                    if strand == 0:
+                        score += log_odds[i, codes[row, x - INITIATOR_START + i]]
+                    else:
+                        base = codes[row, x + INITIATOR_START - i]
+                        score += log_odds[i, 3 - base if base < 4 else 4]
+                downstream = x - centre if strand == 0 else centre - x
+                place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
+                weight[x] = 2.0 ** (INITIATOR_SHARPNESS * score) * place
+            strength[row, strand] = np.log2(weight.sum())
+            best = np.argsort(-weight)[:TSS_SITES]
+            sites[row, strand] = best
+            share[row, strand] = weight[best] / weight[best].sum()
+    return sites, share, strength

@@ -1,0 +1,140 @@
+"""People: phased haplotypes with linkage from msprime, as SNVs and left-normalised indels on the reference."""
+
+from dataclasses import dataclass
+
+import msprime
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from allelegro.io.dna import decode
+from allelegro.simulate.genome import EDGE
+from allelegro.simulate.settings import Settings
+
+Codes = NDArray[np.uint8]
+MAX_INDEL = 20
+TRANSITION = np.array([2, 3, 0, 1], np.uint8)  # A<->G, C<->T
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Variants of one chromosome in VCF order; no two touch the same reference base."""
+
+    pos: NDArray[np.int64]  # [V] 0-based start of REF
+    ref_len: NDArray[np.int64]  # [V]
+    alt: Codes  # ragged ALT codes, variant v at alt_offsets[v]:alt_offsets[v + 1]
+    alt_offsets: NDArray[np.int64]  # [V + 1]
+    genotypes: NDArray[np.int8]  # [V, 2 * donors], 1 = ALT; columns 2i and 2i + 1 are donor i's haplotypes
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def alleles(self, genome: Codes, v: int) -> tuple[str, str]:
+        """REF and ALT of variant ``v``."""
+        ref = decode(genome[self.pos[v] : self.pos[v] + self.ref_len[v]])
+        return ref, decode(self.alt[self.alt_offsets[v] : self.alt_offsets[v + 1]])
+
+    def snv(self) -> NDArray[np.bool_]:
+        """Which variants replace one base by another."""
+        return (self.ref_len == 1) & (np.diff(self.alt_offsets) == 1)
+
+
+def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -> Variants:
+    """Draw the donors' variants on ``genome``.
+
+    One further haplotype of the same population is taken to be the reference, so REF is the derived allele where that
+    haplotype carries it and alternative-allele frequencies above one half occur, as in a real call set.
+    """
+    ancestry = msprime.sim_ancestry(
+        settings.individuals + 1,
+        population_size=settings.population_size,
+        sequence_length=len(genome),
+        recombination_rate=settings.recombination_rate,
+        random_seed=int(rng.integers(1, 2**31)),
+    )
+    mutated = msprime.sim_mutations(
+        ancestry,
+        rate=settings.mutation_rate,
+        model=msprime.BinaryMutationModel(),
+        random_seed=int(rng.integers(1, 2**31)),
+    )
+    genotypes = mutated.genotype_matrix()
+    position = mutated.tables.sites.position.astype(np.int64)
+    genotypes = (genotypes != genotypes[:, -1:]).astype(np.int8)[:, :-2]
+    seen = genotypes.any(1) & (position >= EDGE) & (position < len(genome) - EDGE)
+    return _assign_alleles(genome, position[seen], genotypes[seen], settings.indel_share, rng)
+
+
+def _assign_alleles(
+    genome: Codes,
+    position: NDArray[np.int64],
+    genotypes: NDArray[np.int8],
+    indel_share: float,
+    rng: np.random.Generator,
+) -> Variants:
+    """Give every segregating site its alleles; sites whose REF would overlap an earlier one are left out."""
+    count = len(position)
+    start, ref_len = position.copy(), np.ones(count, np.int64)
+    ref = genome[position]
+    random_base = ((ref + rng.integers(1, 4, count)) % 4).astype(np.uint8)
+    alt_base = np.where(rng.random(count) < 0.5, TRANSITION[ref], random_base)
+    alts: list[Codes] = list(alt_base[:, None])
+    for v in np.flatnonzero(rng.random(count) < indel_share):
+        start[v], ref_len[v], alts[v] = _draw_indel(genome, int(position[v]), rng)
+    order = np.argsort(start, kind="stable")
+    kept, end = [], -1
+    for v in order:
+        if start[v] > end:
+            kept.append(v)
+            end = start[v] + ref_len[v] - 1 + (len(alts[v]) > 1)
+    index = np.array(kept, np.int64)
+    lengths = np.array([len(alts[v]) for v in kept], np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    alt = np.concatenate([alts[v] for v in kept]) if kept else np.zeros(0, np.uint8)
+    return Variants(start[index], ref_len[index], alt, offsets, genotypes[index])
+
+
+def _draw_indel(genome: Codes, position: int, rng: np.random.Generator) -> tuple[int, int, Codes]:
+    """A left-normalised insertion (half of them tandem copies) or deletion: start, REF length, ALT codes."""
+    size = min(MAX_INDEL, int(rng.geometric(0.35)))
+    if rng.random() < 0.5:
+        start = position
+        while genome[start] == genome[start + size]:
+            start -= 1
+        return start, size + 1, genome[start : start + 1]
+    copied = genome[position + 1 : position + 1 + size].copy()
+    inserted = copied if rng.random() < 0.5 else rng.integers(0, 4, size).astype(np.uint8)
+    start = position
+    while genome[start] == inserted[-1]:
+        inserted = np.roll(inserted, 1)
+        start -= 1
+    return start, 1, np.concatenate([genome[start : start + 1], inserted])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def apply_variants(genome, start, end, pos, ref_len, alt, alt_offsets, carried):  # type: ignore[no-untyped-def]
+    """Haplotype of ``genome[start:end]`` with the ``carried`` variants: codes, and each base's reference position.
+
+    Inserted bases have reference position -1. ``pos`` is ascending; variants starting before ``start`` are ignored.
+    """
+    size = end - start
+    for v in range(len(pos)):
+        if carried[v] and start <= pos[v] < end:
+            size += alt_offsets[v + 1] - alt_offsets[v]
+    codes = np.empty(size, np.uint8)
+    origin = np.empty(size, np.int64)
+    out, at = 0, start
+    for v in range(len(pos)):
+        if not carried[v] or pos[v] < start or pos[v] >= end:
+            continue
+        while at < pos[v]:
+            codes[out], origin[out] = genome[at], at
+            out, at = out + 1, at + 1
+        for k in range(alt_offsets[v], alt_offsets[v + 1]):
+            codes[out], origin[out] = alt[k], (pos[v] if k == alt_offsets[v] else -1)
+            out += 1
+        at = pos[v] + ref_len[v]
+    while at < end:
+        codes[out], origin[out] = genome[at], at
+        out, at = out + 1, at + 1
+    return codes[:out], origin[:out]

@@ -11,8 +11,12 @@ from allelegro.io.atomic import atomic_path
 METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
 
 
-def read_table(path: Path, required: Sequence[str] = (), *, allow_empty: bool = False) -> pd.DataFrame:
+def read_table(
+    path: Path, required: Sequence[str] = (), *, allow_empty: bool = False, as_text: bool = False
+) -> pd.DataFrame:
     """Read a TSV (optionally gzipped) or CSV by suffix; a leading ``#`` of the header is dropped.
+
+    ``as_text`` keeps every cell as written (an empty one is ``""``), so that a donor called 007 stays 007.
 
     Raises DataError when the file is missing, empty, truncated, not a table, or lacks a required column.
     """
@@ -20,7 +24,9 @@ def read_table(path: Path, required: Sequence[str] = (), *, allow_empty: bool = 
         raise DataError(f"{path}: no such file; check the path")
     separator = "," if ".csv" in path.suffixes else "\t"
     try:
-        table = pd.read_csv(path, sep=separator, low_memory=False)
+        table = pd.read_csv(
+            path, sep=separator, low_memory=False, dtype=str if as_text else None, keep_default_na=not as_text
+        )
     except pd.errors.EmptyDataError:
         raise DataError(f"{path}: the file is empty; expected a header line with {', '.join(required)}") from None
     except EOFError:

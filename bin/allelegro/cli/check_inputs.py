@@ -1,0 +1,40 @@
+"""Command line of check_inputs.py."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allelegro.cli.common import DATA_ERROR, Tool, Version
+
+app = Tool()
+
+
+@app.command()
+def main(
+    out: Annotated[Path, typer.Option(help="The sheets as one JSON, runs of a library merged.")],
+    libraries: Annotated[Path | None, typer.Option(help="Sheet of libraries: library donor and their files.")] = None,
+    mpra: Annotated[Path | None, typer.Option(help="Sheet of lentiMPRA tables: name table.")] = None,
+    variant_sets: Annotated[Path | None, typer.Option(help="Sheet of measured effects: name kind table.")] = None,
+    genome: Annotated[Path | None, typer.Option(help="Reference genome, FASTA.")] = None,
+    variants: Annotated[Path | None, typer.Option(help="Phased genotypes, indexed VCF or BCF.")] = None,
+    rows_only: Annotated[
+        bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
+    ] = False,
+    version: Version = False,
+) -> None:
+    """Check sheets, references and the files they name together; list every problem, or write them as JSON.
+
+    Each problem is one line: file, row, value, what to do. Paths in the JSON stay as written in the sheets.
+    """
+    from allelegro.io.inputs import check_inputs, write_inputs
+
+    found = check_inputs(
+        libraries=libraries, mpra=mpra, variant_sets=variant_sets, genome=genome, variants=variants, rows_only=rows_only
+    )
+    if found.problems:
+        for problem in found.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        raise SystemExit(DATA_ERROR)
+    write_inputs(found, out)

@@ -1,0 +1,110 @@
+"""All inputs of a run, checked against each other."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
+from allelegro.io.references import compare_contigs, fasta_contigs, missing_donors, signal_contigs, variant_header
+from allelegro.io.sheets import Sheet, check_files, merge_runs, read_libraries, read_mpra, read_variant_sets
+
+LIBRARY_FILES = ("bam", "plus", "minus", "fastq_1", "fastq_2")
+
+
+@dataclass
+class Inputs:
+    """The sheets' rows and every problem found."""
+
+    libraries: list[dict[str, Any]] = field(default_factory=list)
+    mpra: list[dict[str, str]] = field(default_factory=list)
+    variant_sets: list[dict[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def check_inputs(
+    *,
+    libraries: Path | None,
+    mpra: Path | None,
+    variant_sets: Path | None,
+    genome: Path | None,
+    variants: Path | None,
+    rows_only: bool = False,
+) -> Inputs:
+    """Read everything given; a problem of one file does not hide those of the others."""
+    found = Inputs()
+    readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
+        "libraries": (libraries, read_libraries, LIBRARY_FILES),
+        "mpra": (mpra, read_mpra, ("table",)),
+        "variant_sets": (variant_sets, read_variant_sets, ("table",)),
+    }
+    sheets: dict[str, Sheet] = {}
+    for name, (path, reader, file_columns) in readers.items():
+        if path is None:
+            continue
+        try:
+            sheet = sheets[name] = reader(path)
+        except DataError as error:
+            found.problems.append(str(error))
+            continue
+        if not rows_only:
+            check_files(sheet, file_columns)
+        found.problems += sheet.problems
+    if not rows_only:
+        found.problems += reference_problems(sheets.get("libraries"), genome, variants)
+    if "libraries" in sheets:
+        found.libraries = merge_runs(sheets["libraries"].rows)
+    found.mpra = sheets["mpra"].rows if "mpra" in sheets else []
+    found.variant_sets = sheets["variant_sets"].rows if "variant_sets" in sheets else []
+    return found
+
+
+def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Path | None) -> list[str]:
+    """Contigs of genotypes and signal files against the genome's, donors of the sheet against the genotypes'."""
+    problems: list[str] = []
+    contigs: dict[str, int] = {}
+    if genome:
+        try:
+            contigs = fasta_contigs(genome)
+        except DataError as error:
+            problems.append(str(error))
+    if variants:
+        try:
+            variant_contigs, donors = variant_header(variants)
+        except DataError as error:
+            problems.append(str(error))
+        else:
+            if contigs and genome:
+                problems += compare_contigs(variants.name, variant_contigs, contigs, genome.name)
+            if libraries:
+                problems += missing_donors(libraries.rows, donors, libraries.path.name, variants.name)
+    if libraries:
+        problems += _signal_problems(libraries, contigs, genome.name if genome else "the genome")
+    return problems
+
+
+def _signal_problems(libraries: Sheet, contigs: dict[str, int], genome: str) -> list[str]:
+    """Unreadable signal files, and those of another genome; files that are missing were reported before."""
+    problems = []
+    for number, row in enumerate(libraries.rows, 1):
+        for column in ("bam", "plus", "minus"):
+            path = libraries.located(row.get(column, ""))
+            if not row.get(column) or not path.is_file() or path.stat().st_size == 0:
+                continue
+            try:
+                found = signal_contigs(path)
+            except DataError as error:
+                problems.append(f"{libraries.path.name} row {number}: {error}")
+                continue
+            name = f"{libraries.path.name} row {number}: {column} {row[column]}"
+            problems += compare_contigs(name, found, contigs, genome) if contigs else []
+    return problems
+
+
+def write_inputs(found: Inputs, out: Path) -> None:
+    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, paths as written."""
+    content = {"libraries": found.libraries, "mpra": found.mpra, "variant_sets": found.variant_sets}
+    with atomic_path(out) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

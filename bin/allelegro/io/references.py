@@ -1,0 +1,129 @@
+"""Do genome, genotypes and signal files speak of the same contigs and donors? Every disagreement is one line."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from allelegro.errors import DataError
+
+Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
+
+
+def fasta_contigs(path: Path) -> Contigs:
+    """Contigs of a FASTA, from its ``.fai`` where there is one (otherwise the index is made).
+
+    Raises DataError when the file is missing, empty or not FASTA.
+    """
+    index = path.with_name(f"{path.name}.fai")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty; expected FASTA")
+    if not index.is_file():
+        import pysam
+
+        try:
+            pysam.FastaFile(str(path)).close()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be indexed as FASTA ({error}); plain or bgzip FASTA is needed") from None
+    rows = [line.split("\t") for line in index.read_text(encoding="utf-8").splitlines()]
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def variant_header(path: Path) -> tuple[Contigs, list[str]]:
+    """Contigs and donors of a VCF or BCF.
+
+    Raises DataError when the file is missing, truncated, not a VCF or has no index.
+    """
+    import pysam
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        with pysam.VariantFile(str(path)) as file:
+            contigs = {str(name): file.header.contigs[name].length or 0 for name in file.header.contigs}
+            donors = list(file.header.samples)
+            if file.index is None:
+                raise DataError(f"{path}: no index beside it; run bcftools index or tabix")
+            indexed = [str(name) for name in file.index]
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not a readable VCF or BCF ({error})") from None
+    return {name: contigs.get(name, 0) for name in indexed} or contigs, donors
+
+
+def signal_contigs(path: Path) -> Contigs:
+    """Contigs of a BAM, CRAM, bigWig or bedGraph file.
+
+    Raises DataError when the file is truncated or of another kind.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes[-1:] in ([".bam"], [".cram"], [".sam"]):
+        return _alignment_contigs(path)
+    if suffixes[-1:] in ([".bw"], [".bigwig"]):
+        return _bigwig_contigs(path)
+    return {}
+
+
+def _alignment_contigs(path: Path) -> Contigs:
+    import pysam
+
+    try:
+        with pysam.AlignmentFile(str(path), check_sq=False, ignore_truncation=False) as file:
+            if file.is_bam and not _ends_whole(path):
+                raise DataError(f"{path}: the BAM ends early; the file is truncated, copy it again")
+            if not file.has_index():
+                raise DataError(f"{path}: no index beside it; run samtools index")
+            return dict(zip(file.references, file.lengths, strict=True))
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not a readable BAM or CRAM ({error})") from None
+
+
+def _ends_whole(path: Path) -> bool:
+    """A whole BAM ends in the empty BGZF block of the SAM specification, section 4.1.2."""
+    marker = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(marker)))
+        return file.read() == marker
+
+
+def _bigwig_contigs(path: Path) -> Contigs:
+    import pybigtools
+
+    try:
+        with pybigtools.open(str(path)) as file:
+            return {str(name): int(length) for name, length in file.chroms().items()}
+    except (ValueError, OSError, pybigtools.BBIReadError) as error:
+        raise DataError(f"{path}: not a readable bigWig ({error}); copy or make it again") from None
+
+
+def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, int], genome_name: str) -> list[str]:
+    """Problems of a file's contigs against the genome's: none in common, or one name with two lengths."""
+    shared = [contig for contig in contigs if contig in genome]
+    if contigs and not shared:
+        stripped = {contig.removeprefix("chr") for contig in contigs} & {
+            contig.removeprefix("chr") for contig in genome
+        }
+        hint = "one has the prefix chr and the other does not; rename one of them" if stripped else "another genome?"
+        return [f"{name}: no contig in common with {genome_name} ({_few(contigs)} against {_few(genome)}); {hint}"]
+    return [
+        f"{name}: {contig} is {contigs[contig]} bp long, in {genome_name} {genome[contig]} bp; they are of two assemblies"
+        for contig in shared
+        if contigs[contig] and contigs[contig] != genome[contig]
+    ][:1]
+
+
+def missing_donors(
+    libraries: Iterable[Mapping[str, str]], donors: Iterable[str], sheet: str, variants: str
+) -> list[str]:
+    """Rows of the library sheet whose donor has no genotypes."""
+    known = set(donors)
+    return [
+        f"{sheet} row {number}: donor '{row['donor']}' is not in {variants} (it has {_few(sorted(known))})"
+        for number, row in enumerate(libraries, 1)
+        if row["donor"] and row["donor"] not in known
+    ]
+
+
+def _few(names: Iterable[str]) -> str:
+    """The first names of many."""
+    listed = list(names)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

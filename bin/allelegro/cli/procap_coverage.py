@@ -1,0 +1,106 @@
+"""Command line of ``procap_coverage.py``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from allelegro.cli.common import Threads, Tool, Version, limit_threads
+
+app = Tool()
+
+# Which end of the read is the RNA end of interest, and whether the read is its reverse complement.
+_TYPES = {"procap": (5, False), "grocap": (5, False), "proseq": (5, True)}
+
+
+@app.command()
+def main(
+    out_prefix: Annotated[Path, typer.Option(help="Writes PREFIX.plus.bw, PREFIX.minus.bw and PREFIX.qc.json.")],
+    reads: Annotated[list[Path], typer.Option(help="BAM, CRAM or SAM sorted by coordinate; repeat for runs.")] = [],  # noqa: B006
+    plus: Annotated[
+        list[Path], typer.Option(help="Instead of reads: raw plus-strand bigWig or bedGraph; repeat.")
+    ] = [],  # noqa: B006
+    minus: Annotated[
+        list[Path], typer.Option(help="Its minus strand, positive or negative; in the order of --plus.")
+    ] = [],  # noqa: B006
+    library: Annotated[str | None, typer.Option(help="Name of the library [default: the prefix].")] = None,
+    library_type: Annotated[
+        Literal["procap", "grocap", "proseq", "custom"],
+        typer.Option(help="procap, grocap: 5' end, same strand; proseq: 5' end, other strand; custom: options below."),
+    ] = "procap",
+    read_end: Annotated[Literal["5", "3"], typer.Option(help="With custom: the read end that is counted.")] = "5",
+    flip_strand: Annotated[bool, typer.Option("--flip-strand", help="With custom: count on the other strand.")] = False,
+    mate: Annotated[Literal["1", "2"], typer.Option(help="Which read of a pair is counted.")] = "1",
+    min_mapq: Annotated[int, typer.Option(min=0, max=255, help="Lowest mapping quality that counts.")] = 30,
+    umi: Annotated[
+        str, typer.Option(help="none, name (after the last _ or : of the read name) or a tag such as RX.")
+    ] = "none",
+    drop_flagged_duplicates: Annotated[
+        bool,
+        typer.Option(
+            "--drop-flagged-duplicates", help="Leave out reads flagged 0x400 (they are always counted in the QC)."
+        ),
+    ] = False,
+    max_clip: Annotated[
+        int | None,
+        typer.Option(min=0, help="Drop reads with more soft-clipped bases at the counted end [default: keep all]."),
+    ] = None,
+    cap_g: Annotated[
+        Literal["keep", "move"],
+        typer.Option(
+            help="move: a first aligned G that the reference lacks (MD tag) is the cap's; count one base inwards."
+        ),
+    ] = "keep",
+    contigs: Annotated[list[str], typer.Option(help="Glob of contigs to keep; repeat [default: all].")] = [],  # noqa: B006
+    exclude_contigs: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Glob of contigs to leave out; repeat; '' for none [default: alternative, unplaced, decoy, M]."
+        ),
+    ] = None,
+    blacklist: Annotated[Path | None, typer.Option(help="BED of regions whose read ends do not count.")] = None,
+    reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
+    threads: Threads = 1,
+    version: Version = False,
+) -> None:
+    """Turn the reads (or the strand pair) of one library into raw stranded coverage of RNA 5' ends at single bases.
+
+    Both bigWigs hold whole non-negative counts. Secondary, supplementary and failed alignments never count.
+    """
+    limit_threads(threads)
+    if bool(reads) == bool(plus) or len(plus) != len(minus):
+        raise typer.BadParameter("give either --reads or as many --plus as --minus", param_hint="--reads")
+    if library_type != "custom" and (read_end != "5" or flip_strand):
+        raise typer.BadParameter("--read-end and --flip-strand need --library-type custom", param_hint="--library-type")
+    end, flip = _TYPES.get(library_type, (int(read_end), flip_strand))
+    from allelegro.procap.alignment import ReadRules
+    from allelegro.procap.coverage import LEFT_OUT_CONTIGS, ContigFilter, coverage_of_reads, coverage_of_signal
+
+    leave_out = LEFT_OUT_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
+    contig_filter, name = ContigFilter(contigs, leave_out), library or out_prefix.name
+    if plus:
+        pairs = list(zip(plus, minus, strict=True))
+        coverage_of_signal(
+            pairs,
+            out_prefix,
+            library=name,
+            library_type=library_type,
+            flip=flip,
+            contigs=contig_filter,
+            blacklist=blacklist,
+        )
+        return
+    rules = ReadRules(
+        min_mapq=min_mapq,
+        mate=1 if mate == "1" else 2,
+        end=5 if end == 5 else 3,
+        flip=flip,
+        drop_flagged_duplicates=drop_flagged_duplicates,
+        max_clip=max_clip,
+        move_cap_g=cap_g == "move",
+        umi=umi,
+    )
+    coverage_of_reads(
+        reads, out_prefix, library=name, library_type=library_type, rules=rules, contigs=contig_filter, blacklist=blacklist,
+        reference=reference,
+    )  # fmt: skip

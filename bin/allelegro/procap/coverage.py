@@ -1,0 +1,407 @@
+"""Stranded coverage of read ends: alignments or signal files of one library into a bigWig pair and its quality figures."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
+from allelegro.io.bigwig import PIECE, BigWigWriter, StrandPair, add_counts, stranded_writers
+from allelegro.procap.alignment import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
+
+# Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
+LEFT_OUT_CONTIGS = (
+    "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
+    "HLA-*", "chrM", "MT", "M",
+)  # fmt: skip
+_COMPACT_AT = 4_000_000  # read ends kept apart before equal ones are counted together
+_CURVE_POINTS = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ContigFilter:
+    """Which contigs count: names that match a ``keep`` glob (all when there is none) and no ``leave_out`` glob."""
+
+    keep: Sequence[str] = ()
+    leave_out: Sequence[str] = LEFT_OUT_CONTIGS
+
+    def mask(self, contigs: Mapping[str, int], path: Path) -> NDArray[np.bool_]:
+        """True for contigs that count; raises DataError when none is left."""
+        kept = np.array([self._keeps(name) for name in contigs], np.bool_)
+        if not kept.any():
+            raise DataError(
+                f"{path}: the contig filter leaves none of its {len(contigs)} contigs "
+                f"({', '.join(list(contigs)[:3])}); see --contigs and --exclude-contigs"
+            )
+        return kept
+
+    def _keeps(self, name: str) -> bool:
+        wanted = not self.keep or any(fnmatchcase(name, pattern) for pattern in self.keep)
+        return wanted and not any(fnmatchcase(name, pattern) for pattern in self.leave_out)
+
+
+class Blacklist:
+    """Regions whose read ends do not count, as sorted disjoint key intervals (BED, 0-based half-open)."""
+
+    def __init__(self, path: Path | None, contigs: Mapping[str, int]) -> None:
+        self._starts = self._ends = np.empty(0, np.uint64)
+        if path is None:
+            return
+        numbers = {name: number for number, name in enumerate(contigs)}
+        regions = []
+        for line_number, line in enumerate(_text_lines(path), 1):
+            if not line.strip() or line.startswith(("#", "track", "browser")):
+                continue
+            parts = line.split("\t") if "\t" in line else line.split()
+            try:
+                contig, start, end = parts[0], int(parts[1]), int(parts[2])
+            except (IndexError, ValueError):
+                raise DataError(f"{path} line {line_number}: not a BED line (contig, start, end)") from None
+            if contig in numbers and end > start >= 0:
+                regions.append(
+                    (numbers[contig] << CONTIG_SHIFT | start << 1, numbers[contig] << CONTIG_SHIFT | end << 1)
+                )
+        if not regions:
+            raise DataError(
+                f"{path}: no region lies on a contig of the reads ({next(iter(contigs))}, …); check the names"
+            )
+        merged: list[list[int]] = []
+        for start, end in sorted(regions):
+            if merged and start <= merged[-1][1]:
+                merged[-1][1] = max(end, merged[-1][1])
+            else:
+                merged.append([start, end])
+        self._starts, self._ends = np.array(merged, np.uint64).T
+
+    def outside(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """True for keys that lie in no region."""
+        before = np.searchsorted(self._starts, keys, "right")
+        outside: NDArray[np.bool_] = before == np.searchsorted(self._ends, keys, "right")
+        return outside
+
+
+def _text_lines(path: Path) -> list[str]:
+    import gzip
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        return file.read().splitlines()
+
+
+# ------------------------------------------------------------------------------------------------ from alignments
+
+
+@dataclass
+class _Pile:
+    """Read ends on their way out: equal ones are counted together (and, with UMIs, collapsed to molecules)."""
+
+    with_umis: bool
+    keys: list[NDArray[np.uint64]] = field(default_factory=list)
+    umis: list[NDArray[np.uint64]] = field(default_factory=list)
+    sizes: list[NDArray[np.int64]] = field(default_factory=list)
+    waiting: int = 0
+
+    def add(self, keys: NDArray[np.uint64], umis: NDArray[np.uint64]) -> None:
+        """Put read ends on the pile."""
+        self._push(keys, umis, np.ones(len(keys), np.int64))
+        if self.waiting > _COMPACT_AT:
+            self._push(*self._compact())
+
+    def take(self, boundary: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Take what lies below ``boundary``: keys in order (one entry a molecule with UMIs) and reads of each."""
+        keys, umis, sizes = self._compact()
+        cut = int(np.searchsorted(keys, np.uint64(boundary)))
+        self._push(keys[cut:], umis[cut:], sizes[cut:])
+        return keys[:cut], sizes[:cut]
+
+    def _push(self, keys: NDArray[np.uint64], umis: NDArray[np.uint64], sizes: NDArray[np.int64]) -> None:
+        self.keys.append(keys)
+        self.umis.append(umis)
+        self.sizes.append(sizes)
+        self.waiting += len(keys)
+
+    def _compact(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+        keys, umis, sizes = np.concatenate(self.keys), np.concatenate(self.umis), np.concatenate(self.sizes)
+        self.keys, self.umis, self.sizes, self.waiting = [], [], [], 0
+        if not len(keys):
+            return keys, umis, sizes
+        order = np.lexsort((umis, keys)) if self.with_umis else np.argsort(keys)
+        keys, umis, sizes = keys[order], umis[order] if self.with_umis else umis, sizes[order]
+        new = keys[1:] != keys[:-1]
+        if self.with_umis:
+            new |= umis[1:] != umis[:-1]
+        heads = np.flatnonzero(np.concatenate(([True], new)))
+        return keys[heads], umis[heads] if self.with_umis else umis, np.add.reduceat(sizes, heads)
+
+
+def _ordered_ends(
+    streams: Sequence[AlignmentStream], kept: NDArray[np.bool_], rules: ReadRules
+) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+    """Read ends of all runs together in genome order, in pieces that end at multiples of PIECE or of a contig."""
+    pile = _Pile(rules.umi != "none")
+    batches = [stream.batches(kept, rules) for stream in streams]
+    marks: list[int | None] = [0] * len(streams)
+    done = 0
+    while True:
+        behind = min((n for n, mark in enumerate(marks) if mark is not None), key=lambda n: marks[n] or 0, default=None)
+        if behind is None:
+            yield pile.take(len(kept) + 1 << CONTIG_SHIFT)
+            return
+        batch = next(batches[behind], None)
+        marks[behind] = batch.watermark if batch is not None else None
+        if batch is not None and len(batch.keys):
+            pile.add(batch.keys, batch.umis)
+        lowest = min((mark for mark in marks if mark is not None), default=0)
+        contig, position = lowest >> CONTIG_SHIFT, (lowest & (1 << CONTIG_SHIFT) - 1) >> 1
+        boundary = contig << CONTIG_SHIFT | position // PIECE * PIECE << 1
+        if boundary > done and pile.waiting:
+            done = boundary
+            yield pile.take(boundary)
+
+
+def _write_keys(
+    keys: NDArray[np.uint64],
+    counts: NDArray[np.int64],
+    names: Sequence[str],
+    writers: tuple[BigWigWriter, BigWigWriter],
+) -> None:
+    """Write counts at distinct sorted keys, contig by contig, strand by strand."""
+    contigs = (keys >> np.uint64(CONTIG_SHIFT)).astype(np.int64)
+    positions = (keys & np.uint64((1 << CONTIG_SHIFT) - 1)).astype(np.int64)
+    cuts = (
+        np.concatenate(([0], np.flatnonzero(np.diff(contigs)) + 1, [len(keys)])) if len(keys) else np.zeros(1, np.int64)
+    )
+    for first, last in pairwise(cuts):
+        here = slice(first, last)
+        for strand, writer in enumerate(writers):
+            chosen = (positions[here] & 1) == strand
+            writer.add(names[contigs[first]], positions[here][chosen] >> 1, counts[here][chosen])
+
+
+def coverage_of_reads(
+    reads: Sequence[Path],
+    prefix: Path,
+    *,
+    library: str,
+    library_type: str,
+    rules: ReadRules,
+    contigs: ContigFilter,
+    blacklist: Path | None = None,
+    reference: Path | None = None,
+) -> dict[str, Any]:
+    """Write ``PREFIX.plus.bw``, ``PREFIX.minus.bw`` and ``PREFIX.qc.json`` of one library; its alignment files are runs, summed.
+
+    Duplicates by UMI are collapsed over all runs together. Returns what the JSON holds. Raises DataError when files disagree
+    in their contigs, a file is unreadable, or no read is left, naming the filter that dropped most.
+    """
+    streams = [AlignmentStream(path, reference) for path in reads]
+    lengths = streams[0].contigs
+    for stream in streams[1:]:
+        if stream.contigs != lengths:
+            raise DataError(
+                f"{stream.path}: its contigs differ from those of {streams[0].path}; align both to one reference"
+            )
+    kept = contigs.mask(lengths, streams[0].path)
+    names = list(lengths)
+    wanted = {name: length for (name, length), keep in zip(lengths.items(), kept, strict=True) if keep}
+    regions = Blacklist(blacklist, lengths)
+    figures = _Figures(umis=rules.umi != "none")
+    paths = Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")
+    with stranded_writers(*paths, wanted) as writers, atomic_path(Path(f"{prefix}.qc.json")) as report:
+        for keys, sizes in _ordered_ends(streams, kept, rules):
+            molecules = len(keys) if figures.umis else int(sizes.sum())
+            outside = regions.outside(keys)
+            figures.see(sizes, molecules)
+            if figures.umis:
+                keys, counts = np.unique(keys[outside], return_counts=True)
+            else:
+                keys, counts = keys[outside], sizes[outside]
+            figures.count(keys, counts)
+            _write_keys(keys, counts, names, writers)
+        tally = np.sum([stream.tally for stream in streams], axis=0)
+        qc = figures.summary(tally, rules, blacklist is not None)
+        if not figures.counted:
+            raise DataError(f"{', '.join(map(str, reads))}: no read is left; {_emptied_by(qc['steps'])}")
+        qc = {
+            "library": library,
+            "library_type": library_type,
+            "inputs": [path.name for path in reads],
+            **qc,
+            "contigs": {"kept": int(kept.sum()), "left_out": int((~kept).sum())},
+        }
+        report.write_text(json.dumps(qc, indent=1) + "\n")
+    log.info("%s: %d of %d alignments counted", prefix, figures.counted, tally[0])
+    return qc
+
+
+def _emptied_by(steps: Sequence[Mapping[str, Any]]) -> str:
+    """Which step of the funnel left nothing."""
+    for before, after in pairwise(steps):
+        if not after["reads"]:
+            return f"the step '{after['step']}' dropped all {before['reads']} that reached it"
+    return "the input has no alignments"
+
+
+@dataclass
+class _Figures:
+    """What is counted on the way: strands, duplication histogram, positions."""
+
+    umis: bool
+    histogram: dict[int, int] = field(default_factory=dict)
+    reads: int = 0
+    molecules: int = 0
+    strands: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+    positions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    @property
+    def counted(self) -> int:
+        """Read ends in the coverage, both strands."""
+        return int(self.strands.sum())
+
+    def see(self, sizes: NDArray[np.int64], molecules: int) -> None:
+        """Take in the reads of each molecule (of each position without UMIs), before the blacklist."""
+        self.reads += int(sizes.sum())
+        self.molecules += molecules
+        times, how_often = np.unique(sizes, return_counts=True)
+        for size, number in zip(times.tolist(), how_often.tolist(), strict=True):
+            self.histogram[size] = self.histogram.get(size, 0) + number
+
+    def count(self, keys: NDArray[np.uint64], counts: NDArray[np.int64]) -> None:
+        """Take in what is written."""
+        minus = (keys & np.uint64(1)).astype(bool)
+        self.strands += np.array([counts[~minus].sum(), counts[minus].sum()])
+        self.positions += np.array([(~minus).sum(), minus.sum()])
+
+    def summary(self, tally: NDArray[np.int64], rules: ReadRules, blacklisted: bool) -> dict[str, Any]:
+        """The figures as they stand in the JSON."""
+        seen = dict(zip(TALLIES, tally.tolist(), strict=True))
+        steps = [{"step": "alignments", "reads": seen["alignments"]}]
+
+        def step(name: str, *reasons: str) -> None:
+            steps.append({"step": name, "reads": steps[-1]["reads"] - sum(seen[reason] for reason in reasons)})
+
+        step("primary and mapped", "unmapped", "secondary", "supplementary", "failed quality control")
+        step("on kept contigs", "contig left out")
+        if seen["other mate"]:
+            step(f"mate {rules.mate}", "other mate")
+        step(f"MAPQ at least {rules.min_mapq}", "low MAPQ")
+        if rules.drop_flagged_duplicates:
+            step("not flagged duplicate", "flagged duplicate")
+        if rules.max_clip is not None:
+            step(f"at most {rules.max_clip} bases clipped", "long 5' clip")
+        if self.umis:
+            steps.append({"step": "distinct molecules (position and UMI)", "reads": self.molecules})
+        if blacklisted:
+            steps.append({"step": "outside the blacklist", "reads": self.counted})
+        dropped = {reason: seen[reason] for reason in TALLIES[1:10]}
+        dropped["duplicate UMI"] = self.reads - self.molecules
+        dropped["blacklist"] = self.molecules - self.counted
+        plus, minus = self.strands.tolist()
+        return {
+            "steps": steps,
+            "dropped": dropped,
+            "flagged_duplicates": seen["flagged duplicates seen"],
+            "five_prime": {
+                "soft_clipped_one_g": seen["5' soft clip of one G"],
+                "soft_clipped_other": seen["5' soft clip of other bases"],
+                "mismatched_g_moved": seen["mismatched 5' G moved"],
+            },
+            "strands": {"plus": plus, "minus": minus},
+            "positions": {"plus": int(self.positions[0]), "minus": int(self.positions[1])},
+            "complexity": complexity(self.histogram, "molecules" if self.umis else "5' positions"),
+        }
+
+
+def complexity(histogram: Mapping[int, int], unit: str) -> dict[str, Any]:
+    """Duplication and the complexity curve from how many ``unit`` were read once, twice, … (exact expectations).
+
+    ``distinct`` of the curve is the expected number of units among a random share of the reads; ``estimated_total`` is
+    Chao's (1984) lower bound of the number of units in the library, from those read once and twice.
+    """
+    times = np.array(sorted(histogram), np.float64)
+    units = np.array([histogram[int(size)] for size in times], np.float64)
+    reads, distinct = int((times * units).sum()), int(units.sum())
+    shares = np.arange(1, _CURVE_POINTS + 1) / _CURVE_POINTS
+    curve = [(units * -np.expm1(times * np.log1p(-share))).sum() if share < 1 else distinct for share in shares]
+    once, twice = histogram.get(1, 0), histogram.get(2, 0)
+    return {
+        "unit": unit,
+        "reads": reads,
+        "distinct": distinct,
+        "duplication": 1 - distinct / reads if reads else 0.0,
+        "estimated_total": distinct + once * (once - 1) / (2 * (twice + 1)),
+        "curve": [[round(share * reads), round(float(value))] for share, value in zip(shares, curve, strict=True)],
+        "histogram": [[size, histogram[size]] for size in sorted(histogram)],
+    }
+
+
+# ---------------------------------------------------------------------------------------------- from signal files
+
+
+def coverage_of_signal(
+    pairs: Sequence[tuple[Path, Path]],
+    prefix: Path,
+    *,
+    library: str,
+    library_type: str,
+    flip: bool,
+    contigs: ContigFilter,
+    blacklist: Path | None = None,
+) -> dict[str, Any]:
+    """Like :func:`coverage_of_reads` from bigWig or bedGraph strand pairs of raw counts (runs are summed).
+
+    Strands become non-negative, contigs and blacklist are filtered; what happened to the reads before is not known here.
+    """
+    opened = [StrandPair(*(reversed(pair) if flip else pair)) for pair in pairs]
+    lengths: dict[str, int] = {}
+    for pair in opened:
+        lengths |= {name: max(length, lengths.get(name, 0)) for name, length in pair.contigs.items()}
+    kept = contigs.mask(lengths, pairs[0][0])
+    wanted = {name: length for (name, length), keep in zip(lengths.items(), kept, strict=True) if keep}
+    regions = Blacklist(blacklist, lengths)
+    strands, positions = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    total = left_out = blacklisted = 0
+    paths = Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")
+    with stranded_writers(*paths, wanted) as writers, atomic_path(Path(f"{prefix}.qc.json")) as report:
+        for number, name in enumerate(lengths):
+            for strand, writer in enumerate(writers):
+                counts = add_counts([pair.counts(name)[strand] for pair in opened])
+                total += int(counts.counts.sum())
+                if not kept[number]:
+                    left_out += int(counts.counts.sum())
+                    continue
+                keys = (counts.positions << 1 | number << CONTIG_SHIFT).astype(np.uint64)
+                outside = regions.outside(keys)
+                blacklisted += int(counts.counts[~outside].sum())
+                strands[strand] += int(counts.counts[outside].sum())
+                positions[strand] += int(outside.sum())
+                writer.add(name, counts.positions[outside], counts.counts[outside])
+        steps = [{"step": "5' ends given", "reads": total}, {"step": "on kept contigs", "reads": total - left_out}]
+        if blacklist is not None:
+            steps.append({"step": "outside the blacklist", "reads": int(strands.sum())})
+        if not strands.sum():
+            raise DataError(f"{pairs[0][0]}, {pairs[0][1]}: no read is left; {_emptied_by(steps)}")
+        qc = {
+            "library": library,
+            "library_type": library_type,
+            "inputs": [path.name for pair in pairs for path in pair],
+            "steps": steps,
+            "dropped": {"contig left out": left_out, "blacklist": blacklisted},
+            "strands": {"plus": int(strands[0]), "minus": int(strands[1])},
+            "positions": {"plus": int(positions[0]), "minus": int(positions[1])},
+            "contigs": {"kept": int(kept.sum()), "left_out": int((~kept).sum())},
+        }
+        report.write_text(json.dumps(qc, indent=1) + "\n")
+    log.info("%s: %d of %d 5' ends kept", prefix, strands.sum(), total)
+    return qc

@@ -22,7 +22,7 @@ RATE_WINDOWS = (
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
 MIN_STRATUM = 200  # sites a class needs for its own estimate
-PRIOR_CLUMPING = 3.0  # excess of companions assumed before any peak is known, high so that the first round is cautious
+EXCESS_GRID = np.geomspace(1e-3, 1e3, 61)  # values of φ tried
 
 
 @dataclass(frozen=True)
@@ -63,57 +63,98 @@ class Mask:
         return (i > 0) & (x < self.end[i - 1])
 
 
-def companions(position: Ints, scale: int) -> Ints:
-    """Number of further sites within ``scale`` bp downstream of each site."""
-    return np.searchsorted(position, position + scale, side="right") - np.arange(1, len(position) + 1)
+@dataclass(frozen=True)
+class Level:
+    """The sites of one strand with at least ``reads`` reads, and their neighbourhoods, which no mask changes.
 
-
-def local_rate(position: Ints, background: Ints, mask: Mask, genome: int) -> Floats:
-    """Background sites per bp around each position: the largest of the window rates and the genome's.
-
-    ``background`` are the unmasked sites. A window that is mostly masked does not count. ``genome`` is the unmasked length.
+    ``among`` indexes the sites among those of level 1. ``companions[scale]`` counts further sites downstream of each;
+    ``low[window]`` and ``high[window]`` bound the sites around each.
     """
-    rate = np.full(len(position), (len(background) + 1) / genome)
-    for window in RATE_WINDOWS:
-        low, high = position - window // 2, position + window // 2
-        sites = np.searchsorted(background, high) - np.searchsorted(background, low)
-        exposure = window - (mask.length_before(high) - mask.length_before(low))
-        usable = exposure >= MIN_EXPOSURE * window
-        np.maximum(rate, np.where(usable, sites / np.maximum(exposure, 1), 0), out=rate)
-    return rate
+
+    reads: int
+    among: Ints
+    position: Ints
+    companions: list[Ints]
+    low: list[Ints]
+    high: list[Ints]
+
+    @classmethod
+    def of(cls, position: Ints, count: Ints, reads: int) -> "Level":
+        """The level of sites at ``position`` (ascending) with ``count`` reads."""
+        among = np.flatnonzero(count >= reads)
+        position = position[among]
+        first = np.arange(1, len(position) + 1)
+        reach = [np.searchsorted(position, position + scale, side="right") - first for scale in SCALES]
+        low = [np.searchsorted(position, position - window // 2) for window in RATE_WINDOWS]
+        high = [np.searchsorted(position, position + window // 2) for window in RATE_WINDOWS]
+        return cls(reads, among, position, reach, low, high)
+
+    def rate(self, free: NDArray[np.bool_], exposure: list[Ints], genome: int) -> Floats:
+        """Background sites per bp around each site: the largest of the window rates and the genome's.
+
+        ``free`` marks unmasked sites, ``exposure[window]`` their unmasked surroundings and ``genome`` the unmasked length,
+        bp. A window that is mostly masked does not count.
+        """
+        total = np.concatenate([[0], np.cumsum(free)])
+        rate = np.full(len(self.position), (total[-1] + 1) / genome)
+        for window, low, high, unmasked in zip(RATE_WINDOWS, self.low, self.high, exposure, strict=True):
+            usable = unmasked >= MIN_EXPOSURE * window
+            np.maximum(rate, np.where(usable, (total[high] - total[low]) / np.maximum(unmasked, 1), 0), out=rate)
+        return rate
+
+
+def exposures(position: Ints, mask: Mask) -> list[Ints]:
+    """Unmasked bp around each position, for each of ``RATE_WINDOWS``."""
+    return [
+        window - (mask.length_before(position + window // 2) - mask.length_before(position - window // 2))
+        for window in RATE_WINDOWS
+    ]
 
 
 @dataclass(frozen=True)
 class Clumping:
     """How many more companions a background site has than its local rate predicts, by density class and scale.
 
-    ``excess[class, scale]`` is φ ≥ 0: a background site has on average (1 + φ)·rate·scale companions.
+    ``excess[class, scale]`` is φ: a background site has on average (1 + φ)·rate·scale companions.
     """
 
     edges: Floats
     excess: Floats
 
     @classmethod
-    def prior(cls) -> "Clumping":
-        """The cautious first guess, before peaks are known."""
-        return cls(np.empty(0), np.full((1, len(SCALES)), PRIOR_CLUMPING))
-
-    @classmethod
     def measure(cls, rate: Floats, counts: list[Ints]) -> "Clumping":
-        """Measure φ on background sites: ``rate`` per bp and, for each scale, the number of companions."""
+        """Measure φ on background sites: ``rate`` per bp and, for each scale, the number of companions.
+
+        The negative binomial is fitted to the bulk of each class (up to one standard deviation above the Poisson mean), so
+        that sites of peaks not yet found, which lie beyond it, do not pass for background.
+        """
         classes = int(np.clip(len(rate) // MIN_STRATUM, 1, STRATA))
         edges = np.unique(np.quantile(rate, np.linspace(0, 1, classes + 1)[1:-1])) if len(rate) else np.empty(0)
         stratum = np.searchsorted(edges, rate, side="right")
-        expected = np.bincount(stratum, rate, len(edges) + 1)
-        excess = np.empty((len(edges) + 1, len(SCALES)))
-        for column, (scale, observed) in enumerate(zip(SCALES, counts, strict=True)):
-            seen = np.bincount(stratum, observed, len(edges) + 1)
-            excess[:, column] = (seen + 1) / np.maximum(expected * scale + 1, 1e-12) - 1
-        return cls(edges, np.maximum(excess, 0))
+        excess = np.zeros((len(edges) + 1, len(SCALES)))
+        for number in range(len(edges) + 1):
+            own = np.flatnonzero(stratum == number)
+            for column, (scale, observed) in enumerate(zip(SCALES, counts, strict=True)):
+                excess[number, column] = fit_excess(observed[own], float(rate[own].mean()) * scale) if len(own) else 0
+        return cls(edges, excess)
 
     def at(self, rate: Floats, column: int) -> Floats:
         """φ for sites of the given local rates at scale ``SCALES[column]``."""
         return self.excess[np.searchsorted(self.edges, rate, side="right"), column]
+
+
+def fit_excess(observed: Ints, mean: float) -> float:
+    """The φ of :data:`EXCESS_GRID` under which the companions up to mean + one standard deviation are likeliest."""
+    from scipy.special import gammaln, xlog1py
+
+    limit = max(1, int(mean + mean**0.5))
+    bulk = observed[observed <= limit]
+    seen = np.bincount(bulk, minlength=limit + 1)
+    n, phi = np.arange(limit + 1), EXCESS_GRID[:, None]
+    shape, odds = 1 / phi + 1, phi * mean
+    log_p = gammaln(n + shape) - gammaln(n + 1) - gammaln(shape) + n * np.log(odds / (1 + odds)) - xlog1py(shape, odds)
+    log_p -= np.logaddexp.reduce(log_p, axis=1, keepdims=True)
+    return float(EXCESS_GRID[np.argmax(log_p @ seen)])
 
 
 def tail(observed: Ints, mean: Floats, excess: Floats) -> Floats:

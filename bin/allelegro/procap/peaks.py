@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.io.bigwig import Counts, open_signal
 from allelegro.io.tables import write_table
-from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Mask, companions, local_rate, tail
+from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Level, Mask, exposures, tail
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,8 @@ CANDIDATE_P = 0.01  # a scan window must be this unlikely to become part of a ca
 JOIN = 20  # bp between scan windows of one candidate
 MASK_MARGIN = 50  # bp on both sides of a called peak left out of the background
 MIN_POSITIONS = 3  # occupied positions in a peak; towers have one
-ROUNDS = 4  # calls and background are re-estimated in turn, starting from a cautious background
+MAX_ROUNDS = 8
+SETTLED = 0.01  # relative change of the number of peaks at which the rounds end
 PAD = max(10_000, 2 * SCALES[-1])  # bp between contigs on the genome axis, masked
 SUMMIT_REACH = 5  # bp over which reads support a summit
 
@@ -56,11 +57,22 @@ class GenomeAxis:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Candidate peaks of one strand on the genome axis: intervals and the smallest scan p-value of each."""
+    """Scan windows or candidate peaks of one strand on the genome axis, with their (smallest) p-values."""
 
     start: Ints
     end: Ints
     p: Floats
+
+    def columns(self) -> tuple[Ints, Ints, Floats]:
+        """The three arrays."""
+        return self.start, self.end, self.p
+
+    def take(self, which: NDArray[np.bool_]) -> "Candidates":
+        """Those marked."""
+        return Candidates(self.start[which], self.end[which], self.p[which])
+
+
+_EMPTY = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
 def shared_contigs(plus: Path, minus: Path) -> dict[str, int]:
@@ -89,69 +101,71 @@ def levels(counts: Ints) -> list[int]:
     return [1 << power for power in range(third.bit_length())]
 
 
-@dataclass(frozen=True)
-class Scan:
-    """One strand scanned at every level: sites of each level and their companions at each scale, found once."""
+def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
+    """Peaks of one strand and their q-values.
 
-    sites: Counts
-    positions: list[Ints]
-    neighbours: list[list[Ints]]
-
-    @classmethod
-    def of(cls, sites: Counts) -> "Scan":
-        positions = [sites.positions[sites.counts >= level] for level in levels(sites.counts)]
-        return cls(sites, positions, [[companions(p, scale) for scale in SCALES] for p in positions])
-
-
-def call_strand(scan: Scan, gaps: Mask, genome: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
-    """Peaks of one strand and their q-values, best candidates of the last round first masked, then re-tested.
-
-    Every round measures rates and clumping outside the peaks of the round before; the first takes a cautious prior.
+    Calling and background take turns: each round measures rates and clumping outside the peaks of the round before, the
+    first with no peak known, until the number of peaks settles.
     """
-    mask, called = gaps, Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-    q = np.empty(0)
-    for number in range(ROUNDS):
-        candidates, tests = _scan_levels(scan, mask, genome, prior=number == 0)
-        reads = _reads_between(scan.sites, candidates.start, candidates.end)
-        eligible = reads >= min_reads
-        called = Candidates(candidates.start[eligible], candidates.end[eligible], candidates.p[eligible])
-        q = benjamini_hochberg(called.p, max(tests, len(called.p)))
-        keep = q <= fdr
-        called, q = Candidates(called.start[keep], called.end[keep], called.p[keep]), q[keep]
-        mask = Mask.union(
-            np.concatenate([gaps.start, called.start - MASK_MARGIN]),
-            np.concatenate([gaps.end, called.end + MASK_MARGIN]),
-        )
+    scan = [Level.of(sites.positions, sites.counts, reads) for reads in levels(sites.counts)]
+    mask, called, q = gaps, _EMPTY, np.empty(0)
+    for _ in range(MAX_ROUNDS if scan else 0):
+        before = len(q)
+        windows, tests = _scan(scan, mask, genome)
+        called, q = _select(windows, sites, tests, fdr, min_reads)
+        mask = _with_margin(gaps, called)
+        if abs(len(q) - before) <= SETTLED * before:
+            break
     return called, q
 
 
-def _scan_levels(scan: Scan, mask: Mask, genome: int, prior: bool) -> tuple[Candidates, int]:
-    """Candidates over all levels, and the number of tests made on background sites."""
-    exposure = max(1, genome - int((mask.end - mask.start).sum()))
-    starts, ends, ps, tests = [], [], [], 0
-    for position, neighbours in zip(scan.positions, scan.neighbours, strict=True):
-        free = ~mask.covers(position)
-        rate = local_rate(position, position[free], mask, exposure)
-        clumping = Clumping.prior() if prior else Clumping.measure(rate[free], [counts[free] for counts in neighbours])
-        tests += len(SCALES) * int(free.sum())
-        for column, (scale, observed) in enumerate(zip(SCALES, neighbours, strict=True)):
-            # Only an excess of at least two companions can be evidence: the rest of the sites have p near 1.
-            hopeful = np.flatnonzero((observed >= MIN_POSITIONS - 1) & (observed > rate * scale))
-            p = tail(observed[hopeful], rate[hopeful] * scale, clumping.at(rate[hopeful], column))
-            hits = p <= CANDIDATE_P
-            first = hopeful[hits]
-            starts.append(position[first])
-            ends.append(position[first + observed[first]] + 1)
-            ps.append(p[hits])
-    return _join(np.concatenate(starts), np.concatenate(ends), np.concatenate(ps)), tests
+def _select(windows: Candidates, sites: Counts, tests: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
+    """Join scan windows into candidates, keep those at the FDR, and redraw them from windows at their p-value threshold."""
+    joined = _with_reads(_join(windows), sites, min_reads)
+    q = benjamini_hochberg(joined.p, tests)
+    if not np.any(q <= fdr):
+        return _EMPTY, np.empty(0)
+    peaks = _with_reads(_join(windows.take(windows.p <= joined.p[q <= fdr].max())), sites, min_reads)
+    return peaks, benjamini_hochberg(peaks.p, tests)
 
 
-def _join(start: Ints, end: Ints, p: Floats) -> Candidates:
+def _with_reads(peaks: Candidates, sites: Counts, min_reads: int) -> Candidates:
+    return peaks.take(_reads_between(sites, peaks.start, peaks.end) >= min_reads)
+
+
+def _with_margin(gaps: Mask, peaks: Candidates) -> Mask:
+    start = np.concatenate([gaps.start, peaks.start - MASK_MARGIN])
+    return Mask.union(start, np.concatenate([gaps.end, peaks.end + MASK_MARGIN]))
+
+
+def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
+    """Unlikely windows of all levels and scales, and the number of tests made on background sites."""
+    free = ~mask.covers(scan[0].position)
+    exposure = exposures(scan[0].position, mask)
+    unmasked = max(1, genome - int((mask.end - mask.start).sum()))
+    found, tests = [_EMPTY], 0
+    for level in scan:
+        own = free[level.among]
+        rate = level.rate(own, [bp[level.among] for bp in exposure], unmasked)
+        clumping = Clumping.measure(rate[own], [counts[own] for counts in level.companions])
+        tests += len(SCALES) * int(own.sum())
+        for column, (scale, observed) in enumerate(zip(SCALES, level.companions, strict=True)):
+            mean = rate * scale
+            # No tail is below CANDIDATE_P for fewer companions than these, whatever the clumping.
+            hopeful = np.flatnonzero(observed >= np.maximum(MIN_POSITIONS - 1, mean + 2 * np.sqrt(mean)))
+            p = tail(observed[hopeful], mean[hopeful], clumping.at(rate[hopeful], column))
+            first = hopeful[p <= CANDIDATE_P]
+            last = level.position[first + observed[first]]
+            found.append(Candidates(level.position[first], last + 1, p[p <= CANDIDATE_P]))
+    return Candidates(*(np.concatenate(column) for column in zip(*map(Candidates.columns, found), strict=True))), tests
+
+
+def _join(windows: Candidates) -> Candidates:
     """Join scan windows that overlap or lie within ``JOIN`` bp; a candidate keeps the smallest p."""
-    if len(start) == 0:
-        return Candidates(start, end, p)
-    order = np.argsort(start, kind="stable")
-    start, end, p = start[order], end[order], p[order]
+    if len(windows.start) == 0:
+        return windows
+    order = np.argsort(windows.start, kind="stable")
+    start, end, p = (column[order] for column in windows.columns())
     reach = np.maximum.accumulate(end)
     first = np.flatnonzero(np.concatenate([[True], start[1:] > reach[:-1] + JOIN]))
     return Candidates(start[first], np.maximum.reduceat(end, first), np.minimum.reduceat(p, first))
@@ -225,12 +239,7 @@ def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFr
     for path, strand in ((plus, "+"), (minus, "-")):
         signal = open_signal(path)
         sites = axis.place({contig: signal.counts(contig) for contig in axis.contigs})
-        scan = Scan.of(sites)
-        found, q = (
-            call_strand(scan, gaps, genome, fdr, min_reads)
-            if scan.positions
-            else (Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)), np.empty(0))
-        )
+        found, q = call_strand(sites, gaps, genome, fdr, min_reads)
         logger.info("%s: %d reads at %d positions, %d peaks", path, sites.counts.sum(), len(sites.counts), len(q))
         tables.append(peak_table(axis, sites, found, q, strand))
     peaks = pd.concat(tables, ignore_index=True)

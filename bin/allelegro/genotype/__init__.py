@@ -1,0 +1,1 @@
+"""Genotype-aware sequences: every donor's two haplotypes at every window, each distinct one kept once."""

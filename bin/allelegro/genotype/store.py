@@ -1,0 +1,312 @@
+"""The haplotype store: each distinct haplotype of a window once, and which of them every donor carries.
+
+A folder: ``windows.bed``; ``sequences.npy`` uint8 codes ``[rows, width]``; ``offsets.npy`` int64 ``[windows + 1]``;
+``index.npy`` unsigned ``[windows, donors, 2]``, the row within the window, row 0 the reference; ``variants.tsv``, the
+alleles in use (``pos`` 1-based; ``start end`` the 0-based interval replaced by ``bases``); ``allele_offsets.npy`` int64
+``[rows + 1]`` and ``alleles.npy`` int32, the lines of ``variants.tsv`` that each row carries; ``donors.tsv``, genotype
+counts; ``metadata.json``, written last.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.io.windows import read_windows
+
+FORMAT = "allelegro-haplotypes"
+VERSION = 1
+ARRAYS = ("sequences", "offsets", "index", "allele_offsets", "alleles")
+DONOR_COUNTS = ("called", "heterozygous", "missing", "half_missing", "unphased", "haploid")
+VARIANT_COLUMNS = ("chrom", "pos", "ref", "alt", "start", "end", "bases")
+REORDER_STEP = 1024
+
+
+class HaplotypeStore:
+    """Random access to haplotypes; every array is a memory map, nothing is read before it is asked for.
+
+    Attributes: ``windows`` (DataFrame), ``donors``, ``width``, ``sequences`` ``[rows, width]``, ``offsets``
+    ``[windows + 1]``, ``index`` ``[windows, donors, 2]``, ``metadata``.
+    """
+
+    def __init__(self, folder: Path, metadata: dict[str, Any]) -> None:
+        self.folder, self.metadata = folder, metadata
+        self.donors: list[str] = metadata["donors"]
+        self.width: int = metadata["width"]
+        self.sequences: NDArray[np.uint8] = _map(folder / "sequences.npy")
+        self.offsets: NDArray[np.int64] = _map(folder / "offsets.npy")
+        self.index: NDArray[np.unsignedinteger[Any]] = _map(folder / "index.npy")
+
+    @classmethod
+    def open(cls, path: Path) -> "HaplotypeStore":
+        """Open a store after checking that it is whole: every file present and of the size recorded at its end.
+
+        Raises DataError when ``path`` is not a store, was left by an interrupted run, or has changed since.
+        """
+        listing = path / "metadata.json"
+        if not path.is_dir():
+            raise DataError(f"{path}: no such haplotype store; make it with extract_haplotypes.py")
+        if not listing.is_file():
+            raise DataError(f"{path}: not a whole haplotype store (no metadata.json); run extract_haplotypes.py again")
+        try:
+            metadata = json.loads(listing.read_text())
+        except ValueError:
+            metadata = {}
+        if metadata.get("format") != FORMAT:
+            raise DataError(
+                f"{listing}: not the metadata of a haplotype store; give the folder of extract_haplotypes.py"
+            )
+        if metadata["version"] != VERSION:
+            raise DataError(
+                f"{listing}: version {metadata['version']}, this program reads {VERSION}; make the store again"
+            )
+        for name, size in metadata["sizes"].items():
+            file = path / name
+            if not file.is_file() or file.stat().st_size != size:
+                raise DataError(f"{file}: missing or not of its recorded {size} bytes; run extract_haplotypes.py again")
+        if checksum(path / "windows.bed") != metadata["checksums"]["windows.bed"]:
+            raise DataError(
+                f"{path / 'windows.bed'}: changed since the store was made; run extract_haplotypes.py again"
+            )
+        return cls(path, metadata)
+
+    def verify(self) -> None:
+        """Read every file and compare with its checksum; raises DataError at the first that differs."""
+        for name, expected in self.metadata["checksums"].items():
+            if checksum(self.folder / name) != expected:
+                raise DataError(f"{self.folder / name}: checksum differs; run extract_haplotypes.py again")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def windows(self) -> pd.DataFrame:
+        """``windows.bed``: chrom start end name score strand fold (0-based, half-open)."""
+        return read_windows(self.folder / "windows.bed")
+
+    @cached_property
+    def variants(self) -> pd.DataFrame:
+        """Alleles in use, one row each; ``pos`` is 1-based, ``[start, end)`` the 0-based interval that ``bases`` replace."""
+        return pd.read_csv(
+            self.folder / "variants.tsv",
+            sep="\t",
+            keep_default_na=False,
+            dtype={"chrom": str, "ref": str, "bases": str},
+        )
+
+    @cached_property
+    def donor_counts(self) -> pd.DataFrame:
+        """Genotype counts of each donor over the variants that touch a window."""
+        return pd.read_csv(self.folder / "donors.tsv", sep="\t", dtype={"donor": str})
+
+    @cached_property
+    def allele_offsets(self) -> NDArray[np.int64]:
+        """Offsets of each row into ``alleles``, ``[rows + 1]``."""
+        return _map(self.folder / "allele_offsets.npy")
+
+    @cached_property
+    def alleles(self) -> NDArray[np.int32]:
+        """Rows of ``variants`` that the haplotypes carry, in order of position."""
+        return _map(self.folder / "alleles.npy")
+
+    @cached_property
+    def _donor_places(self) -> dict[str, int]:
+        return {donor: place for place, donor in enumerate(self.donors)}
+
+    def donor(self, name: str) -> int:
+        """Place of a donor along ``index``; raises DataError when the store does not hold the donor."""
+        try:
+            return self._donor_places[name]
+        except KeyError:
+            raise DataError(
+                f"{self.folder}: donor {name} is not in the store, which holds {len(self.donors)}"
+            ) from None
+
+    def distinct(self, window: int) -> NDArray[np.uint8]:
+        """All distinct haplotypes of a window, ``[n, width]``, reference first: a view of the memory map."""
+        return self.sequences[self.offsets[window] : self.offsets[window + 1]]
+
+    def rows(
+        self, windows: NDArray[np.integer[Any]] | int, donors: NDArray[np.integer[Any]] | int | slice = slice(None)
+    ) -> NDArray[np.int64]:
+        """Rows of ``sequences`` that the donors carry, ``[…, 2]``; ``windows`` and ``donors`` broadcast as in numpy."""
+        within = self.index[windows, donors].astype(np.int64)
+        first = self.offsets[windows]
+        return within + np.reshape(first, np.shape(first) + (1,) * (within.ndim - np.ndim(first)))
+
+    def haplotypes(
+        self,
+        windows: NDArray[np.integer[Any]] | int,
+        donors: NDArray[np.integer[Any]] | int | slice = slice(None),
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Codes of both haplotypes, ``[…, 2, width]``; written into ``out`` when given, so that no memory is made."""
+        rows = self.rows(windows, donors)
+        return np.take(self.sequences, rows, axis=0, out=out, mode="raise" if out is None else "clip")
+
+
+class Piece(Protocol):
+    """What the writer needs of a shard."""
+
+    chrom: str
+    sequences: NDArray[np.uint8]
+    row_offsets: NDArray[np.int64]
+    index: NDArray[np.int32]
+    allele_offsets: NDArray[np.int64]
+    alleles: NDArray[np.int64]
+    variants: list[tuple[int, str, str, int, int, str]]
+    donor_counts: NDArray[np.int64]
+    tally: Counter[str]
+
+
+class StoreWriter:
+    """Writes a store piece by piece into ``folder``; memory does not grow with the number of sequences."""
+
+    def __init__(self, folder: Path, width: int, donors: list[str]) -> None:
+        self.folder, self.width, self.donors = folder, width, donors
+        self.sequences = _NpyStream(folder / "sequences.npy", np.dtype(np.uint8), (width,))
+        self.index = _NpyStream(
+            folder / "index.npy", np.dtype(np.uint32 if len(donors) > 32767 else np.uint16), (len(donors), 2)
+        )
+        self.alleles = _NpyStream(folder / "alleles.npy", np.dtype(np.int32), ())
+        self.rows_per_window: list[NDArray[np.int64]] = []
+        self.alleles_per_row: list[NDArray[np.int64]] = []
+        self.variants = (folder / "variants.tsv").open("w")
+        self.variants.write("\t".join(VARIANT_COLUMNS) + "\n")
+        self.n_variants = 0
+        self.known: dict[tuple[str, int, str, str], int] = {}
+        self.donor_counts = np.zeros((len(donors), len(DONOR_COUNTS)), np.int64)
+        self.tally: Counter[str] = Counter()
+
+    def add(self, piece: Piece) -> None:
+        """Append the windows of a piece."""
+        self.sequences.append(piece.sequences)
+        self.index.append(piece.index.reshape(len(piece.index), -1, 2))
+        self.rows_per_window.append(np.diff(piece.row_offsets))
+        self.alleles_per_row.append(np.diff(piece.allele_offsets))
+        self.alleles.append(self._variant_ids(piece)[piece.alleles])
+        self.donor_counts += piece.donor_counts
+        self.tally.update(piece.tally)
+
+    def _variant_ids(self, piece: Piece) -> NDArray[np.int64]:
+        """Number the piece's variants; one that the piece before has, at their common border, keeps its number."""
+        current: dict[tuple[str, int, str, str], int] = {}
+        lines, numbers = [], []
+        for pos, ref, alt, start, end, bases in piece.variants:
+            key = (piece.chrom, pos, ref, alt)
+            number = self.known.get(key, current.get(key))
+            if number is None:
+                number = self.n_variants
+                self.n_variants += 1
+                lines.append(f"{piece.chrom}\t{pos}\t{ref}\t{alt}\t{start}\t{end}\t{bases}\n")
+            current[key] = number
+            numbers.append(number)
+        self.variants.writelines(lines)
+        self.known = current
+        return np.array(numbers, np.int64)
+
+    def finish(self, order: NDArray[np.int64], metadata: dict[str, Any]) -> None:
+        """Complete the store. ``order[i]`` is the line in windows.bed of the i-th window added; metadata goes last."""
+        self.variants.close()
+        for stream in (self.sequences, self.index, self.alleles):
+            stream.close()
+        rows = np.concatenate(self.rows_per_window)
+        per_row = np.concatenate(self.alleles_per_row)
+        if (order != np.arange(len(order))).any():
+            rows, per_row = self._reorder(np.argsort(order), rows, per_row)
+        self._narrow_index(int(rows.max()))
+        np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(rows)]))
+        np.save(self.folder / "allele_offsets.npy", np.concatenate([[0], np.cumsum(per_row)]))
+        counts = pd.DataFrame(self.donor_counts, columns=list(DONOR_COUNTS))
+        counts.insert(0, "donor", self.donors)
+        counts.to_csv(self.folder / "donors.tsv", sep="\t", index=False)
+        names = [f"{name}.npy" for name in ARRAYS] + ["windows.bed", "variants.tsv", "donors.tsv"]
+        whole = {
+            "format": FORMAT,
+            "version": VERSION,
+            "width": self.width,
+            "donors": self.donors,
+            "windows": len(rows),
+            "haplotypes": len(rows) * len(self.donors) * 2,
+            "distinct_haplotypes": int(rows.sum()),
+            "variants": self.n_variants,
+            **metadata,
+            "sizes": {name: (self.folder / name).stat().st_size for name in names},
+            "checksums": {name: checksum(self.folder / name) for name in names},
+        }
+        (self.folder / "metadata.json").write_text(json.dumps(whole, indent=1) + "\n")
+
+    def _reorder(
+        self, places: NDArray[np.int64], rows: NDArray[np.int64], per_row: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Put windows that were worked on by position back into the order of windows.bed."""
+        row_edges = np.concatenate([[0], np.cumsum(rows)])
+        allele_edges = np.concatenate([[0], np.cumsum(per_row)])
+        for stream, edges in (
+            (self.sequences, row_edges),
+            (self.index, np.arange(len(rows) + 1)),
+            (self.alleles, allele_edges[row_edges]),
+        ):
+            old = _map(stream.path)
+            again = _NpyStream(stream.path.with_name("reordered.npy"), old.dtype, old.shape[1:])
+            for window in places.tolist():
+                again.append(old[edges[window] : edges[window + 1]])
+            again.close()
+            again.path.replace(stream.path)
+        new_per_row = [per_row[row_edges[window] : row_edges[window + 1]] for window in places.tolist()]
+        return rows[places], np.concatenate(new_per_row)
+
+    def _narrow_index(self, largest: int) -> None:
+        """Rewrite the index in the smallest type that holds every row number of a window."""
+        wide = _map(self.index.path)
+        smallest = np.min_scalar_type(largest - 1)
+        if smallest == wide.dtype:
+            return
+        narrow = _NpyStream(self.folder / "narrow.npy", smallest, wide.shape[1:])
+        for start in range(0, len(wide), REORDER_STEP):
+            narrow.append(wide[start : start + REORDER_STEP])
+        narrow.close()
+        narrow.path.replace(self.index.path)
+
+
+class _NpyStream:
+    """An ``.npy`` file that grows along its first axis; numpy's header leaves room for the final length."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        self.path, self.dtype, self.shape, self.length = path, dtype, shape, 0
+        self.handle = path.open("wb")
+        self._header()
+
+    def _header(self) -> None:
+        self.handle.seek(0)
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.length, *self.shape)}
+        np.lib.format.write_array_header_1_0(self.handle, header)
+
+    def append(self, values: NDArray[Any]) -> None:
+        self.handle.write(np.ascontiguousarray(values, self.dtype).data)
+        self.length += len(values)
+
+    def close(self) -> None:
+        self._header()
+        self.handle.close()
+
+
+def _map(path: Path) -> NDArray[Any]:
+    """A read-only memory map as a plain array, which indexes faster than ``np.memmap``."""
+    try:
+        return np.asarray(np.load(path, mmap_mode="r"))
+    except ValueError:  # an empty array cannot be mapped
+        return np.asarray(np.load(path))
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

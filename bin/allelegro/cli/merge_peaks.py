@@ -45,5 +45,5 @@ def main(
     with atomic_path(out_summary) as partial:
         partial.write_text(json.dumps(merged.summary, indent=2) + "\n")
     if out_metrics is not None:
-        write_metrics(merged.summary["reproducibility"], out_metrics)
+        write_metrics(merged.metrics, out_metrics)
     typer.echo(f"{len(merged.windows)} windows", err=True)

@@ -140,7 +140,8 @@ class Clumping:
 
     def at(self, rate: Floats, column: int) -> Floats:
         """φ for sites of the given local rates at scale ``SCALES[column]``."""
-        return self.excess[np.searchsorted(self.edges, rate, side="right"), column]
+        excess: Floats = self.excess[np.searchsorted(self.edges, rate, side="right"), column]
+        return excess
 
 
 def fit_excess(observed: Ints, mean: float) -> float:

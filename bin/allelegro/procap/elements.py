@@ -22,8 +22,11 @@ def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) ->
         if plus not in taken and minus not in taken:
             taken.update((plus, minus))
             chosen.append((plus, minus))
-    plus, minus = (peaks.loc[[pair[side] for pair in chosen]].reset_index(drop=True) for side in (0, 1))
-    q = np.maximum(plus["qvalue"], minus["qvalue"])
+    plus_peaks, minus_peaks = (peaks.loc[[pair[side] for pair in chosen]].reset_index(drop=True) for side in (0, 1))
+    return _element_table(plus_peaks, minus_peaks, peaks["chrom"].drop_duplicates().tolist())
+
+
+def _element_table(plus: pd.DataFrame, minus: pd.DataFrame, contigs: list[str]) -> pd.DataFrame:
     elements = pd.DataFrame(
         {
             "chrom": plus["chrom"],
@@ -32,7 +35,7 @@ def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) ->
             "name": "",
             "score": np.minimum(plus["score"], minus["score"]),
             "strand": ".",
-            "qvalue": q,
+            "qvalue": np.maximum(plus["qvalue"], minus["qvalue"]),
             "reads": plus["reads"] + minus["reads"],
             "summit": (plus["summit"] + minus["summit"]) // 2,
             "plus_summit": plus["summit"],
@@ -40,9 +43,8 @@ def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) ->
         },
         columns=ELEMENT_COLUMNS,
     )
-    rank = {contig: number for number, contig in enumerate(peaks["chrom"].drop_duplicates())}
-    order = np.lexsort((elements["start"], elements["chrom"].map(rank))) if len(elements) else []
-    elements = elements.iloc[order].reset_index(drop=True)
+    rank = elements["chrom"].map({contig: number for number, contig in enumerate(contigs)})
+    elements = elements.iloc[np.lexsort((elements["start"], rank))].reset_index(drop=True)
     elements["name"] = [f"element_{number}" for number in range(1, len(elements) + 1)]
     return elements
 

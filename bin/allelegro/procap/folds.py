@@ -63,8 +63,9 @@ def _blocks(windows: pd.DataFrame, n_folds: int, gap: int) -> pd.Series:
 
 def fold_regions(windows: pd.DataFrame) -> dict[int, list[list[str | int]]]:
     """The span ``[chrom, start, end]`` of each fold's windows on each contig."""
-    spans = windows.groupby(["fold", "chrom"], sort=False).agg(start=("start", "min"), end=("end", "max")).reset_index()
-    return {
-        int(fold): [[str(row.chrom), int(row.start), int(row.end)] for row in own.itertuples()]
-        for fold, own in spans.groupby("fold")
-    }
+    regions: dict[int, list[list[str | int]]] = {}
+    for fold, own in windows.groupby("fold"):
+        spans = own.groupby("chrom", sort=False).agg(start=("start", "min"), end=("end", "max"))
+        rows = zip(spans.index, spans["start"].tolist(), spans["end"].tolist(), strict=True)
+        regions[int(str(fold))] = [[str(chrom), start, end] for chrom, start, end in rows]
+    return regions

@@ -1,6 +1,7 @@
 """Peaks of transcription initiation from stranded 5'-end counts, by a multilevel scan against clumped background."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,9 +64,11 @@ class Candidates:
     end: Ints
     p: Floats
 
-    def columns(self) -> tuple[Ints, Ints, Floats]:
-        """The three arrays."""
-        return self.start, self.end, self.p
+    @classmethod
+    def concatenate(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """All parts in one."""
+        start, end = (np.concatenate([getattr(part, name) for part in parts]) for name in ("start", "end"))
+        return cls(start, end, np.concatenate([part.p for part in parts]))
 
     def take(self, which: NDArray[np.bool_]) -> "Candidates":
         """Those marked."""
@@ -157,7 +160,7 @@ def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
             first = hopeful[p <= CANDIDATE_P]
             last = level.position[first + observed[first]]
             found.append(Candidates(level.position[first], last + 1, p[p <= CANDIDATE_P]))
-    return Candidates(*(np.concatenate(column) for column in zip(*map(Candidates.columns, found), strict=True))), tests
+    return Candidates.concatenate(found), tests
 
 
 def _join(windows: Candidates) -> Candidates:
@@ -165,7 +168,7 @@ def _join(windows: Candidates) -> Candidates:
     if len(windows.start) == 0:
         return windows
     order = np.argsort(windows.start, kind="stable")
-    start, end, p = (column[order] for column in windows.columns())
+    start, end, p = windows.start[order], windows.end[order], windows.p[order]
     reach = np.maximum.accumulate(end)
     first = np.flatnonzero(np.concatenate([[True], start[1:] > reach[:-1] + JOIN]))
     return Candidates(start[first], np.maximum.reduceat(end, first), np.minimum.reduceat(p, first))
@@ -183,7 +186,8 @@ def benjamini_hochberg(p: Floats, tests: int) -> Floats:
 
 def _reads_between(sites: Counts, start: Ints, end: Ints) -> Ints:
     total = np.concatenate([[0], np.cumsum(sites.counts)])
-    return total[np.searchsorted(sites.positions, end)] - total[np.searchsorted(sites.positions, start)]
+    reads: Ints = total[np.searchsorted(sites.positions, end)] - total[np.searchsorted(sites.positions, start)]
+    return reads
 
 
 def summits(sites: Counts, start: Ints, end: Ints) -> Ints:
@@ -195,12 +199,13 @@ def summits(sites: Counts, start: Ints, end: Ints) -> Ints:
     first = np.concatenate([[0], np.cumsum(size)[:-1]])
     member = np.repeat(low - first, size) + np.arange(size.sum())
     at = sites.positions[member]
-    support = sum(_reads_between(sites, at - reach, at + reach + 1) for reach in range(SUMMIT_REACH)).astype(np.int64)
+    support = np.sum([_reads_between(sites, at - reach, at + reach + 1) for reach in range(SUMMIT_REACH)], axis=0)
     best = np.maximum.reduceat(support, first)
     winner = np.flatnonzero(support == np.repeat(best, size))
     owner = np.repeat(np.arange(len(start)), size)[winner]
     _, leading = np.unique(owner, return_index=True)
-    return at[winner[leading]]
+    summit: Ints = at[winner[leading]]
+    return summit
 
 
 def peak_table(axis: GenomeAxis, sites: Counts, peaks: Candidates, q: Floats, strand: str) -> pd.DataFrame:
@@ -224,7 +229,8 @@ def peak_table(axis: GenomeAxis, sites: Counts, peaks: Candidates, q: Floats, st
 
 def bed_score(q: Floats) -> Ints:
     """−10·log10 q, whole and held to BED's 0 to 1000."""
-    return np.clip(np.rint(-10 * np.log10(np.maximum(q, 1e-300))), 0, 1000).astype(np.int64)
+    score: Ints = np.clip(np.rint(-10 * np.log10(np.maximum(q, 1e-300))), 0, 1000).astype(np.int64)
+    return score
 
 
 def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFrame:

@@ -1,0 +1,144 @@
+"""The questions asked of a PRO-cap model: across loci, across donors within a locus, effect of an allele. Never pooled.
+
+Every array is ``[locus, donor]`` in log1p RPM, the one definition of quantity for all models: with small counts the
+pseudocount moves a correlation, so it must not differ between those compared.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allelegro.training.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci
+
+Matrix = NDArray[np.float64]
+
+MINIMAL_DONORS = 4  # below this a correlation within a locus says nothing
+
+
+@dataclass(frozen=True)
+class Question:
+    """One metric of a cell: each model's ``values`` (and the ``truth`` they are correlated with), one row a unit.
+
+    ``statistic`` is pearson, median or mean; ``clusters`` label rows that are not independent of each other.
+    """
+
+    metric: str
+    statistic: str
+    values: Mapping[str, Matrix]
+    truth: Matrix | None = None
+    clusters: NDArray[np.int64] | None = None
+
+    def estimate(self, model: str, n_boot: int, seed: int) -> Estimate:
+        """The metric of one model with its interval."""
+        value = self.values[model]
+        if self.truth is not None:
+            return pearson_ci(value, self.truth, self.clusters, n_boot, seed)
+        return (median_ci if self.statistic == "median" else mean_ci)(value, self.clusters, n_boot, seed)
+
+    def difference(self, first: str, second: str, n_boot: int, seed: int) -> Estimate:
+        """``first`` less ``second`` on the same rows and the same draws."""
+        return paired_bootstrap(
+            self.values[first],
+            self.values[second],
+            self.truth,
+            statistic=self.statistic,
+            clusters=self.clusters,
+            n_boot=n_boot,
+            seed=seed,
+        )
+
+
+def locus_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Question]:
+    """Across loci: ``across_loci_r`` of the cell's mean signal, and the median over donors of each donor's own r.
+
+    ``observed`` and ``predicted`` are RPM. ``across_loci_r`` is CLIPNET's "quantity log-Pearson" on merged signal.
+    """
+    merged = {model: np.log1p(rpm.mean(axis=1)) for model, rpm in predicted.items()}
+    own = {model: rowwise_r(np.log1p(observed).T, np.log1p(rpm).T) for model, rpm in predicted.items()}
+    return [
+        Question("across_loci_r", "pearson", merged, np.log1p(observed.mean(axis=1))),
+        Question("across_loci_r_donor_median", "median", own),
+    ]
+
+
+def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Question]:
+    """Across donors: each locus's own r (its median, and the share above 0), and r of all deviations from locus means.
+
+    The rows are loci where the model could tell donors apart. Deviations are bootstrapped over loci.
+    """
+    truth = np.log1p(observed)
+    logs = {model: np.log1p(rpm) for model, rpm in predicted.items()}
+    r = {model: rowwise_r(truth, value) for model, value in logs.items()}
+    locus = np.repeat(np.arange(len(observed)), observed.shape[1])
+    return [
+        Question("within_locus_r_median", "median", r),
+        Question("within_locus_right_sign", "mean", {model: share_right(value) for model, value in r.items()}),
+        Question(
+            "between_donors_r",
+            "pearson",
+            {model: deviations(value).ravel() for model, value in logs.items()},
+            deviations(truth).ravel(),
+            locus,
+        ),
+    ]
+
+
+def allele_questions(observed: Matrix, predicted: Mapping[str, Matrix], dosage: Matrix) -> list[Question]:
+    """Effect of each locus's commonest non-reference haplotype: slope on its copies, measured against predicted."""
+    measured = slopes(np.log1p(observed), dosage)
+    effects = {model: slopes(np.log1p(rpm), dosage) for model, rpm in predicted.items()}
+    return effect_questions("allele_effect", measured, effects)
+
+
+def effect_questions(name: str, measured: Matrix, effects: Mapping[str, Matrix]) -> list[Question]:
+    """``<name>_r`` and ``<name>_right_sign`` of effects, one a row."""
+    signs = {model: share_right(effect * np.sign(measured)) for model, effect in effects.items()}
+    return [
+        Question(f"{name}_r", "pearson", effects, measured),
+        Question(f"{name}_right_sign", "mean", signs),
+    ]
+
+
+def deviations(values: Matrix) -> Matrix:
+    """Values less the mean of their row."""
+    return np.asarray(values - values.mean(axis=1, keepdims=True))
+
+
+def rowwise_r(observed: Matrix, predicted: Matrix) -> Matrix:
+    """Pearson r of each row; NaN where the observation is constant, 0 where only the prediction is (it says nothing)."""
+    a, b = deviations(observed), deviations(predicted)
+    spread = np.sqrt((a * a).sum(axis=1)), np.sqrt((b * b).sum(axis=1))
+    rounding = 1e-6 * (
+        1 + np.abs(predicted).max(axis=1)
+    )  # float32 predictions of one sequence may differ in the last bit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = np.clip((a * b).sum(axis=1) / (spread[0] * spread[1]), -1, 1)
+    return np.where(spread[0] == 0, np.nan, np.where(spread[1] <= rounding, 0.0, r))
+
+
+def slopes(values: Matrix, dosage: Matrix) -> Matrix:
+    """Least-squares slope of each row of ``values`` on the same row of ``dosage``; NaN where the dosage is constant."""
+    centred = deviations(dosage)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((values * centred).sum(axis=1) / (centred**2).sum(axis=1))
+
+
+def main_dosage(index: NDArray[np.int64]) -> Matrix:
+    """Copies of each locus's commonest non-reference haplotype that its donors carry, ``[locus, donor]``.
+
+    ``index`` is ``[locus, donor, 2]``; loci where everyone carries the reference are all 0.
+    """
+    loci = len(index)
+    most = int(index.max(initial=0)) + 1
+    flat = index.reshape(loci, -1) + np.arange(loci)[:, None] * most
+    carriers = np.bincount(flat.ravel(), minlength=loci * most).reshape(loci, most)
+    carriers[:, 0] = 0
+    main = np.where(carriers.any(axis=1), carriers.argmax(axis=1), -1)
+    return np.asarray((index == main[:, None, None]).sum(axis=2), dtype=np.float64)
+
+
+def share_right(signs: Matrix) -> Matrix:
+    """1 where positive, 0 where negative, ½ where zero (no answer is as good as a coin), NaN where undefined."""
+    return np.where(np.isnan(signs), np.nan, (np.sign(signs) + 1) / 2)

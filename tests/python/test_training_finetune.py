@@ -1,0 +1,381 @@
+"""The diploid data, likelihoods and fine-tuning against slow references and a toy cohort of known truth."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from training_cohort import EFFECT, make_toy
+
+from allelegro.cli.finetune_model import app
+from allelegro.errors import DataError
+from allelegro.models.checkpoint import load_model
+from allelegro.models.clipnet import Clipnet
+from allelegro.training.diploid import (
+    diploid_log_rate,
+    distinct_diplotypes,
+    for_donors,
+    held_out,
+    load_cohort,
+    load_profiles,
+    make_split,
+    ranges,
+    with_genotypes,
+)
+from allelegro.training.finetune import finetune
+from allelegro.training.loss import CountLoss
+from allelegro.training.probe import ridge
+from allelegro.training.problems import ClipnetProblem, Options
+
+torch.set_num_threads(1)
+TINY = Options(
+    preset="tiny", input_width=100, target_width=120, epochs=8, batch_loci=16, max_shift=2, test_donor_fraction=0.25
+)
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def big_toy(tmp_path_factory):
+    return make_toy(tmp_path_factory.mktemp("big"), loci=240, donors=16)
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+
+
+def test_cohort_holds_what_the_stores_hold(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, span=60, target_width=120)
+    assert cohort.donors == toy.donors
+    first = (120 - 60) // 2
+    for locus in (0, 17, 59):
+        rows = cohort.codes[cohort.offsets[locus] : cohort.offsets[locus + 1]]
+        assert len(np.unique(rows, axis=0)) == len(rows)
+        np.testing.assert_array_equal(rows[0], toy.sequences[locus, 0, first : first + 60])
+        np.testing.assert_array_equal(
+            rows[cohort.index[locus]], toy.sequences[locus, toy.index[locus], first : first + 60]
+        )
+    owner = [toy.donors.index(name.split("_")[0]) for name in toy.libraries]
+    expected = np.zeros((60, 12), int)
+    np.add.at(expected.T, owner, toy.library_counts.T)
+    np.testing.assert_array_equal(cohort.counts, expected)
+
+
+def test_narrow_crops_keep_fewer_haplotypes(toy):
+    wide, narrow = (load_cohort(toy.counts, toy.haplotypes, span, 120) for span in (120, 10))
+    # The central 10 bp hold the first SNV (3 bp right of the centre) alone.
+    assert np.diff(narrow.offsets).max() == 2
+    assert np.diff(wide.offsets).max() == 4
+
+
+def test_target_width_and_library_sizes(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 60, 60)
+    assert (cohort.counts == load_cohort(toy.counts, toy.haplotypes, 60, 120).counts).all()  # reads lie in the middle
+    assert (load_cohort(toy.counts, toy.haplotypes, 60, 20).counts.sum(0) < cohort.counts.sum(0)).all()
+    # Donors with two libraries have both sizes.
+    assert cohort.sizes[:2].mean() > 1.4 * cohort.sizes[2:].mean()
+
+
+def test_profiles_sum_to_counts(toy):
+    for width in (120, 40):
+        cohort = load_cohort(toy.counts, toy.haplotypes, 60, width)
+        profiles = load_profiles(toy.counts, cohort)
+        locus = np.repeat(np.arange(60), np.diff(profiles.offsets))
+        summed = np.zeros((60, 12))
+        np.add.at(summed, (locus, profiles.donor), profiles.value)
+        np.testing.assert_array_equal(summed, cohort.counts)
+        assert profiles.position.max() < 2 * width
+        key = (locus * 12 + profiles.donor) * 240 + profiles.position
+        assert len(np.unique(key)) == len(key)
+
+
+def test_donors_are_held_out_by_person_and_the_split_is_the_same_for_every_model(toy):
+    cohorts = [load_cohort(toy.counts, toy.haplotypes, span, 120) for span in (60, 100)]
+    splits = [make_split(cohort, 0, 1, seed=3, test_donor_fraction=0.25) for cohort in cohorts]
+    for name in ("train_loci", "validation_loci", "test_loci", "train_donors", "test_donors"):
+        np.testing.assert_array_equal(getattr(splits[0], name), getattr(splits[1], name))
+    assert len(splits[0].test_donors) == 3
+    assert not set(splits[0].test_donors) & set(splits[0].train_donors)
+    assert (cohorts[0].windows["fold"].to_numpy()[splits[0].test_loci] == 0).all()
+    named = make_split(cohorts[0], 0, 1, test_donors=["D03", "D05"])
+    assert named.test_donors.tolist() == [3, 5]
+
+
+def test_held_out_chromosomes_or_blocks(toy):
+    windows = load_cohort(toy.counts, toy.haplotypes, 60, 120).windows
+    assert held_out(windows, 0) == (["chr1"], None)
+    one = windows.assign(chrom="chr1", start=np.arange(60) * 1000, end=np.arange(60) * 1000 + 120)
+    one["fold"] = np.arange(60) // 10 % 3
+    assert held_out(one, 0) == (None, [["chr1", 0, 9120], ["chr1", 30000, 39120]])
+
+
+def test_twins(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 100, 120)
+    reference = with_genotypes(cohort, "reference", 0)
+    assert not reference.index.any()
+    assert len(for_donors(reference, np.arange(12)).codes) == 60
+    shuffled = with_genotypes(cohort, "shuffled", 0)
+    assert (np.sort(shuffled.index, axis=None) == np.sort(cohort.index, axis=None)).all()
+    key = cohort.index[..., 0] * 4 + cohort.index[..., 1]
+    moved = shuffled.index[..., 0] * 4 + shuffled.index[..., 1]
+    np.testing.assert_array_equal(np.sort(key, axis=1), np.sort(moved, axis=1))  # within each locus
+    orders = {tuple(row) for row in np.argsort(moved, axis=1, kind="stable")}
+    assert len(orders) > 50  # every locus has its own permutation
+    np.testing.assert_array_equal(shuffled.index, with_genotypes(cohort, "shuffled", 0).index)
+    assert (shuffled.index != with_genotypes(cohort, "shuffled", 1).index).any()
+
+
+def test_subset_of_donors_drops_haplotypes_that_nobody_carries(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 100, 120)
+    few = for_donors(cohort, np.array([4, 2]))
+    assert len(few.codes) < len(cohort.codes)
+    for locus in range(60):
+        expected = cohort.codes[cohort.offsets[locus] + cohort.index[locus, [4, 2]]]
+        np.testing.assert_array_equal(few.codes[few.offsets[locus] + few.index[locus]], expected)
+        np.testing.assert_array_equal(few.codes[few.offsets[locus]], cohort.codes[cohort.offsets[locus]])
+
+
+def test_distinct_diplotypes_are_unordered_and_complete(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 100, 120)
+    pairs = distinct_diplotypes(cohort)
+    for locus in range(60):
+        mine = pairs.pairs[pairs.offsets[locus] : pairs.offsets[locus + 1]]
+        np.testing.assert_array_equal(mine[pairs.index[locus]], np.sort(cohort.index[locus], axis=1))
+        assert len({tuple(pair) for pair in mine.tolist()}) == len(mine)
+        assert len(mine) == len({tuple(sorted(pair)) for pair in cohort.index[locus].tolist()})
+
+
+def test_ranges():
+    rows, local = ranges(torch.tensor([0, 2, 2, 5, 9]), torch.tensor([2, 0, 1, 3]))
+    assert rows.tolist() == [2, 3, 4, 0, 1, 5, 6, 7, 8]
+    assert local.tolist() == [0, 3, 5, 5]
+
+
+# ------------------------------------------------------------------------------------------------------ likelihoods
+
+
+def test_diploid_rate_is_the_mean_on_the_raw_scale():
+    f = torch.log(torch.tensor([2.0, 6.0, 10.0]))
+    rates = diploid_log_rate(f, torch.tensor([[0, 0], [0, 1], [2, 1]])).exp()
+    torch.testing.assert_close(rates, torch.tensor([2.0, 4.0, 8.0]))
+
+
+@pytest.fixture
+def observed():
+    rng = np.random.default_rng(0)
+    sizes = rng.uniform(0.5, 2, 6)
+    log_rate = rng.normal(2, 1, (5, 1)) + rng.normal(0, 0.3, (5, 6))
+    counts = rng.poisson(np.exp(log_rate) * sizes)
+    return tuple(torch.tensor(value) for value in (log_rate, counts, sizes))
+
+
+def test_poisson_loss_is_the_likelihood_of_independent_donors(observed):
+    log_rate, counts, sizes = observed
+    expected = -stats.poisson.logpmf(counts.numpy(), (log_rate.exp() * sizes).numpy()).sum(axis=1).mean()
+    assert float(CountLoss("poisson", 1.0)(*observed)) == pytest.approx(expected)
+
+
+def test_nb_loss_is_negative_binomial_total_times_dirichlet_multinomial(observed):
+    log_rate, counts, sizes = observed
+    loss = CountLoss("nb", 0.7)
+    with torch.no_grad():
+        loss.log_dispersion.copy_(torch.tensor([0.3, -1.5]))
+    mean = (log_rate.exp() * sizes).numpy()
+    size, donor_size = np.exp(-0.3), np.exp(1.5)
+    total = mean.sum(axis=1)
+    locus = stats.nbinom.logpmf(counts.numpy().sum(axis=1), size, size / (size + total))
+    share = [
+        stats.dirichlet_multinomial.logpmf(row, probability * donor_size * 6, row.sum())
+        for row, probability in zip(counts.numpy(), mean / total[:, None], strict=True)
+    ]
+    assert float(loss(*observed).detach()) == pytest.approx(-(locus + 0.7 * np.array(share)).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", CountLoss.KINDS)
+def test_losses_prefer_the_truth_and_separate_their_terms(kind, observed):
+    log_rate, _, sizes = observed
+    counts = (log_rate.exp() * sizes * 50).round()
+    truth = log_rate + np.log(50)
+    for weight in (0.0, 1.0):
+        loss = CountLoss(kind, weight)
+        at_truth = float(loss(truth, counts, sizes).detach())
+        assert at_truth < float(loss(truth + 0.3, counts, sizes))  # the level of loci counts whatever the weight
+        means = [rate + sizes.log() for rate in (truth, truth.flip(1))]
+        swapped = truth.flip(1) + means[0].logsumexp(1, True) - means[1].logsumexp(1, True)
+        if kind == "mse":
+            swapped = truth.flip(1)  # its level is the mean of logs, which keeps its size
+        assert (float(loss(swapped, counts, sizes)) - at_truth > 0.01) == (weight > 0)
+
+
+def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
+    split = make_split(cohort, 0, 1)
+    options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
+    torch.manual_seed(0)
+    network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
+    profiles = load_profiles(toy.counts, cohort)
+    problem = ClipnetProblem(network, cohort, split, profiles, 120, options)
+    problem.module.eval()
+    batch = torch.tensor([3, 11, 0])
+    for turned in (False, True):
+        problem.flip = torch.full((60,), turned)
+        got = float(problem.loss(problem.module, batch))
+        expected = []
+        for locus in split.train_loci[batch]:
+            for donor in range(12):
+                pair = cohort.codes[cohort.offsets[locus] + cohort.index[locus, donor]]
+                if turned:
+                    pair = np.array([3, 2, 1, 0], np.uint8)[pair[:, ::-1]]
+                first, second = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in pair)
+                profile, quantity = network(Clipnet.encode(first, second))
+                entries = slice(profiles.offsets[locus], profiles.offsets[locus + 1])
+                mine = profiles.donor[entries] == donor
+                track = np.zeros(120)
+                track[profiles.position[entries][mine]] = profiles.value[entries][mine]
+                track = torch.tensor(track[::-1].copy() if turned else track)
+                cosine = torch.nn.functional.cosine_similarity(profile[0].double(), track, dim=0)
+                rpm = torch.tensor(cohort.rpm[locus, donor] * problem.target_scale)
+                expected.append(float((torch.log1p(quantity[0]) - torch.log1p(rpm)) ** 2 / 500 - cosine))
+        assert got == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_ridge_finds_weights_and_shrinks_noise():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(300, 20))
+    truth = np.where(np.arange(20) < 3, 2.0, 0.0)
+    weight, intercept = ridge(features + 5, features @ truth + 1 + rng.normal(0, 0.1, 300))
+    np.testing.assert_allclose(weight, truth, atol=0.05)
+    assert (features + 5) @ weight + intercept == pytest.approx(features @ truth + 1, abs=0.2)
+    noise, _ = ridge(features, rng.normal(size=300))
+    assert np.abs(noise).max() < 0.15
+
+
+# ------------------------------------------------------------------------------------------------------ fine-tuning
+
+
+def test_legnet_learns_the_effect_from_people_and_its_twins_do_not(big_toy, tmp_path):
+    made = {}
+    for genotypes in ("personal", "reference", "shuffled"):
+        options = replace(TINY, genotypes=genotypes, epochs=10, loss="nb")
+        finetune(big_toy.counts, big_toy.haplotypes, tmp_path / genotypes, options, "cpu", None)
+        made[genotypes] = load_model(tmp_path / genotypes)
+    crop = np.ascontiguousarray(big_toy.sequences[::4, :, 10:110])  # the test chromosome
+    predicted = made["personal"].predict_log2(crop.reshape(-1, 100)).reshape(-1, 4)
+    effect = predicted[:, 1] - predicted[:, 0]
+    truth = (big_toy.log_rate[::4, 1] - big_toy.log_rate[::4, 0]) / np.log(2)
+    np.testing.assert_allclose(truth, -EFFECT / np.log(2))
+    assert np.median(effect) == pytest.approx(-EFFECT / np.log(2), rel=0.25)
+    assert np.abs(np.median(predicted[:, 2] - predicted[:, 0])) < 0.15  # the neutral SNV
+    shuffled = made["shuffled"].predict_log2(crop.reshape(-1, 100)).reshape(-1, 4)
+    assert np.abs(np.median(shuffled[:, 1] - shuffled[:, 0])) < 0.3 * EFFECT / np.log(2)
+    config = made["personal"].config
+    assert config["training"]["held_out_chromosomes"] == ["chr1"]
+    assert config["training"]["test_donors"] and not (
+        set(config["training"]["test_donors"]) & set(config["training"]["training_donors"])
+    )
+    assert config["target"]["kind"] == "log_rate"
+    assert config["training"]["genotypes"] == "personal"
+
+
+def test_stored_network_predicts_what_was_validated(toy, tmp_path):
+    finetune(toy.counts, toy.haplotypes, tmp_path / "m", replace(TINY, epochs=2), "cpu", None)
+    model = load_model(tmp_path / "m")
+    level = np.log(toy.library_counts.sum(axis=1).mean() / 14)
+    predicted = model.predict_log2(np.ascontiguousarray(toy.sequences[:, 0, 10:110])) * np.log(2)
+    assert predicted.mean() == pytest.approx(level, abs=1.0)  # log RPM, the offset folded into the head
+
+
+def test_same_seed_same_weights_other_seed_other(toy, tmp_path):
+    paths = [tmp_path / name for name in "abc"]
+    for path, seed in zip(paths, (1, 1, 2), strict=True):
+        finetune(toy.counts, toy.haplotypes, path, replace(TINY, epochs=1, seed=seed), "cpu", None)
+    weights = [(path / "model.safetensors").read_bytes() for path in paths]
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_clipnet_trains_and_stores_its_scale(toy, tmp_path):
+    options = replace(TINY, model="clipnet", input_width=120, target_width=60, epochs=2)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "clipnet", options, "cpu", None)
+    model = load_model(tmp_path / "clipnet")
+    assert model.config["target"]["scale"] > 0
+    assert model.config["hyperparameters"]["profile_width"] == 60
+
+
+def test_fine_tuning_from_a_checkpoint_keeps_its_size(toy, tmp_path):
+    finetune(toy.counts, toy.haplotypes, tmp_path / "first", replace(TINY, epochs=1), "cpu", None)
+    second = replace(TINY, epochs=1, init=tmp_path / "first", preset="published", input_width=None)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "second", second, "cpu", None)
+    first, again = (json.loads((tmp_path / name / "model.json").read_text()) for name in ("first", "second"))
+    assert first["hyperparameters"] == again["hyperparameters"]
+    assert again["width"] == 100
+    assert again["training"]["init"] == str(tmp_path / "first")
+
+
+# ----------------------------------------------------------------------------------------------------------- errors
+
+
+def fails(toy, tmp_path, message, *, counts=None, haplotypes=None, **changes):
+    with pytest.raises(DataError, match=message):
+        finetune(
+            counts or toy.counts, haplotypes or toy.haplotypes, tmp_path / "out", replace(TINY, **changes), "cpu", None
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_stores_of_different_windows(toy, tmp_path):
+    other = make_toy(tmp_path / "other", loci=40)
+    fails(toy, tmp_path, "come from different windows", haplotypes=other.haplotypes)
+
+
+def test_donors_without_haplotypes(toy, tmp_path):
+    other = make_toy(tmp_path / "other", donors=14)
+    fails(toy, tmp_path, r"no haplotypes for 2 of 14 donors .*D12, D13", counts=other.counts)
+
+
+def test_haplotypes_of_more_donors_are_fine(toy, tmp_path):
+    other = make_toy(tmp_path / "other", donors=14)
+    finetune(toy.counts, other.haplotypes, tmp_path / "out", replace(TINY, epochs=1), "cpu", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_fold": 9}, r"no window is in fold 9 \(--test-fold\); folds present: 0, 1, 2, 3"),
+        ({"validation_fold": 9}, r"no window is in fold 9 \(--validation-fold\)"),
+        ({"test_fold": 1}, "both --test-fold and --validation-fold"),
+        ({"test_donors": ("X",)}, "test donor X"),
+        ({"test_donors": tuple(f"D{i:02d}" for i in range(12))}, "every donor is held out"),
+        ({"input_width": 300}, "windows are 120 bp"),
+        ({"target_width": 300}, "narrower than --target-width 300"),
+        ({"genotypes": "imputed"}, "--genotypes imputed is unknown"),
+        ({"model": "enformer"}, "--model enformer is unknown"),
+        ({"loss": "huber"}, "--loss huber is unknown"),
+        ({"preset": "huge"}, "--preset huge is unknown"),
+    ],
+)
+def test_wrong_choices_give_one_clear_line(toy, tmp_path, changes, message):
+    fails(toy, tmp_path, message, **changes)
+
+
+def test_checkpoint_of_another_architecture(toy, tmp_path):
+    options = replace(TINY, model="clipnet", input_width=120, target_width=60, epochs=1)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "clipnet", options, "cpu", None)
+    fails(toy, tmp_path, "a clipnet checkpoint cannot start a legnet", init=tmp_path / "clipnet")
+    fails(toy, tmp_path, "no such file", init=tmp_path / "nothing")
+
+
+def test_constant_targets(tmp_path):
+    flat = make_toy(tmp_path / "flat", depth=0.0)
+    fails(flat, tmp_path, "the counts of all .* training loci are the same")
+
+
+def test_command_line_reports_bad_data_in_one_line(toy, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        app(["--counts", str(toy.counts), "--haplotypes", str(Path("nowhere")), "--out", str(tmp_path / "x")])
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err.strip().count("\n") == 0

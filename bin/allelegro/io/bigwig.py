@@ -149,6 +149,9 @@ class BigWig:
     def _read_structure(self) -> None:
         with self.path.open("rb") as file:
             header = _HEADER.unpack(file.read(_HEADER.size))
+            zooms = list(_ZOOM_HEADER.iter_unpack(file.read(header[2] * _ZOOM_HEADER.size)))
+            if len(zooms) < header[2] or any(zoom[3] >= file.seek(0, io.SEEK_END) for zoom in zooms):
+                raise ValueError
             chrom_offset, index_offset, self._compressed = header[3], header[5], header[10] > 0
             file.seek(chrom_offset)
             magic, _, key_size, _, count, _ = _CHROM_HEADER.unpack(file.read(_CHROM_HEADER.size))

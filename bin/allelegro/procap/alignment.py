@@ -171,7 +171,8 @@ class AlignmentStream:
             np.int64,
         )  # fmt: skip
         place = np.zeros(2, np.int64)  # contig and leftmost position of the last record
-        while self._more():
+        more = True  # the header's last block may hold records
+        while more:
             data = np.frombuffer(self._buffer, np.uint8)
             keys = np.empty(len(data) // _SMALLEST_RECORD + 1, np.uint64)
             umis = np.empty(len(keys) if rules.umi != "none" else 0, np.uint64)
@@ -182,6 +183,7 @@ class AlignmentStream:
             unmapped = place[0] >= len(kept)
             watermark = (int(place[0]) << CONTIG_SHIFT) | (0 if unmapped else int(place[1]) << 1)
             yield ReadEnds(keys[:found], umis[:found], watermark)
+            more = self._more()
         if self._buffer:
             raise DataError(f"{self.path}: ends within a record; the file is truncated, copy it again")
         self._check_process()

@@ -132,10 +132,10 @@ class _Pile:
         self.waiting += len(keys)
 
     def _compact(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int64]]:
+        if not self.waiting:
+            return np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64)
         keys, umis, sizes = np.concatenate(self.keys), np.concatenate(self.umis), np.concatenate(self.sizes)
         self.keys, self.umis, self.sizes, self.waiting = [], [], [], 0
-        if not len(keys):
-            return keys, umis, sizes
         order = np.lexsort((umis, keys)) if self.with_umis else np.argsort(keys)
         keys, umis, sizes = keys[order], umis[order] if self.with_umis else umis, sizes[order]
         new = keys[1:] != keys[:-1]
@@ -248,7 +248,7 @@ def coverage_of_reads(
 def _emptied_by(steps: Sequence[Mapping[str, Any]]) -> str:
     """Which step of the funnel left nothing."""
     for before, after in pairwise(steps):
-        if not after["reads"]:
+        if before["reads"] and not after["reads"]:
             return f"the step '{after['step']}' dropped all {before['reads']} that reached it"
     return "the input has no alignments"
 

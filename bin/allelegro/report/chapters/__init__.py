@@ -1,0 +1,1 @@
+"""One module a stage: what the report says about it, in figures, tables and words."""

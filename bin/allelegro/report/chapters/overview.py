@@ -1,0 +1,212 @@
+"""The schemes of the run, and the summary: headline figures, a verdict in words, warnings first."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from allelegro.report import plots
+from allelegro.report.book import Book
+from allelegro.report.chapters.training import HARDEST
+from allelegro.report.glossary import GLOSSARY
+from allelegro.report.results import Results
+
+FEW_WINDOWS = 200
+FEW_TEST_LOCI = 100
+FEW_DONORS = 10
+
+
+def subtitle(results: Results) -> str:
+    """What was studied, in one line."""
+    kind = "Simulated cohort with a known truth" if results.truth is not None else "Cohort"
+    libraries, donors = len(results.library_qc), len(_donors(results))
+    return f"{kind}: {libraries} libraries, {donors} donors"
+
+
+def _donors(results: Results) -> list[str]:
+    return list((results.haplotypes or {}).get("donors", []))
+
+
+def _text(value: float | int | None, unit: str) -> str:
+    return f"{value:,} {unit}" if value is not None else f"no {unit}"
+
+
+def schemes(results: Results, book: Book) -> None:
+    """Two vector figures with this run's own numbers: how data were processed, how models were trained and tested."""
+    section = book.section("schemes", "What was done")
+    windows = len(results.windows) if results.windows is not None else None
+    reads = sum(_last_step(document) for document in results.library_qc) or None
+    store = results.haplotypes or {}
+    procap = [
+        ("PRO-cap libraries", f"{len(results.library_qc)} libraries\nof {len(_donors(results))} donors"),
+        ("5′ ends", _text(reads, "reads")),
+        ("windows", _text(windows, "windows")),
+    ]
+    genotype = [
+        ("phased genotypes", _text(store.get("variants"), "variants")),
+        ("haplotypes", _text(store.get("haplotypes"), "carried")),
+        ("distinct sequences", _text(store.get("distinct_haplotypes"), "stored")),
+    ]
+    section.show(
+        plots.scheme(
+            "scheme-data",
+            "Data processing",
+            "From libraries and genotypes to counts and distinct haplotype sequences, with the numbers of this run.",
+            [procap, genotype],
+        )
+    )
+    section.show(
+        plots.scheme(
+            "scheme-models",
+            "Training and testing",
+            "Which models were trained, what was held out, and what they were tested on.",
+            _model_columns(results),
+        )
+    )
+
+
+def _last_step(document: dict[str, Any]) -> int:
+    steps = document.get("steps") or [{"reads": 0}]
+    return int(steps[-1]["reads"])
+
+
+def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
+    pretrained = len(results.pretrained)
+    personal = [model for model in results.finetuned if model.config["architecture"] == "legnet"]
+    clipnets = len(results.finetuned) - len(personal)
+    split = _split(results)
+    benchmarks = results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].nunique()
+    return [
+        [("lentiMPRA", f"{pretrained} pretrained LegNet" + ("s" if pretrained != 1 else ""))],
+        [
+            ("fine-tuning", f"{len(personal)} LegNet, {clipnets} CLIPNET"),
+            ("held out", f"fold {split['fold']}: {split['loci']} windows\n{split['donors']} donors"),
+        ],
+        [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
+    ]
+
+
+def _split(results: Results) -> dict[str, Any]:
+    training = results.finetuned[0].config["training"] if results.finetuned else {}
+    fold = training.get("test_fold")
+    loci = int((results.windows["fold"] == fold).sum()) if results.windows is not None and fold is not None else 0
+    return {"fold": "–" if fold is None else fold, "loci": loci, "donors": len(training.get("test_donors", []))}
+
+
+def summary(results: Results, book: Book) -> None:
+    """Cards, verdicts and warnings; called last, when every chapter has had its say."""
+    _cards(results, book)
+    _held_out_verdict(results, book)
+    _control_verdicts(results, book)
+    _effect_verdicts(results, book)
+    _size_warnings(results, book)
+
+
+def _cards(results: Results, book: Book) -> None:
+    book.cards.append((str(len(results.library_qc)), "libraries", GLOSSARY["library"]))
+    book.cards.append((str(len(_donors(results))), "donors", GLOSSARY["donor"]))
+    if results.windows is not None:
+        book.cards.append((f"{len(results.windows):,}", "windows", GLOSSARY["window"]))
+    for model in ("legnet_personal", "clipnet_personal", "clipnet"):
+        found = _value(results, model, HARDEST, "across_loci_r")
+        if found is not None:
+            label = f"{model.replace('_', ' ')}: r across unseen loci, {_interval(found)}"
+            book.cards.append((f"{found['value']:.2f}", label, GLOSSARY["across_loci_r"]))
+    effects = _effects(results, "legnet_personal")
+    for _, row in effects.head(3).iterrows():
+        label = f"LegNet personal: r of effects, {row['dataset']}, {_interval(row)}"
+        book.cards.append((f"{row['value']:.2f}", label, GLOSSARY["pearson"]))
+
+
+def _value(results: Results, model: str, subset: str, metric: str) -> dict[str, Any] | None:
+    table = results.metrics
+    rows = table[(table["model"] == model) & (table["subset"] == subset) & (table["metric"] == metric)]
+    rows = rows.dropna(subset=["value"])
+    return None if rows.empty else {str(key): value for key, value in rows.iloc[0].items()}
+
+
+def _effects(results: Results, model: str) -> pd.DataFrame:
+    table = results.metrics
+    kept = (table["stage"] == "effects") & (table["subset"] == "all") & (table["metric"] == "pearson")
+    return table[kept & (table["model"] == model)].dropna(subset=["value"])
+
+
+def _interval(row: Mapping[str, Any] | pd.Series) -> str:
+    return f"95 % {row['ci_low']:.2f} to {row['ci_high']:.2f}, n = {int(row['n']):,}"
+
+
+def _held_out_verdict(results: Results, book: Book) -> None:
+    differences = results.metrics[
+        (results.metrics["metric"] == "across_loci_r_difference") & (results.metrics["subset"] == HARDEST)
+    ]
+    for row in differences.to_dict("records"):
+        first, second = str(row["model"]).split(" - ")
+        if not (first == "legnet_personal" and second.startswith("clipnet")) and not (
+            first.startswith("clipnet") and second == "legnet_personal"
+        ):
+            continue
+        sign = 1 if first == "legnet_personal" else -1
+        low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
+        value = sign * row["value"]
+        what = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
+        book.verdicts.append(
+            f"Across unseen loci, fine-tuned LegNet is {what} CLIPNET trained on the same data "
+            f"(difference of r {value:+.2f}, 95 % {low:+.2f} to {high:+.2f}, n = {int(row['n']):,} windows)."
+        )
+
+
+def _control_verdicts(results: Results, book: Book) -> None:
+    """Shuffled genotypes must give nothing; when they give something, that is a warning, not a footnote."""
+    for metric, what in (("between_donors_r", "differences between donors"), ("allele_effect_r", "allele effects")):
+        row = _value(results, "legnet_shuffled", HARDEST, metric)
+        if row is None or pd.isna(row["ci_low"]):
+            continue
+        if row["ci_low"] > 0:
+            book.warn(
+                f"The control failed: LegNet trained on shuffled genotypes predicts {what} "
+                f"(r = {row['value']:.2f}, {_interval(row)}); something leaks between training and test."
+            )
+        else:
+            book.verdicts.append(
+                f"The control holds: trained on shuffled genotypes, LegNet's r for {what} is {row['value']:.2f} "
+                f"({_interval(row)}), not above zero."
+            )
+    row = _value(results, "legnet_personal", HARDEST, "between_donors_r")
+    if row is not None and pd.notna(row["ci_low"]):
+        verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
+        book.verdicts.append(
+            f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
+            f"(r = {row['value']:.2f}, {_interval(row)})."
+        )
+
+
+def _effect_verdicts(results: Results, book: Book) -> None:
+    for _, row in _effects(results, "legnet_personal").iterrows():
+        verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
+        book.verdicts.append(
+            f"Variant effects of {row['dataset']} {verb} by LegNet fine-tuned on personal genomes "
+            f"(r = {row['value']:.2f}, {_interval(row)})."
+        )
+
+
+def _size_warnings(results: Results, book: Book) -> None:
+    for stage, present in (
+        ("PRO-cap", bool(results.library_qc) or results.windows is not None),
+        ("genotype", results.haplotypes is not None),
+        ("fine-tuning", bool(results.finetuned)),
+        ("variant effects", not results.metrics[results.metrics["stage"] == "effects"].empty),
+    ):
+        if not present:
+            book.warn(f"The {stage} stage left no results in this folder: it was skipped or did not finish.")
+    if results.windows is not None and len(results.windows) < FEW_WINDOWS:
+        book.warn(
+            f"Only {len(results.windows)} windows: too few to train on; take the figures as a test of the software."
+        )
+    split = _split(results)
+    if results.finetuned and split["loci"] < FEW_TEST_LOCI:
+        book.warn(f"Only {split['loci']} windows are held out for testing: intervals are wide, compare models by them.")
+    donors = len(_donors(results))
+    if results.haplotypes is not None and donors < 2:
+        book.warn("Only one donor: nothing can be said about differences between donors.")
+    elif results.haplotypes is not None and donors < FEW_DONORS:
+        book.warn(f"Only {donors} donors: differences between donors rest on very few people.")

@@ -1,0 +1,172 @@
+"""Libraries, their quality, peaks and windows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from allelegro.report import plots
+from allelegro.report.book import Book, Figure, Section, Table
+from allelegro.report.results import Results
+
+
+def libraries(results: Results, book: Book) -> None:
+    """Read fates, correlation between libraries, complexity, and whether each library belongs to its donor."""
+    section = book.section("libraries", "Libraries")
+    if not results.library_qc:
+        section.say("Coverage was not computed in this run: counts or windows were supplied.")
+        return
+    section.show(_read_fates(results))
+    section.show(_library_table(results))
+    _correlation(results, section)
+    _complexity(results, section)
+    _donors(results, book, section)
+
+
+def _read_fates(results: Results) -> Figure | None:
+    """What became of each library's alignments: counted, or dropped by reason."""
+    rows = {}
+    for document in results.library_qc:
+        dropped = {reason: count for reason, count in document.get("dropped", {}).items() if count}
+        rows[document["library"]] = {"counted": document["steps"][-1]["reads"], **dropped}
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna(0)
+    return plots.stacked_bars(
+        "read-fates",
+        "Fate of every alignment",
+        "Counted 5′ ends, and alignments dropped by reason.",
+        table,
+        "alignments",
+    )
+
+
+def _library_table(results: Results) -> Table | None:
+    table = results.table("procap", "qc", "libraries.tsv")
+    return None if table is None else Table("Libraries", table)
+
+
+def _correlation(results: Results, section: Section) -> None:
+    table = results.table("procap", "qc", "correlation.tsv")
+    if table is None or len(table) < 2:
+        return
+    matrix = table.set_index(table.columns[0])
+    section.show(
+        plots.heat_map(
+            "library-correlation",
+            "Correlation between libraries",
+            "Correlation of log counts over windows; replicates of one donor should be among the highest.",
+            matrix,
+            "r",
+        )
+    )
+
+
+def _complexity(results: Results, section: Section) -> None:
+    table = results.table("procap", "qc", "complexity.tsv")
+    if table is None or table.empty:
+        return
+    columns = [column for column in table.columns if column != "library"]
+    series = {
+        str(library): (rows[columns[0]].tolist(), rows[columns[1]].tolist())
+        for library, rows in table.groupby("library")
+    }
+    section.show(
+        plots.lines(
+            "library-complexity",
+            "Library complexity",
+            "Distinct molecules found as sequencing deepens; a curve that flattens is exhausted.",
+            series,
+            columns[0].replace("_", " "),
+            columns[1].replace("_", " "),
+        )
+    )
+
+
+def _donors(results: Results, book: Book, section: Section) -> None:
+    """Swapped samples are named here and in the warnings."""
+    table = results.table("procap", "qc", "donors.tsv")
+    if table is None or table.empty:
+        section.say("Whether libraries belong to their donors was not checked: that needs reads (BAM) and genotypes.")
+        return
+    section.show(Table("Does each library belong to its donor?", table))
+    if "verdict" in table:
+        for row in table[~table["verdict"].isin(["match", "undecided"])].to_dict("records"):
+            book.warn(
+                f"Library {row['library']} is labelled {row['donor']} but its reads fit {row['best_donor']}: "
+                "check for swapped samples."
+            )
+
+
+def peaks(results: Results, book: Book) -> None:
+    """Peaks per library, windows by fold and by number of reads."""
+    section = book.section("peaks", "Peaks and windows")
+    if results.windows is None:
+        section.say("There are no windows in this run.")
+        return
+    _truth(results, section)
+    merge = results.document("procap", "merge.json")
+    if merge:
+        steps = pd.DataFrame(merge["steps"])
+        section.show(Table("From peaks to windows", steps))
+    section.show(_fold_bars(results.windows))
+    section.show(_peak_bars(results))
+
+
+def _fold_bars(windows: pd.DataFrame) -> Figure | None:
+    counts = windows["fold"].value_counts().sort_index()
+    counts.index = "fold " + counts.index.astype(str)
+    return plots.stacked_bars(
+        "windows-per-fold",
+        "Windows by fold",
+        "Fold 0 is held out for testing and fold 1 picks the best epoch, unless set otherwise.",
+        counts.rename("windows").to_frame(),
+        "windows",
+    )
+
+
+def _peak_bars(results: Results) -> Figure | None:
+    """Divergent elements and strand-wise peaks of each library."""
+    rows = {}
+    for path in sorted(results.path("procap", "peaks").glob("*.peaks.bed")):
+        library = path.name.removesuffix(".peaks.bed")
+        elements = path.with_name(f"{library}.elements.bed")
+        rows[library] = {
+            "peaks": _count_rows(path),
+            "divergent elements": _count_rows(elements) if elements.is_file() else 0,
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    if table.empty:
+        return None
+    return plots.stacked_bars(
+        "peaks-per-library",
+        "Peaks by library",
+        "Strand-wise peaks, and the divergent elements they pair into.",
+        table,
+        "peaks or elements",
+    )
+
+
+def _count_rows(path: Path) -> int:
+    with path.open(encoding="utf-8") as handle:
+        return sum(1 for line in handle if not line.startswith("#"))
+
+
+def _truth(results: Results, section: Section) -> None:
+    """With a known truth: how many planted elements have a window, and how far its centre is."""
+    elements = results.table("inputs", "simulated", "truth", "elements.tsv")
+    windows = results.windows
+    if elements is None or windows is None:
+        return
+    distances = []
+    for chrom, planted in elements.groupby("chrom"):
+        here = windows[windows["chrom"] == str(chrom)]
+        centres = np.sort(((here["start"] + here["end"]) // 2).to_numpy())
+        truth = planted["centre"].to_numpy()
+        distances.append(
+            np.abs(truth[:, None] - centres[None, :]).min(axis=1) if len(centres) else np.full(len(truth), np.inf)
+        )
+    nearest = np.concatenate(distances)
+    found = nearest <= int((windows["end"] - windows["start"]).iloc[0]) // 4
+    section.say(
+        f"Known truth: {found.sum():,} of {len(found):,} simulated elements have a window within a quarter of its width "
+        f"(recall {found.mean():.2f}); the median distance of its centre is {np.median(nearest[found]):.0f} bp."
+    )

@@ -1,0 +1,128 @@
+"""Methods with citations of what ran, parameters, versions, checksums, time and memory; and the glossary."""
+
+import pandas as pd
+
+from allelegro.report.book import Book, Table
+from allelegro.report.results import Results
+
+CITATIONS = {
+    "legnet": "LegNet: Penzar D. et al. Bioinformatics 39, btad457 (2023); MPRA-LegNet and lentiMPRA: Agarwal V. et al. "
+    "Nature 639, 411–420 (2025).",
+    "clipnet": "CLIPNET: He A. Y. and Danko C. G., 2024 (Danko-Lab/clipnet); architecture re-implemented in PyTorch.",
+    "pints": "Peak calling after PINTS: Yao L. et al. Nature Biotechnology 40, 1056–1065 (2022), 10.1038/s41587-022-01211-7.",
+    "procap": "PRO-cap of 67 lymphoblastoid libraries: Kristjánsdóttir K. et al. Nature Communications 11 (2020), "
+    "10.1038/s41467-020-19829-z.",
+    "msprime": "Simulated haplotypes: Baumdicker F. et al. Genetics 220, iyab229 (2022).",
+    "satmut": "Saturation mutagenesis: Kircher M. et al. Nature Communications 10, 3583 (2019).",
+    "mpra": "Allelic MPRA in lymphoblastoid cells: Tewhey R. et al. Cell 165, 1519–1529 (2016).",
+    "adastra": "ADASTRA: Abramov S. et al. Nature Communications 12, 2751 (2021).",
+    "udacha": "UDACHA: Nature Communications (2025), 10.1038/s41467-024-55513-2.",
+    "nextflow": "Nextflow: Di Tommaso P. et al. Nature Biotechnology 35, 316–319 (2017).",
+}
+
+
+def methods(results: Results, book: Book) -> None:
+    """A methods paragraph written from what ran, with the citations it calls for."""
+    section = book.section("methods", "Methods")
+    cited = ["nextflow"]
+    if results.truth is not None:
+        section.say(
+            "The cohort was simulated with a known truth: haplotypes by coalescent simulation, activity from a motif "
+            "grammar applied to each haplotype's sequence, reads with over-dispersion and clumpy background."
+        )
+        cited.append("msprime")
+    if results.windows is not None:
+        section.say(
+            "5′ ends of PRO-cap reads were counted per strand without normalisation. Peaks of initiation were called "
+            "library by library against a local background that leaves out other peaks, at a Benjamini–Hochberg false "
+            "discovery rate; opposite strands were paired into divergent elements, merged across donors, and windows "
+            "were centred on the consensus summit."
+        )
+        cited += ["pints"] if results.truth is not None else ["pints", "procap"]
+    if results.haplotypes is not None:
+        section.say(
+            f"Both haplotypes of each donor were rebuilt in every window from phased genotypes "
+            f"(indels: {results.haplotypes.get('indels', 'keep')}); each distinct sequence was stored, trained on and scored once."
+        )
+    if results.pretrained or results.finetuned:
+        section.say(
+            "LegNet was pretrained on lentiMPRA and fine-tuned on donors' own haplotypes with a diploid count likelihood "
+            "(the mean of both haplotypes on the raw scale times library depth) and a term on differences between donors "
+            "within a locus. Twins were trained on the reference genome, on genotypes shuffled between donors, and "
+            "without pretraining. Test windows and test donors were seen by no model."
+        )
+        cited.append("legnet")
+        cited += ["clipnet"] if any(model.config["architecture"] == "clipnet" for model in results.finetuned) else []
+    kinds = set(results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].astype(str))
+    cited += [kind for kind in ("satmut", "mpra", "adastra", "udacha") if any(kind in name.lower() for name in kinds)]
+    section.say("Intervals are 95 % bootstrap percentile intervals; models are compared on the same rows and draws.")
+    section.show(Table("Please cite", pd.DataFrame({"work": [CITATIONS[key] for key in dict.fromkeys(cited)]})))
+
+
+def provenance(results: Results, book: Book) -> None:
+    """What exactly ran: parameters, versions, input checksums, time and memory."""
+    section = book.section("provenance", "Provenance")
+    parameters = results.document("pipeline_info", "parameters.json")
+    if parameters:
+        rows = pd.DataFrame([(key, str(value)) for key, value in sorted(parameters.items()) if value is not None])
+        section.show(Table("Parameters", rows.set_axis(["parameter", "value"], axis=1)))
+    else:
+        section.say("Parameters were not recorded with these results (pipeline_info/parameters.json is missing).")
+    versions = _versions(results)
+    if versions is not None:
+        section.show(Table("Software", versions))
+    checksums = results.document("inputs", "inputs.json") or {}
+    if checksums.get("checksums"):
+        rows = pd.DataFrame(sorted(checksums["checksums"].items()), columns=["input", "sha256"])
+        section.show(Table("Inputs", rows))
+    trace = results.table("pipeline_info", "trace.tsv")
+    if trace is not None and {"process", "status", "realtime", "%cpu", "peak_rss"} <= set(trace.columns):
+        section.show(_cost(trace))
+    section.say(
+        "Nextflow's own resource report, timeline and task graph lie in pipeline_info/ of the results folder; "
+        "they are complete once the run has ended."
+    )
+
+
+def _versions(results: Results) -> pd.DataFrame | None:
+    path = results.path("pipeline_info", "versions.yml")
+    if not path.is_file():
+        return None
+    rows, process = [], ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.strip().partition(":")
+        if line and not line.startswith(" "):
+            process = key.strip('"')
+        elif key:
+            rows.append((process.split(":")[-1], key, value.strip().strip("'\"")))
+    frame = pd.DataFrame(rows, columns=["process", "software", "version"])
+    steps = frame.groupby(["software", "version"])["process"].agg(lambda names: ", ".join(sorted(set(names))))
+    return steps.rename("used by").reset_index()
+
+
+def _cost(trace: pd.DataFrame) -> Table:
+    """Tasks, wall time, CPU time and memory by process, from Nextflow's trace in raw units (ms and bytes)."""
+    done = trace[trace["status"].isin(["COMPLETED", "CACHED"])].copy()
+    done["process"] = done["process"].str.split(":").str[-1]
+    for column in ("realtime", "%cpu", "peak_rss"):
+        done[column] = pd.to_numeric(done[column], errors="coerce")
+    done["cpu"] = done["realtime"] * done["%cpu"] / 100
+    grouped = done.groupby("process", sort=False)
+    rows = pd.DataFrame(
+        {
+            "process": list(grouped.groups),
+            "tasks": grouped.size().to_numpy(),
+            "wall seconds (sum)": (grouped["realtime"].sum() / 1000).round(1).to_numpy(),
+            "CPU seconds (sum)": (grouped["cpu"].sum() / 1000).round(1).to_numpy(),
+            "peak memory MiB (max)": (grouped["peak_rss"].max() / 2**20).round(0).to_numpy(),
+        }
+    )
+    return Table("Time and memory by process, tasks finished before the report", rows)
+
+
+def glossary(results: Results, book: Book) -> None:
+    """The definitions; the template prints them under this heading."""
+    book.section("glossary", "Glossary").say(
+        "Effects are log2 of alternative over reference: a positive value means that the alternative allele increases "
+        "activity. Coordinates in tables are 1-based."
+    )

@@ -1,0 +1,165 @@
+"""Learning curves, and how well each model predicts loci and donors it has not seen."""
+
+import numpy as np
+import pandas as pd
+
+from allelegro.report import plots
+from allelegro.report.book import Book, Figure, Table
+from allelegro.report.glossary import GLOSSARY
+from allelegro.report.results import Results, Training
+
+CELLS = {
+    "unseen_loci/unseen_donors": "unseen loci, unseen donors",
+    "unseen_loci/seen_donors": "unseen loci, seen donors",
+    "seen_loci/unseen_donors": "seen loci, unseen donors",
+    "seen_loci/seen_donors": "seen loci, seen donors (training data)",
+}
+HARDEST = "unseen_loci/unseen_donors"
+QUESTIONS = (
+    ("across_loci_r", "Across loci", "Pearson r over windows"),
+    ("between_donors_r", "Between donors within a locus", "Pearson r of deviations from the locus mean"),
+    ("allele_effect_r", "Effect of an allele", "Pearson r over loci"),
+    ("profile_r_median", "Shape of initiation", "median Pearson r of profiles"),
+)
+
+
+def curves(results: Results, book: Book) -> None:
+    """Learning curves of pretraining and fine-tuning and a table of models."""
+    section = book.section("training", "Training")
+    if not results.pretrained and not results.finetuned:
+        section.say("No model was trained in this run.")
+        return
+    for kind, models in (("pretraining", results.pretrained), ("fine-tuning", results.finetuned)):
+        if not models:
+            section.say(f"No {kind} in this run.")
+            continue
+        for suffix in _measures(models):
+            series = {model.name: _curve(model.history, suffix) for model in models if suffix in model.history}
+            section.show(
+                plots.lines(
+                    f"{kind}-{suffix}".replace("_", "-"),
+                    f"{kind.capitalize()}: {suffix.replace('_', ' ')}",
+                    "One line a model; the checkpoint kept is the epoch best on validation.",
+                    series,
+                    "epoch",
+                    suffix.replace("_", " "),
+                )
+            )
+    section.show(Table("Models", _model_table(results)))
+
+
+def _measures(models: list[Training]) -> list[str]:
+    """Training loss and what is measured on validation, in the order of the history."""
+    columns = [column for model in models for column in model.history.columns]
+    return [c for c in dict.fromkeys(columns) if c.startswith(("train_loss", "validation", "val_"))][:3]
+
+
+def _curve(history: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:
+    kept = history.dropna(subset=[column])
+    return kept["epoch"].tolist(), kept[column].tolist()
+
+
+def _model_table(results: Results) -> pd.DataFrame:
+    rows = []
+    for stage, models in (("pretrained", results.pretrained), ("fine-tuned", results.finetuned)):
+        for model in models:
+            training = model.config["training"]
+            rows.append(
+                {
+                    "model": model.name,
+                    "stage": stage,
+                    "architecture": model.config["architecture"],
+                    "input bp": model.config["width"],
+                    "parameters": model.config.get("parameters"),
+                    "genotypes": training.get("genotypes"),
+                    "init": training.get("init"),
+                    "test fold": training.get("test_fold"),
+                    "epochs": len(model.history),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def held_out(results: Results, book: Book) -> None:
+    """The four cells, the three questions, and scatter plots of the hardest cell."""
+    section = book.section("held-out", "Held-out performance")
+    metrics = results.metrics[results.metrics["stage"] == "training"]
+    metrics = metrics[metrics["subset"].str.contains("/", na=False)]
+    if metrics.empty:
+        section.say("No model was evaluated on held-out PRO-cap in this run.")
+        return
+    section.say(
+        "Three questions that are never pooled: does a model rank loci, does it rank donors within a locus, and does it get "
+        "the effect of an allele? Twins show where an advantage comes from; the replicate ceiling shows what is possible."
+    )
+    for metric, title, axis in QUESTIONS:
+        section.show(_by_model(metrics, metric, title, axis))
+    section.show(_scatter(results.predictions))
+    section.show(_cells_table(metrics))
+    section.show(_differences(metrics))
+
+
+def _by_model(metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:
+    """One line a model in the hardest cell, with the replicate ceiling where there is one."""
+    ceiling = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/replicated_donors")]
+    rows = metrics[(metrics["metric"] == metric) & metrics["subset"].eq(HARDEST)]
+    cell = CELLS[HARDEST]
+    if rows.empty:
+        fallback = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/seen_donors")]
+        rows, cell = fallback, CELLS["unseen_loci/seen_donors"]
+    rows = pd.concat([rows, ceiling]) if not rows.empty else rows
+    chosen = rows.assign(label=rows["model"].str.replace("_", " "), group=rows["model"].map(family))
+    return plots.forest(
+        f"held-out-{metric}".replace("_", "-"),
+        f"{title} ({cell})",
+        GLOSSARY[metric],
+        chosen[["label", "group", "value", "ci_low", "ci_high", "n"]],
+        axis,
+    )
+
+
+def family(model: str) -> str:
+    """Models of one kind share a colour."""
+    return next((kind for kind in ("clipnet", "legnet", "replicates") if kind in model), "baseline")
+
+
+def _scatter(predictions: pd.DataFrame | None) -> Figure | None:
+    """Observed against predicted signal of loci nobody trained on, one panel a model."""
+    if predictions is None:
+        return None
+    held = predictions[predictions["cell"].astype(str).str.startswith("unseen_loci")]
+    models = [c for c in held.columns if c not in ("window", "donor", "fold", "cell", "observed")]
+    models = [model for model in models if held[model].notna().any()]
+    means = held.groupby("window", observed=True)[["observed", *models]].mean()
+    logs = np.log1p(means)
+    return plots.density_panels(
+        "held-out-scatter",
+        "Predicted and observed initiation at unseen loci",
+        "One point a window, mean over donors, log1p RPM; r and n above each panel.",
+        {model.replace("_", " "): (logs[model], logs["observed"]) for model in models[:9]},
+        "predicted, log(1 + RPM)",
+        "observed, log(1 + RPM)",
+    )
+
+
+def _cells_table(metrics: pd.DataFrame) -> Table:
+    """Across-locus and between-donor r in the four cells."""
+    rows = metrics[metrics["metric"].isin(["across_loci_r", "between_donors_r"]) & metrics["subset"].isin(CELLS)]
+    wide = rows.assign(cell=rows["subset"].map(CELLS)).pivot_table(
+        index=["metric", "model"], columns="cell", values="value", sort=False
+    )
+    return Table("Across loci and between donors, in the four cells", wide.reset_index())
+
+
+def _differences(metrics: pd.DataFrame) -> Table | None:
+    """Paired differences between models at unseen loci."""
+    rows = metrics[
+        metrics["metric"].isin(
+            ["across_loci_r_difference", "between_donors_r_difference", "allele_effect_r_difference"]
+        )
+        & metrics["subset"].eq(HARDEST)
+    ]
+    if rows.empty:
+        return None
+    shown = rows[["metric", "model", "value", "ci_low", "ci_high", "n"]]
+    return Table(f"Paired differences between models ({CELLS[HARDEST]})", shown)

@@ -1,0 +1,54 @@
+"""Render a book into one HTML file that needs nothing else."""
+
+import math
+from collections.abc import Iterator
+from importlib import resources
+from itertools import groupby
+from numbers import Number
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from allelegro import __version__
+from allelegro.report.book import Book
+from allelegro.report.glossary import GLOSSARY
+
+
+def render(book: Book, title: str, subtitle: str) -> str:
+    """The report as a string: style inline, figures as inline SVG, no scripts, no network."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters.update(runs=_runs, define=_define, show=show)
+    environment.tests["number"] = lambda cell: isinstance(cell, Number)
+    here = resources.files("allelegro.report")
+    template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
+    style = here.joinpath("style.css").read_text(encoding="utf-8")
+    return template.render(
+        book=book, title=title, subtitle=subtitle, style=style, version=__version__, glossary=GLOSSARY
+    )
+
+
+def _runs(blocks: list[Any]) -> Iterator[tuple[str, list[Any]]]:
+    """Neighbouring blocks of one kind, so that figures share a grid."""
+    for kind, run in groupby(blocks, key=lambda block: type(block).__name__):
+        yield kind, list(run)
+
+
+def _define(term: str, about: dict[str, str]) -> Markup:
+    meaning = about.get(term) or GLOSSARY.get(term)
+    label = escape(term.replace("_", " "))
+    return Markup('<abbr title="{}">{}</abbr>').format(meaning, label) if meaning else Markup(label)
+
+
+def show(cell: Any) -> Any:
+    """A cell as people read it: thousands separated, three significant digits, an en dash for nothing."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell is pd.NA:
+        return "–"
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, Number) and float(cell) == int(float(cell)) and abs(float(cell)) < 1e15:  # type: ignore[arg-type]
+        return f"{int(float(cell)):,}"  # type: ignore[arg-type]
+    if isinstance(cell, Number):
+        return f"{cell:.3g}"
+    return _define(cell, {}) if isinstance(cell, str) and cell in GLOSSARY else cell

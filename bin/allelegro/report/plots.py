@@ -1,0 +1,232 @@
+"""The handful of plot shapes the report is built from; each returns a :class:`~allelegro.report.book.Figure`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from numpy.typing import ArrayLike, NDArray
+
+from allelegro.report.book import GREY, INK, PALETTE, STYLE, Figure, figure_of
+
+DENSITY = LinearSegmentedColormap.from_list("density", ["#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c"])
+DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#2f7fc1", "#c9ced6", "#cf4a5c"])
+BINS_ACROSS = 32
+
+
+def canvas(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A matplotlib figure in the report's style; sizes in inches."""
+    with plt.rc_context(STYLE):
+        return plt.subplots(rows, columns, figsize=(width, height), **options)
+
+
+def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str, *, zero: bool = True) -> Figure | None:
+    """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n`` and maybe ``group``.
+
+    Rows without a value are left out of the drawing and kept in the data.
+    """
+    drawn = rows.dropna(subset=["value"]).reset_index(drop=True)
+    if drawn.empty:
+        return None
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.3 * len(drawn)))
+        groups = list(dict.fromkeys(drawn["group"])) if "group" in drawn else [""]
+        positions = np.arange(len(drawn))[::-1]
+        for position, row in zip(positions, drawn.to_dict("records"), strict=True):
+            colour = PALETTE[groups.index(row.get("group", "")) % len(PALETTE)]
+            if pd.notna(row["ci_low"]):
+                axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
+            axes.plot(row["value"], position, "o", color=colour, ms=6)
+            axes.annotate(
+                f"{row['value']:.2f}", (1.01, position), xycoords=("axes fraction", "data"), va="center", fontsize=9
+            )
+        if zero:
+            axes.axvline(0, color=GREY, lw=1, ls="--")
+        axes.set_yticks(positions, drawn["label"])
+        axes.set_ylim(-0.6, len(drawn) - 0.4)
+        axes.set_xlabel(xlabel)
+        return figure_of(figure, name, title, caption, rows)
+
+
+def density_panels(
+    name: str,
+    title: str,
+    caption: str,
+    panels: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    identity: bool = False,
+) -> Figure | None:
+    """Scatter panels side by side with shared axes; drawn as hexagonal density when a panel has many points."""
+    points = {label: _finite_pairs(x, y) for label, (x, y) in panels.items()}
+    points = {label: pair for label, pair in points.items() if len(pair) > 1}
+    if not points:
+        return None
+    with plt.rc_context(STYLE):
+        columns = min(3, len(points))
+        lines = -(-len(points) // columns)
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(3.1 * columns, 3.0 * lines), squeeze=False, sharex=True, sharey=True
+        )
+        for axes, (label, pair) in zip(grid.flat, points.items(), strict=False):
+            _density(axes, pair["x"].to_numpy(), pair["y"].to_numpy())
+            axes.set_title(f"{label}\nr = {pair['x'].corr(pair['y']):.2f}, n = {len(pair):,}")
+            if identity:
+                low, high = pair.min().min(), pair.max().max()
+                axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--")
+        for axes in grid.flat[len(points) :]:
+            axes.remove()
+        figure.supxlabel(xlabel, fontsize=10, color=INK)
+        figure.supylabel(ylabel, fontsize=10, color=INK)
+        data = pd.concat([pair.assign(panel=label) for label, pair in points.items()], ignore_index=True)
+        return figure_of(figure, name, title, caption, data, wide=columns > 1)
+
+
+def _finite_pairs(x: ArrayLike, y: ArrayLike) -> pd.DataFrame:
+    pair = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
+    return pair.replace([np.inf, -np.inf], np.nan).dropna().reset_index(drop=True)
+
+
+def _density(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    if len(x) > 600:
+        axes.hexbin(x, y, gridsize=BINS_ACROSS, mincnt=1, bins="log", cmap=DENSITY, linewidths=0)
+    else:
+        axes.scatter(x, y, s=10, alpha=0.6, linewidths=0, color=PALETTE[0])
+
+
+def lines(
+    name: str,
+    title: str,
+    caption: str,
+    series: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    xlabel: str,
+    ylabel: str,
+    *,
+    diagonal: bool = False,
+    log_x: bool = False,
+) -> Figure | None:
+    """One line a series, labelled in a legend beside the axes."""
+    drawn = {label: (np.asarray(x, float), np.asarray(y, float)) for label, (x, y) in series.items()}
+    drawn = {label: points for label, points in drawn.items() if len(points[0])}
+    if not drawn:
+        return None
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(5.4, 3.1))
+        for index, (label, (x, y)) in enumerate(drawn.items()):
+            style = ["-", "--", ":", "-."][index // len(PALETTE) % 4]
+            axes.plot(x, y, style, marker="o" if len(x) < 15 else None, ms=3.5, lw=1.6, label=label)
+        if diagonal:
+            axes.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
+        if log_x:
+            axes.set_xscale("log")
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        frames = [pd.DataFrame({"series": label, "x": x, "y": y}) for label, (x, y) in drawn.items()]
+        return figure_of(figure, name, title, caption, pd.concat(frames, ignore_index=True))
+
+
+def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
+    """Horizontal stacked bars; ``rows`` is indexed by label, one column a part."""
+    if rows.empty:
+        return None
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 1.2 + 0.24 * len(rows)))
+        left = np.zeros(len(rows))
+        for index, part in enumerate(rows.columns):
+            values = rows[part].fillna(0).to_numpy(float)
+            axes.barh(np.arange(len(rows))[::-1], values, left=left, label=part, color=PALETTE[index % len(PALETTE)])
+            left += values
+        axes.set_yticks(np.arange(len(rows))[::-1], rows.index.astype(str), fontsize=8.5)
+        axes.set_xlabel(xlabel)
+        axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        return figure_of(figure, name, title, caption, rows.reset_index())
+
+
+def histogram(
+    name: str, title: str, caption: str, values: pd.Series, xlabel: str, ylabel: str = "windows"
+) -> Figure | None:
+    """A histogram; integers with few values get one bar each."""
+    values = pd.Series(np.asarray(values, float)).dropna()
+    if values.empty:
+        return None
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 2.9))
+        whole = bool((values == values.round()).all()) and values.max() - values.min() < 60
+        edges = np.arange(values.min() - 0.5, values.max() + 1.5) if whole else np.histogram_bin_edges(values, 30)
+        counts, edges, _ = axes.hist(values, bins=list(edges), color=PALETTE[0])
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "count": counts})
+        return figure_of(figure, name, title, caption, data)
+
+
+def heat_map(
+    name: str,
+    title: str,
+    caption: str,
+    matrix: pd.DataFrame,
+    label: str,
+    *,
+    diverging: bool = False,
+    wide: bool = False,
+) -> Figure | None:
+    """A labelled matrix as vector squares; names are shown while they fit."""
+    if matrix.empty:
+        return None
+    with plt.rc_context(STYLE):
+        height = min(7.0, 1.5 + 0.17 * len(matrix))
+        figure, axes = plt.subplots(figsize=(min(9.0, 2.2 + 0.17 * matrix.shape[1]) if not wide else 9.0, height))
+        limit = float(np.nanmax(np.abs(matrix.to_numpy(float)))) or 1.0
+        options = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit} if diverging else {"cmap": DENSITY}
+        mesh = axes.pcolormesh(matrix.to_numpy(float), **options)
+        axes.invert_yaxis()
+        if len(matrix) <= 40:
+            axes.set_yticks(np.arange(len(matrix)) + 0.5, matrix.index.astype(str), fontsize=7.5)
+        if matrix.shape[1] <= 40:
+            axes.set_xticks(np.arange(matrix.shape[1]) + 0.5, matrix.columns.astype(str), fontsize=7.5, rotation=90)
+        figure.colorbar(mesh, ax=axes, label=label, shrink=0.8)
+        return figure_of(figure, name, title, caption, matrix.reset_index(), wide=wide)
+
+
+def scheme(name: str, title: str, caption: str, columns: Sequence[Sequence[tuple[str, str]]]) -> Figure:
+    """A flow of boxes: each column runs downwards, then into the next column's first box.
+
+    Each box is ``(heading, detail)``; the detail holds the counts of this run.
+    """
+    with plt.rc_context(STYLE):
+        tallest = max(len(column) for column in columns)
+        figure, axes = plt.subplots(figsize=(3.3 * len(columns), 0.95 * tallest + 0.2))
+        axes.set_axis_off()
+        axes.set_xlim(0, len(columns))
+        axes.set_ylim(-tallest, 0)
+        for x, column in enumerate(columns):
+            for y, (heading, detail) in enumerate(column):
+                _box(axes, x, -y, heading, detail, PALETTE[x % len(PALETTE)])
+                if y:
+                    _arrow(axes, (x + 0.46, -y + 0.15), (x + 0.46, -y - 0.06))
+            if x:
+                end = len(columns[x - 1]) - 1
+                _arrow(axes, (x - 1 + 0.92, -end - 0.43), (x, -0.43))
+        data = pd.DataFrame(
+            [(x, y, *box) for x, column in enumerate(columns) for y, box in enumerate(column)],
+            columns=["column", "row", "step", "count"],
+        )
+        return figure_of(figure, name, title, caption, data, wide=True)
+
+
+def _box(axes: Axes, x: float, top: float, heading: str, detail: str, colour: str) -> None:
+    style = "round,pad=0,rounding_size=0.03"
+    axes.add_patch(FancyBboxPatch((x, top - 0.8), 0.92, 0.74, boxstyle=style, ec=colour, fc=colour, lw=1.4, alpha=0.16))
+    axes.add_patch(FancyBboxPatch((x, top - 0.8), 0.92, 0.74, boxstyle=style, ec=colour, fc="none", lw=1.4))
+    axes.text(x + 0.46, top - 0.29, heading, ha="center", va="center", fontsize=10, weight="bold")
+    axes.text(x + 0.46, top - 0.57, detail, ha="center", va="center", fontsize=8.8, linespacing=1.25)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.add_patch(FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=GREY, lw=1.3))

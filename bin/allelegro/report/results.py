@@ -1,0 +1,127 @@
+"""Read a results folder; what a run did not make is ``None``, so that the report can say so."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from allelegro.errors import DataError
+from allelegro.io.tables import METRIC_COLUMNS, read_metrics, read_table
+
+
+@dataclass
+class Training:
+    """One trained model: its name, configuration (``model.json``) and learning curve."""
+
+    name: str
+    config: dict[str, Any]
+    history: pd.DataFrame
+
+
+@dataclass
+class Results:
+    """A results folder in the layout of ``docs/output.md``."""
+
+    folder: Path
+    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such results folder; give the --outdir of a run")
+        stages = [name for name in ("inputs", "procap", "genotype", "training", "effects") if self.path(name).is_dir()]
+        if not stages:
+            raise DataError(
+                f"{self.folder}: holds none of inputs, procap, genotype, training, effects; not a results folder"
+            )
+
+    def path(self, *parts: str) -> Path:
+        """A path below the results folder."""
+        return self.folder.joinpath(*parts)
+
+    def table(self, *parts: str) -> pd.DataFrame | None:
+        """A TSV of the run, or None when the run did not make it."""
+        path = self.path(*parts)
+        return read_table(path, allow_empty=True) if path.is_file() else None
+
+    def document(self, *parts: str) -> Any:
+        """A JSON document of the run, or None."""
+        path = self.path(*parts)
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path} line {error.lineno}: not valid JSON; the file is damaged, run its stage again"
+            ) from None
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Every tidy metric of the run, one table."""
+        paths = [
+            path
+            for path in sorted(self.folder.glob("*/**/*metrics*.tsv"))
+            if "report" not in path.relative_to(self.folder).parts
+        ]
+        return read_metrics(paths) if paths else pd.DataFrame(columns=METRIC_COLUMNS)
+
+    @cached_property
+    def library_qc(self) -> list[dict[str, Any]]:
+        """The coverage step's JSON of every library."""
+        return [self.document("procap", "coverage", path.name) for path in self._files("procap/coverage/*.qc.json")]
+
+    @cached_property
+    def windows(self) -> pd.DataFrame | None:
+        """The windows of the run."""
+        return self.table("procap", "windows.bed")
+
+    @cached_property
+    def haplotypes(self) -> dict[str, Any] | None:
+        """Metadata of the haplotype store."""
+        document: dict[str, Any] | None = self.document("genotype", "haplotypes", "metadata.json")
+        return document
+
+    @cached_property
+    def truth(self) -> dict[str, Any] | None:
+        """The known truth, when the cohort was simulated."""
+        document: dict[str, Any] | None = self.document("inputs", "simulated", "truth.json")
+        return document
+
+    @cached_property
+    def pretrained(self) -> list[Training]:
+        """Models trained on lentiMPRA."""
+        return self._trainings("training/pretrained")
+
+    @cached_property
+    def finetuned(self) -> list[Training]:
+        """Models trained on PRO-cap."""
+        return self._trainings("training/finetuned")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """Observed and predicted signal per window and donor."""
+        path = self.path("training", "evaluation", "predictions.parquet")
+        return pd.read_parquet(path) if path.is_file() else None
+
+    @cached_property
+    def benchmark_points(self) -> dict[str, pd.DataFrame]:
+        """The variants behind each benchmark, by dataset."""
+        files = self._files("effects/benchmarks/*.points.tsv.gz")
+        return {path.name.removesuffix(".points.tsv.gz"): read_table(path, allow_empty=True) for path in files}
+
+    def _files(self, pattern: str) -> list[Path]:
+        return sorted(self.folder.glob(pattern))
+
+    def _trainings(self, folder: str) -> list[Training]:
+        return [
+            Training(path.parent.name, json.loads(path.read_text(encoding="utf-8")), self._history(path.parent))
+            for path in self._files(f"{folder}/*/model.json")
+        ]
+
+    @staticmethod
+    def _history(folder: Path) -> pd.DataFrame:
+        path = folder / "history.tsv"
+        return read_table(path, ["epoch"], allow_empty=True) if path.is_file() else pd.DataFrame({"epoch": []})

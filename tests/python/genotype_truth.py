@@ -50,7 +50,9 @@ class Cohort:
         fasta.write_text("".join(f">{name}\n{wrap(sequence)}" for name, sequence in self.genome.items()))
         pysam.faidx(str(fasta))
         contigs = "".join(f"##contig=<ID={name},length={len(s)}>\n" for name, s in self.genome.items())
-        columns = "\t".join("#CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".split() + self.donors) + "\n"
+        columns = (
+            "\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *self.donors]) + "\n"
+        )
         vcf.write_text(HEADER + contigs + self.extra_header + columns + "".join(r.line() for r in self.records))
         compressed = pysam.tabix_index(str(vcf), preset="vcf", force=True)
         write_windows(windows, self.windows)
@@ -128,7 +130,7 @@ def haplotype(sequence: str, edits: list[tuple[int, int, str]], start: int, end:
     before_first: list[str] = []
     for a, b, bases in edits:
         for i in range(a, b):
-            spelled[i] = [] if i - a >= len(bases) else [bases[i - a].upper()] + spelled[i][1:]
+            spelled[i] = [] if i - a >= len(bases) else [bases[i - a].upper(), *spelled[i][1:]]
         surplus = list(bases[b - a :].upper())
         if b == 0:
             before_first += surplus

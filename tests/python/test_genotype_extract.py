@@ -5,12 +5,10 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pytest
-from genotype_truth import PS, Cohort, Record, expected, random_dna, write_windows
+from genotype_truth import Cohort, Record, expected, random_dna
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from allelegro.errors import DataError
 from allelegro.genotype.extract import Rules, extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode

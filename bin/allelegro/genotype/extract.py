@@ -48,6 +48,7 @@ from allelegro.genotype.records import (
 )
 from allelegro.genotype.store import DONOR_COUNTS, StoreWriter
 from allelegro.io.atomic import atomic_folder
+from allelegro.io.dna import decode
 from allelegro.io.fasta import Fasta, check_contigs, contig_hint
 from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.io.windows import read_windows
@@ -182,7 +183,7 @@ def _check_windows(windows: pd.DataFrame, path: Path, genome: Fasta, files: list
         )
     owner: dict[str, Path] = {}
     for vcf in files:
-        for chrom in vcf.indexed:
+        for chrom in vcf.contigs:
             if chrom in owner:
                 raise DataError(f"{vcf.path}: contig {chrom} is in {owner[chrom]}, too; give each contig in one file")
             owner[chrom] = vcf.path
@@ -260,7 +261,7 @@ class _Worker:
         place = {donor: n for n, donor in enumerate(donors)}
         self.columns = [np.array([place.get(sample, -1) for sample in vcf.samples], np.int64) for vcf in self.files]
         self.keys = np.array([zlib.crc32(donor.encode()) for donor in donors], np.uint64)
-        self.file_of = {chrom: n for n, vcf in enumerate(self.files) for chrom in vcf.indexed}
+        self.file_of = {chrom: n for n, vcf in enumerate(self.files) for chrom in vcf.contigs}
 
     def run(self, shard: Shard) -> list[ShardResult]:
         """Results of the shard, in pieces when its text is larger than the budget."""
@@ -416,8 +417,6 @@ class _Worker:
         if self.rules.on_ref_mismatch == "error":
             row = fields[alleles.record[wrong].min()]
             found = reference[row[POS] - origin : row[POS] - origin + row[REF_END] - row[REF]]
-            from allelegro.io.dna import decode
-
             raise DataError(
                 f"{self._where(shard, text, row)}: REF is not the reference, {self.fasta.path} has {decode(found[:30])}; "
                 "give the genome that the variants were called on, or drop such records with --on-ref-mismatch skip"
@@ -429,7 +428,7 @@ class _Worker:
         self, shard: Shard, text: Bytes, fields: Ints, records: Ints, counted: NDArray[np.bool_]
     ) -> tuple[Ints, NDArray[np.int32], Bytes, Ints, NDArray[np.int32]]:
         which = self.file_of.get(shard.chrom, 0)
-        *genotypes, problem = read_genotypes(
+        offsets, carriers, numbers, counts, sets, problem = read_genotypes(
             text, fields, records, counted, self.columns[which], len(self.donors), UNPHASED_MODES[self.rules.unphased],
             np.uint64(self.rules.seed), self.keys, "PS" in self.files[which].formats,
         )  # fmt: skip
@@ -438,7 +437,6 @@ class _Worker:
             samples = self.files[which].samples
             sample = samples[min(column, len(samples) - 1)]
             raise DataError(f"{self._where(shard, text, fields[record])}: {_problem(code, sample, len(samples))}")
-        offsets, carriers, numbers, counts, sets = genotypes
         return offsets, carriers, numbers, counts, sets
 
 

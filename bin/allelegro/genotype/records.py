@@ -196,7 +196,7 @@ def _coin(seed: np.uint64, donor: np.uint64, position: np.uint64) -> bool:
     x = seed ^ (donor * np.uint64(0x9E3779B97F4A7C15)) ^ (position * np.uint64(0xD1B54A32D192ED03))
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return ((x ^ (x >> np.uint64(31))) >> np.uint64(63)) == np.uint64(1)
+    return bool((x ^ (x >> np.uint64(31))) >> np.uint64(63))
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,9 @@
 """Indexed VCF and BCF: opening with clear errors, samples, contigs and record lines of a region."""
 
+import gzip
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pysam
 
@@ -13,8 +15,8 @@ BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b00030000000000000000
 class IndexedVcf:
     """A bgzip-compressed VCF or a BCF with its ``.tbi`` or ``.csi`` index.
 
-    ``samples`` are in the file's order; ``contigs`` are those of the header and of the index.
-    Raises DataError when the file or its index is missing, empty, truncated or not bgzip-compressed.
+    ``samples`` are in the file's order; ``contigs`` are those that may have records; ``formats`` the declared FORMAT
+    keys. Raises DataError when the file or its index is missing, empty, truncated or not bgzip-compressed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,30 +26,42 @@ class IndexedVcf:
             raise DataError(
                 f"{path}: no index (.tbi or .csi); sort and index it: bcftools sort, then bcftools index -t"
             )
+        self.path = path
         quiet = pysam.set_verbosity(0)
         try:
-            self._records = pysam.VariantFile(str(path), index_filename=str(indices[0]))
-            self.is_bcf = self._records.format == "BCF"
-            self._lines = None if self.is_bcf else pysam.TabixFile(str(path), index=str(indices[0]))
+            with gzip.open(path) as handle:
+                self.is_bcf = handle.read(3) == b"BCF"
+            self._file: Any
+            if self.is_bcf:
+                self._file = pysam.VariantFile(str(path), index_filename=str(indices[0]))
+                header = str(self._file.header).splitlines()
+            else:
+                self._file = pysam.TabixFile(str(path), index=str(indices[0]))
+                header = list(self._file.header)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not a readable VCF or BCF with its index ({error}); index it again") from None
         finally:
             pysam.set_verbosity(quiet)
-        self.path = path
-        self.samples: list[str] = list(self._records.header.samples)
-        header = list(self._records.header.contigs)
-        self.indexed: set[str] = set(header if self._lines is None else self._lines.contigs)
-        self.contigs: list[str] = list(dict.fromkeys([*header, *sorted(self.indexed)]))
-        self.formats: set[str] = set(self._records.header.formats)
+        if not header or not header[-1].startswith("#CHROM\t"):
+            raise DataError(f"{path}: no #CHROM line at the end of the header; give a VCF or BCF")
+        self.samples: list[str] = [sample for sample in header[-1].split("\t")[9:] if sample]
+        if twice := first_repeated(self.samples):
+            raise DataError(f"{path}: sample {twice} occurs twice in the header; rename one with bcftools reheader")
+        declared = [
+            line.split("ID=", 1)[1].split(",")[0].rstrip(">") for line in header if line.startswith("##contig=")
+        ]
+        self.contigs: list[str] = declared if self.is_bcf else list(self._file.contigs)
+        self.formats = {line.split("ID=", 1)[1].split(",")[0] for line in header if line.startswith("##FORMAT=")}
 
     def lines(self, chrom: str, start: int, end: int) -> Iterator[str]:
         """VCF lines without line end of records that overlap ``[start, end)`` (0-based), in the file's order."""
-        if chrom not in self.indexed:
-            return iter(())
+        if chrom not in self.contigs:
+            return
         try:
-            if self._lines is not None:
-                return self._lines.fetch(chrom, start, end)
-            return (str(record)[:-1] for record in self._records.fetch(chrom, start, end))
+            found = self._file.fetch(chrom, start, end)
+            if self.is_bcf:
+                found = (str(record)[:-1] for record in found)
+            yield from found
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{self.path}: {chrom}:{start + 1}-{end} cannot be read ({error}); index it again"
@@ -55,9 +69,7 @@ class IndexedVcf:
 
     def close(self) -> None:
         """Close the file."""
-        self._records.close()
-        if self._lines is not None:
-            self._lines.close()
+        self._file.close()
 
 
 def check_bgzf(path: Path) -> None:
@@ -84,13 +96,23 @@ def select_samples(wanted: Sequence[str] | None, present: Sequence[str], path: P
         raise DataError(f"{path}: the VCF has no samples; give a file with genotypes")
     if wanted is None:
         return list(present)
-    for n, donor in enumerate(wanted):
-        if donor in wanted[:n]:
-            raise DataError(f"donor {donor} is named twice; name each donor once")
-    unknown = [donor for donor in wanted if donor not in set(present)]
+    if twice := first_repeated(wanted):
+        raise DataError(f"donor {twice} is named twice; name each donor once")
+    known = set(present)
+    unknown = [donor for donor in wanted if donor not in known]
     if unknown:
         raise DataError(
             f"{path}: donor {unknown[0]} is not among its {len(present)} samples "
             f"({len(unknown)} of {len(wanted)} donors are absent); its first samples are {', '.join(present[:3])}"
         )
     return list(wanted)
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """The first name that has occurred before, or None."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -130,7 +130,8 @@ def _inline_svg(svg: str, name: str, title: str) -> str:
     for identifier in referenced:
         svg = re.sub(rf'(\bid="|href="#|url\(#){re.escape(identifier)}(?=[")])', rf"\g<1>{name}-{identifier}", svg)
     svg = svg.replace(INK, "currentColor")
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]+"', r"\1", svg, count=1)
+    # The figure shrinks with the page but never grows beyond its own size, where its text would look like a poster.
+    svg = re.sub(r'(<svg[^>]*?) width="([0-9.]+)pt"', r'\1 style="max-width: \2pt"', svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
     return re.sub(r"(<svg[^>]*?)>", rf'\1 role="img" aria-label="{_attribute(title)}">', svg, count=1)
 

@@ -203,7 +203,7 @@ def scheme(name: str, title: str, caption: str, columns: Sequence[Sequence[tuple
         tallest = max(len(column) for column in columns)
         figure, axes = plt.subplots(figsize=(3.3 * len(columns), 0.95 * tallest + 0.2))
         axes.set_axis_off()
-        axes.set_xlim(0, len(columns))
+        axes.set_xlim(-0.01, len(columns) - 0.06)
         axes.set_ylim(-tallest, 0)
         for x, column in enumerate(columns):
             for y, (heading, detail) in enumerate(column):
@@ -212,7 +212,8 @@ def scheme(name: str, title: str, caption: str, columns: Sequence[Sequence[tuple
                     _arrow(axes, (x + 0.46, -y + 0.15), (x + 0.46, -y - 0.06))
             if x:
                 end = len(columns[x - 1]) - 1
-                _arrow(axes, (x - 1 + 0.92, -end - 0.43), (x, -0.43))
+                axes.plot([x - 0.08, x - 0.04, x - 0.04], [-end - 0.43, -end - 0.43, -0.43], color=GREY, lw=1.3)
+                _arrow(axes, (x - 0.04, -0.43), (x + 0.005, -0.43))
         data = pd.DataFrame(
             [(x, y, *box) for x, column in enumerate(columns) for y, box in enumerate(column)],
             columns=["column", "row", "step", "count"],

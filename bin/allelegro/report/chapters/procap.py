@@ -129,19 +129,17 @@ def _peak_bars(results: Results) -> Figure | None:
     for path in sorted(results.path("procap", "peaks").glob("*.peaks.bed")):
         library = path.name.removesuffix(".peaks.bed")
         elements = path.with_name(f"{library}.elements.bed")
-        rows[library] = {
-            "peaks": _count_rows(path),
-            "divergent elements": _count_rows(elements) if elements.is_file() else 0,
-        }
+        paired = 2 * _count_rows(elements) if elements.is_file() else 0
+        rows[library] = {"paired into divergent elements": paired, "one strand only": _count_rows(path) - paired}
     table = pd.DataFrame.from_dict(rows, orient="index")
     if table.empty:
         return None
     return plots.stacked_bars(
         "peaks-per-library",
         "Peaks by library",
-        "Strand-wise peaks, and the divergent elements they pair into.",
+        "Strand-wise peaks: those that pair with one on the other strand, and the rest.",
         table,
-        "peaks or elements",
+        "peaks",
     )
 
 

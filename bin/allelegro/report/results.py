@@ -1,6 +1,7 @@
 """Read a results folder; what a run did not make is ``None``, so that the report can say so."""
 
 import json
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +100,24 @@ class Results:
     def finetuned(self) -> list[Training]:
         """Models trained on PRO-cap."""
         return self._trainings("training/finetuned")
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """Name of the model that plays each part: ``personal``, ``reference``, ``shuffled``, ``scratch``, ``clipnet``.
+
+        Read from what each checkpoint says of itself; members of an ensemble (``NAME-fold0-seed1``) share one name.
+        """
+        roles: dict[str, str] = {}
+        for model in self.finetuned:
+            training = model.config["training"]
+            if model.config["architecture"] == "clipnet":
+                role = "clipnet" if training["genotypes"] == "personal" else f"clipnet_{training['genotypes']}"
+            else:
+                role = training["genotypes"] if training["genotypes"] != "personal" or training["init"] else "scratch"
+            roles.setdefault(role, re.sub(r"-(fold|seed)\d+.*$", "", model.name))
+        if "personal" not in roles and "scratch" in roles:
+            roles["personal"] = roles["scratch"]  # a run without pretraining
+        return roles
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:

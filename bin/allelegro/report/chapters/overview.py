@@ -107,25 +107,25 @@ def _cards(results: Results, book: Book) -> None:
     book.cards.append((str(len(_donors(results))), "donors", GLOSSARY["donor"]))
     if results.windows is not None:
         book.cards.append((f"{len(results.windows):,}", "windows", GLOSSARY["window"]))
-    for model in ("legnet_personal", "clipnet_personal", "clipnet"):
+    for role, model in (("LegNet", results.roles.get("personal")), ("CLIPNET", results.roles.get("clipnet"))):
         found = _value(results, model, HARDEST, "across_loci_r")
         if found is not None:
-            label = f"{model.replace('_', ' ')}: r across unseen loci, {_interval(found)}"
+            label = f"{role}: r across unseen loci, {_interval(found)}"
             book.cards.append((f"{found['value']:.2f}", label, GLOSSARY["across_loci_r"]))
-    effects = _effects(results, "legnet_personal")
+    effects = _effects(results, results.roles.get("personal"))
     for _, row in effects.head(3).iterrows():
-        label = f"LegNet personal: r of effects, {row['dataset']}, {_interval(row)}"
+        label = f"LegNet: r of effects, {row['dataset']}, {_interval(row)}"
         book.cards.append((f"{row['value']:.2f}", label, GLOSSARY["pearson"]))
 
 
-def _value(results: Results, model: str, subset: str, metric: str) -> dict[str, Any] | None:
+def _value(results: Results, model: str | None, subset: str, metric: str) -> dict[str, Any] | None:
     table = results.metrics
     rows = table[(table["model"] == model) & (table["subset"] == subset) & (table["metric"] == metric)]
     rows = rows.dropna(subset=["value"])
     return None if rows.empty else {str(key): value for key, value in rows.iloc[0].items()}
 
 
-def _effects(results: Results, model: str) -> pd.DataFrame:
+def _effects(results: Results, model: str | None) -> pd.DataFrame:
     table = results.metrics
     kept = (table["stage"] == "effects") & (table["subset"] == "all") & (table["metric"] == "pearson")
     return table[kept & (table["model"] == model)].dropna(subset=["value"])
@@ -139,13 +139,12 @@ def _held_out_verdict(results: Results, book: Book) -> None:
     differences = results.metrics[
         (results.metrics["metric"] == "across_loci_r_difference") & (results.metrics["subset"] == HARDEST)
     ]
+    personal, clipnet = results.roles.get("personal"), results.roles.get("clipnet")
     for row in differences.to_dict("records"):
-        first, second = str(row["model"]).split(" - ")
-        if not (first == "legnet_personal" and second.startswith("clipnet")) and not (
-            first.startswith("clipnet") and second == "legnet_personal"
-        ):
+        names = str(row["model"]).split(" - ")
+        if sorted(names) != sorted([str(personal), str(clipnet)]):
             continue
-        sign = 1 if first == "legnet_personal" else -1
+        sign = 1 if names[0] == personal else -1
         low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
         value = sign * row["value"]
         what = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
@@ -158,7 +157,7 @@ def _held_out_verdict(results: Results, book: Book) -> None:
 def _control_verdicts(results: Results, book: Book) -> None:
     """Shuffled genotypes must give nothing; when they give something, that is a warning, not a footnote."""
     for metric, what in (("between_donors_r", "differences between donors"), ("allele_effect_r", "allele effects")):
-        row = _value(results, "legnet_shuffled", HARDEST, metric)
+        row = _value(results, results.roles.get("shuffled"), HARDEST, metric)
         if row is None or pd.isna(row["ci_low"]):
             continue
         if row["ci_low"] > 0:
@@ -171,7 +170,7 @@ def _control_verdicts(results: Results, book: Book) -> None:
                 f"The control holds: trained on shuffled genotypes, LegNet's r for {what} is {row['value']:.2f} "
                 f"({_interval(row)}), not above zero."
             )
-    row = _value(results, "legnet_personal", HARDEST, "between_donors_r")
+    row = _value(results, results.roles.get("personal"), HARDEST, "between_donors_r")
     if row is not None and pd.notna(row["ci_low"]):
         verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
         book.verdicts.append(
@@ -181,7 +180,7 @@ def _control_verdicts(results: Results, book: Book) -> None:
 
 
 def _effect_verdicts(results: Results, book: Book) -> None:
-    for _, row in _effects(results, "legnet_personal").iterrows():
+    for _, row in _effects(results, results.roles.get("personal")).iterrows():
         verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
         book.verdicts.append(
             f"Variant effects of {row['dataset']} {verb} by LegNet fine-tuned on personal genomes "

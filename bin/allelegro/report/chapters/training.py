@@ -93,13 +93,13 @@ def held_out(results: Results, book: Book) -> None:
         "the effect of an allele? Twins show where an advantage comes from; the replicate ceiling shows what is possible."
     )
     for metric, title, axis in QUESTIONS:
-        section.show(_by_model(metrics, metric, title, axis))
+        section.show(_by_model(results, metrics, metric, title, axis))
     section.show(_scatter(results.predictions))
     section.show(_cells_table(metrics))
     section.show(_differences(metrics))
 
 
-def _by_model(metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:
+def _by_model(results: Results, metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:
     """One line a model in the hardest cell, with the replicate ceiling where there is one."""
     ceiling = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/replicated_donors")]
     rows = metrics[(metrics["metric"] == metric) & metrics["subset"].eq(HARDEST)]
@@ -108,7 +108,9 @@ def _by_model(metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figu
         fallback = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/seen_donors")]
         rows, cell = fallback, CELLS["unseen_loci/seen_donors"]
     rows = pd.concat([rows, ceiling]) if not rows.empty else rows
-    chosen = rows.assign(label=rows["model"].str.replace("_", " "), group=rows["model"].map(family))
+    chosen = rows.assign(
+        label=rows["model"].str.replace("_", " "), group=[family(str(name), results) for name in rows["model"]]
+    )
     return plots.forest(
         f"held-out-{metric}".replace("_", "-"),
         f"{title} ({cell})",
@@ -118,9 +120,10 @@ def _by_model(metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figu
     )
 
 
-def family(model: str) -> str:
+def family(model: str, results: Results) -> str:
     """Models of one kind share a colour."""
-    return next((kind for kind in ("clipnet", "legnet", "replicates") if kind in model), "baseline")
+    kinds = {name: "clipnet" if role.startswith("clipnet") else "legnet" for role, name in results.roles.items()}
+    return kinds.get(model, "ceiling" if model == "replicates" else "baseline")
 
 
 def _scatter(predictions: pd.DataFrame | None) -> Figure | None:

@@ -1,7 +1,7 @@
 """``simulate_cohort.py``: a cohort with a known truth."""
 
 from dataclasses import fields
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from allelegro.simulate.settings import PRESETS, Settings
 app = Tool()
 
 
-class Preset(str, Enum):
+class Preset(StrEnum):
     """Named sets of sizes."""
 
     tiny = "tiny"
@@ -45,13 +45,13 @@ def main(
         int | None, _size("reads_per_library", "Expected PRO-cap molecules of a library, background included")
     ] = None,
     satmut_elements: Annotated[int | None, _size("satmut_elements", "Elements under saturation mutagenesis")] = None,
+    mutation_rate: Annotated[float | None, _size("mutation_rate", "Mutations per bp and generation")] = None,
     width: Annotated[
         int, typer.Option(help="Window around an element in which sequence can act, in bp.")
     ] = Settings.width,
     population_size: Annotated[
         float, typer.Option(help="Effective population size; sets diversity and linkage.")
     ] = Settings.population_size,
-    mutation_rate: Annotated[float, typer.Option(help="Mutations per bp and generation.")] = Settings.mutation_rate,
     recombination_rate: Annotated[
         float, typer.Option(help="Crossovers per bp and generation.")
     ] = Settings.recombination_rate,

@@ -19,8 +19,8 @@ Floats = NDArray[np.float64]
 INSERT = 200
 OLIGO = 150
 SATURATED = 300
-OVERDISPERSION = 60.0  # beta-binomial concentration of allelic counts
-ACCESSIBILITY_SHARE = 0.7  # of the effect on activity that shows as accessibility
+OVERDISPERSION = 800.0  # beta-binomial concentration of allelic counts
+ACCESSIBILITY_SHARE = 0.8  # of the effect on activity that shows as accessibility
 REFERENCE_BIAS = 0.02
 
 
@@ -148,7 +148,7 @@ def allelic_mpra(chromosome: Chromosome, grammar: Grammar, rng: np.random.Genera
         )
     oligos = np.array(pairs, np.uint8).reshape(len(rows), 2, OLIGO)
     level = np.stack([grammar.activity(oligos[:, a], "LCL") for a in (0, 1)], axis=1)
-    error = rng.uniform(0.08, 0.3, (len(rows), 2))
+    error = rng.uniform(0.05, 0.2, (len(rows), 2))
     measured = level + rng.normal(0, error)
     skew = measured[:, 1] - measured[:, 0]
     control = rng.lognormal(5, 0.6, level.shape)
@@ -234,7 +234,7 @@ def _excess(count: NDArray[np.int64], cover: NDArray[np.int64]) -> Floats:
 
 def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -> pd.DataFrame:
     """Allele-specific binding in the columns of ADASTRA's Bill Cipher release (pos 1-based), FDR left for later."""
-    counts = allelic_counts(effects.binding, effects.row, chromosome.variants, 40.0, rng)
+    counts = allelic_counts(effects.binding, effects.row, chromosome.variants, 150.0, rng)
     base = _snv_columns(chromosome, effects.row[counts.row])
     es_ref = np.log2((counts.ref + 0.5) / (counts.alt + 0.5))
     n = len(base)
@@ -268,7 +268,7 @@ def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) 
 
 def udacha(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -> pd.DataFrame:
     """Allele-specific accessibility in the columns of UDACHA's IceKing release (start 0-based), FDR left for later."""
-    counts = allelic_counts(ACCESSIBILITY_SHARE * effects.activity, effects.row, chromosome.variants, 30.0, rng)
+    counts = allelic_counts(ACCESSIBILITY_SHARE * effects.activity, effects.row, chromosome.variants, 120.0, rng)
     base = _snv_columns(chromosome, effects.row[counts.row])
     es_ref = np.log2((counts.ref + 0.5) / (counts.alt + 0.5))
     prefers_ref = counts.p_ref <= counts.p_alt
@@ -300,8 +300,9 @@ def udacha(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -
 
 def with_fdr(table: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     """Benjamini-Hochberg over all chromosomes: ``columns`` maps each FDR column to its p-value column."""
-    adjusted = {
-        fdr: stats.false_discovery_control(table[p].to_numpy(float)) if len(table) else [] for fdr, p in columns.items()
+    adjusted: dict[str, Floats] = {
+        fdr: stats.false_discovery_control(table[p].to_numpy(float)) if len(table) else np.zeros(0)
+        for fdr, p in columns.items()
     }
     return table.assign(**adjusted)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from allelegro.simulate.haplotypes import (
     draw_loci,
     variant_effects,
 )
-from allelegro.simulate.population import Variants, draw_variants
+from allelegro.simulate.population import draw_variants
 from allelegro.simulate.procap import Background, coverage, draw_background, draw_molecules
 from allelegro.simulate.settings import Settings
 
@@ -367,7 +368,7 @@ def _finish(plan: Plan, tables: Tables) -> None:
 def _write_bigwig(plan: Plan, library: Library, label: str) -> None:
     path = plan.folder / f"libraries/{library.name}.{label}.bw"
 
-    def entries():  # type: ignore[no-untyped-def]
+    def entries() -> Iterator[tuple[str, int, int, float]]:
         for number, (name, _) in enumerate(plan.contigs):
             spool = _spool(plan, library, label, number)
             position, count = np.load(spool)
@@ -407,11 +408,12 @@ def _write_measurements(folder: Path, tables: Tables, settings: Settings) -> Non
         write_table(pd.concat(tables.saturation, ignore_index=True), truth / "satmut.tsv")
     write_table(assays.finish_allelic_mpra(pd.concat(tables.allelic, ignore_index=True)), truth / "mpra.tsv")
     binding = pd.concat(tables.adastra, ignore_index=True)
-    columns = {"fdrp_bh_ref": "fdrp_bh_ref", "fdrp_bh_alt": "fdrp_bh_alt"}
-    write_table(assays.with_fdr(binding, columns), truth / "adastra.tsv")
+    write_table(
+        assays.with_fdr(binding, {column: column for column in ("fdrp_bh_ref", "fdrp_bh_alt")}), truth / "adastra.tsv"
+    )
     access = pd.concat(tables.udacha, ignore_index=True)
-    columns = {f"{side}fdr_comb_pval": f"{side}comb_pval" for side in ("ref_", "alt_", "")}
-    write_table(assays.with_fdr(access, columns), truth / "udacha.tsv")
+    tests = {f"{side}fdr_comb_pval": f"{side}comb_pval" for side in ("ref_", "alt_")} | {"fdr_comb_pval": "comb_pval"}
+    write_table(assays.with_fdr(access, tests), truth / "udacha.tsv")
     write_table(pd.concat(tables.effects, ignore_index=True), truth / "effects.tsv")
 
 

@@ -14,6 +14,10 @@ Codes = NDArray[np.uint8]
 GC_MEAN, GC_SD, GC_BLOCK = 0.41, 0.05, 2000
 PROMOTER_GC = 0.58
 CPG_DEPLETION = 0.75
+SITES, SITES_SHAPE = 8.0, 3.0  # motif instances written into an element: gamma-Poisson, partners of pairs not counted
+INSTANCE_SHARPNESS = (
+    1.5  # exponent of motif probabilities when an instance is drawn: bound sites are better than average
+)
 ISLAND = 400  # bp on either side of a promoter that keep its CpGs
 CLOSED_SLOT = 600  # bp between cCREs that are closed in the LCL
 EDGE = 2000  # bp at chromosome ends without variants or elements
@@ -94,7 +98,7 @@ def write_element(codes: Codes, centre: int, promoter: bool, grammar: Grammar, r
             _write_site(codes, centre, middle, INITIATOR, strand < 0, taken, rng, INITIATOR_START)
     activators = np.flatnonzero(grammar.weights["LCL"] > 0)
     repressors = np.flatnonzero(grammar.weights["LCL"] < 0)
-    for _ in range(rng.poisson(3.0)):
+    for _ in range(rng.poisson(SITES * rng.gamma(SITES_SHAPE, 1 / SITES_SHAPE))):
         factor = int(rng.choice(activators if rng.random() < 0.78 or not len(repressors) else repressors))
         distal = grammar.reach[factor] > LOCAL_REACH and rng.random() < 0.6
         offset = rng.choice([-1, 1]) * rng.uniform(120, 350) if distal else np.clip(rng.normal(0, 45), -90, 90)
@@ -121,7 +125,9 @@ def _write_site(
 ) -> None:
     """Write an instance with column ``anchor`` (the middle one by default) at ``middle`` unless a site is there already."""
     width = len(motif)
-    instance = (rng.random(width)[:, None] > np.cumsum(motif, 1)[:, :3]).sum(1).astype(np.uint8)
+    sharpened = motif**INSTANCE_SHARPNESS
+    cumulative = np.cumsum(sharpened, 1) / sharpened.sum(1, keepdims=True)
+    instance = (rng.random(width)[:, None] > cumulative[:, :3]).sum(1).astype(np.uint8)
     left = width // 2 if anchor is None else anchor
     start = middle - (width - 1 - left if reverse else left)
     if start < 0 or start + width > len(taken) or taken[start : start + width].any():

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
 
 ADAPTER_LEFT, ADAPTER_RIGHT = encode("AGGACCGGATCAACT"), encode("CATTGCGTGAACCGA")
-LOCAL_REACH, DISTAL_REACH = 80.0, 200.0  # bp: standard deviations of the distance kernels
+LOCAL_REACH, DISTAL_REACH = 100.0, 250.0  # bp: standard deviations of the distance kernels
 SPACING_TOLERANCE = 1.5  # bp
 TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
@@ -105,9 +105,10 @@ class Grammar:
 
     def doses(self, codes: Codes) -> tuple[Floats, Floats]:
         """Weighted occupancy of each factor ``[n, T]`` and of each spaced pair ``[n, P]`` in ``codes [n, width]``."""
-        return _doses(
+        dose, pair = _doses(
             codes, self.log_odds, self.widths, self.threshold, self.reach, self.pair_members, self.pair_spacing
         )
+        return dose, pair
 
     def combine(self, dose: Floats, pair: Floats, cell: str) -> Floats:
         """log2 activity ``[n]`` of doses in a cell type."""
@@ -248,7 +249,7 @@ def _raw(grammar: Grammar, codes: Codes) -> Floats:
     return np.asarray(raw)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyped-def]
     """Occupancy of one factor by motif centre, both strands summed."""
     length = len(codes)
@@ -269,7 +270,7 @@ def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyp
         out[start + half] = total
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _doses(codes, log_odds, widths, threshold, reach, pair_members, pair_spacing):  # type: ignore[no-untyped-def]
     n, length = codes.shape
     factors, pairs = len(widths), len(pair_spacing)
@@ -300,7 +301,7 @@ def _doses(codes, log_odds, widths, threshold, reach, pair_members, pair_spacing
     return dose, pair
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def _initiation_sites(codes, log_odds):  # type: ignore[no-untyped-def]
     """Strongest initiation sites ``[n, 2, K]``, their shares, and log2 of the strand's summed initiator strength."""
     n, length = codes.shape

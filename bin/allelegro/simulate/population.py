@@ -36,7 +36,7 @@ class Variants:
 
     def snv(self) -> NDArray[np.bool_]:
         """Which variants replace one base by another."""
-        return (self.ref_len == 1) & (np.diff(self.alt_offsets) == 1)
+        return np.asarray((self.ref_len == 1) & (np.diff(self.alt_offsets) == 1))
 
 
 def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -> Variants:
@@ -111,7 +111,7 @@ def _draw_indel(genome: Codes, position: int, rng: np.random.Generator) -> tuple
     return start, 1, np.concatenate([genome[start : start + 1], inserted])
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)
 def apply_variants(genome, start, end, pos, ref_len, alt, alt_offsets, carried):  # type: ignore[no-untyped-def]
     """Haplotype of ``genome[start:end]`` with the ``carried`` variants: codes, and each base's reference position.
 

@@ -34,14 +34,14 @@ class Settings:
     interaction_order: int = 2
     interaction: float = 0.8
     distal: float = 0.25
-    initiator_effect: float = 0.3
-    activity_sd: float = 1.3
+    initiator_effect: float = 0.5
+    activity_sd: float = 1.7
     cell_sharing: float = 0.85
     # noise
     dispersion: float = 0.05
     context_sd: float = 0.5
     tss_spread: float = 1.0
-    mpra_noise: float = 0.35
+    mpra_noise: float = 0.4
     background: float = 0.25
     clumpy: bool = True
     duplicates: float = 0.15
@@ -93,8 +93,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "mpra_elements": 300,
         "reads_per_library": 12_000,
         "satmut_elements": 2,
+        "mutation_rate": 2.5e-8,
     },
-    "demo": {},
+    "demo": {"mutation_rate": 2.5e-8},
     "study": {
         "individuals": 64,
         "second_libraries": 9,

@@ -171,9 +171,7 @@ class AlignmentStream:
             np.int64,
         )  # fmt: skip
         place = np.zeros(2, np.int64)  # contig and leftmost position of the last record
-        more = True  # the header's last block may hold records
-        while more:
-            data = np.frombuffer(self._buffer, np.uint8)
+        for data in self._chunks():
             keys = np.empty(len(data) // _SMALLEST_RECORD + 1, np.uint64)
             umis = np.empty(len(keys) if rules.umi != "none" else 0, np.uint64)
             consumed, found, problem = _scan(data, kept, settings, self.tally, place, keys, umis)
@@ -183,6 +181,27 @@ class AlignmentStream:
             unmapped = place[0] >= len(kept)
             watermark = (int(place[0]) << CONTIG_SHIFT) | (0 if unmapped else int(place[1]) << 1)
             yield ReadEnds(keys[:found], umis[:found], watermark)
+
+    def count_alleles(
+        self, sites: NDArray[np.uint64], alleles: NDArray[np.uint8], min_mapq: int, min_quality: int = 20
+    ) -> NDArray[np.int64]:
+        """Reads with the first and the second allele at each site, shape ``[site, 2]``.
+
+        ``sites`` are sorted keys (strand 0); ``alleles`` ``[site, 2]`` are single bases in BAM's 4-bit code (A 1, C 2, G 4, T 8).
+        """
+        counts = np.zeros((len(sites), 2), np.int64)
+        for data in self._chunks():
+            consumed, problem = _pile_alleles(data, sites, alleles, min_mapq, min_quality, counts)
+            if problem:
+                raise self._explain(problem, consumed, ReadRules())
+            self._buffer = self._buffer[consumed:]
+        return counts
+
+    def _chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """Inflated bytes that start with a record; the consumer cuts off what it used from ``_buffer`` before the next."""
+        more = True  # the header's last block may hold records
+        while more:
+            yield np.frombuffer(self._buffer, np.uint8)
             more = self._more()
         if self._buffer:
             raise DataError(f"{self.path}: ends within a record; the file is truncated, copy it again")
@@ -433,3 +452,51 @@ def _scan(data, kept, settings, tally, place, keys, umis):  # type: ignore[no-un
         keys[found] = contig << CONTIG_SHIFT | end_position << 1 | strand
         found += 1
     return at, found, 0
+
+
+@njit(cache=True)
+def _pile_alleles(data, sites, alleles, min_mapq, min_quality, counts):  # type: ignore[no-untyped-def]
+    """Count alleles of usable reads over sorted sites; (consumed, problem)."""
+    at, size = 0, len(data)
+    while at + 4 <= size:
+        end = at + 4 + _u32(data, at)
+        if end > size:
+            break
+        name_length, operations = np.int64(data[at + 12]), np.int64(data[at + 16]) | np.int64(data[at + 17]) << 8
+        length = _u32(data, at + 20)
+        cigar = at + 36 + name_length
+        sequence = cigar + 4 * operations
+        qualities = sequence + (length + 1) // 2
+        if end < at + _SMALLEST_RECORD or name_length == 0 or qualities + length > end:
+            return at, _MALFORMED
+        flag = np.int64(data[at + 18]) | np.int64(data[at + 19]) << 8
+        contig, position, mapq = _u32(data, at + 4), _u32(data, at + 8), np.int64(data[at + 13])
+        at = end
+        if flag & 0xB04 or mapq < min_mapq or contig == 0xFFFFFFFF:
+            continue
+        site = np.searchsorted(sites, np.uint64(contig << CONTIG_SHIFT | position << 1))
+        base = np.int64(0)
+        for i in range(operations):
+            operation = _u32(data, cigar + 4 * i)
+            kind, count = operation & 15, operation >> 4
+            if kind == 0 or kind == 7 or kind == 8:  # M = X
+                last = np.uint64(contig << CONTIG_SHIFT | (position + count) << 1)
+                while site < len(sites) and sites[site] < last:
+                    offset = base + np.int64((sites[site] >> np.uint64(1)) & np.uint64(0xFFFFFFFF)) - position
+                    if data[qualities + offset] >= min_quality:
+                        letter = _base(data, sequence, offset)
+                        if letter == alleles[site, 0]:
+                            counts[site, 0] += 1
+                        elif letter == alleles[site, 1]:
+                            counts[site, 1] += 1
+                    site += 1
+                position += count
+                base += count
+            elif kind == 2 or kind == 3:  # D N
+                position += count
+                last = np.uint64(contig << CONTIG_SHIFT | position << 1)
+                while site < len(sites) and sites[site] < last:
+                    site += 1
+            elif kind == 1 or kind == 4:  # I S
+                base += count
+    return at, 0

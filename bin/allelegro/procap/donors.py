@@ -1,0 +1,214 @@
+"""Does a library belong to its donor? The alleles of its reads at SNPs against every donor's genotypes.
+
+At each SNP the alternative reads of a donor are beta-binomial: around the error rate for a homozygote, around one half for a
+heterozygote, both wide enough for PCR duplicates and for alleles that initiate unequally. A donor's score is the sum of log
+likelihoods over SNPs; as in Jun et al. 2012 (doi:10.1016/j.ajhg.2012.09.004) all genotyped donors compete.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from cyvcf2 import VCF
+from numpy.typing import NDArray
+from scipy.special import betaln, logsumexp
+
+from allelegro.errors import DataError
+from allelegro.io.tables import write_table
+from allelegro.io.vcf import check_bgzf
+from allelegro.procap.alignment import CONTIG_SHIFT, AlignmentStream, ReadRules
+
+COLUMNS = ["library", "donor", "candidate", "sites", "reads", "concordance", "log10_odds", "verdict"]
+_ERROR, _HOMOZYGOTE_CONCENTRATION, _HETEROZYGOTE_CONCENTRATION = 0.01, 10.0, 4.0
+_MOST_READS_OF_A_SITE = 20  # one tower must not decide
+_MISSING = 3
+_BASE_CODES = {"A": 1, "C": 2, "G": 4, "T": 8}
+_BIN_BITS = 8  # key bits dropped: bins of 128 bp, both strands
+_REACH = 150  # bp of a read beyond its end's bin
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MatchRules:
+    """Which reads and sites are used and when a verdict is given.
+
+    The best-covered ``max_bins`` bins of 128 bp are searched for SNPs. A donor other than the claimed one is named when its
+    odds exceed 10 to the ``min_log10_odds``; a library whose best donor explains less than ``min_concordance`` of the reads
+    fits no donor.
+    """
+
+    min_mapq: int = 30
+    max_bins: int = 20_000
+    min_sites: int = 10
+    min_log10_odds: float = 3.0
+    min_concordance: float = 0.9
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Biallelic SNPs that differ among donors: sorted keys, 4-bit alleles ``[site, 2]``, genotypes ``[site, donor]`` (3 missing)."""
+
+    keys: NDArray[np.uint64]
+    alleles: NDArray[np.uint8]
+    genotypes: NDArray[np.uint8]
+    donors: list[str]
+
+
+def match_donor(
+    reads: Sequence[Path],
+    vcf: Path,
+    library: str,
+    donor: str,
+    out: Path,
+    rules: MatchRules,
+    reference: Path | None = None,
+) -> pd.DataFrame:
+    """Rank every donor of the VCF by how well it explains a library's reads; write and return the table, best first.
+
+    Verdict (on every row): ``match``, ``swap`` (another donor fits better), ``undecided`` (too few sites or too small odds),
+    ``no donor fits``, or ``donor not genotyped``. Raises DataError for unreadable files or contig names that do not meet.
+    """
+    regions = _covered_regions(reads, rules, reference)
+    sites = _snps(vcf, regions)
+    counts = np.zeros((len(sites.keys), 2), np.int64)
+    for path in reads:
+        counts += AlignmentStream(path, reference).count_alleles(sites.keys, sites.alleles, rules.min_mapq)
+    table = rank_donors(counts, sites.genotypes, sites.donors)
+    table.insert(0, "library", library)
+    table.insert(1, "donor", donor)
+    table["verdict"] = verdict(table, donor, rules)
+    write_table(table[COLUMNS], out)
+    best = table.iloc[0]
+    log.info("%s (%s): %s; best donor %s, %d sites", library, donor, best["verdict"], best["candidate"], best["sites"])
+    return table[COLUMNS]
+
+
+def _covered_regions(
+    reads: Sequence[Path], rules: MatchRules, reference: Path | None
+) -> list[tuple[int, str, int, int]]:
+    """The best-covered stretches as (contig number, contig, start, end), merged where they overlap."""
+    names: list[str] = []
+    bins, sums = np.empty(0, np.uint64), np.empty(0, np.int64)
+    for path in reads:
+        stream = AlignmentStream(path, reference)
+        if names and list(stream.contigs) != names:
+            raise DataError(f"{path}: its contigs differ from those of {reads[0]}; align both to one reference")
+        names = list(stream.contigs)
+        for batch in stream.batches(np.ones(len(names), np.bool_), ReadRules(min_mapq=rules.min_mapq)):
+            places = np.concatenate([bins, batch.keys >> np.uint64(_BIN_BITS)])
+            weights = np.concatenate([sums, np.ones(len(batch.keys), np.int64)])
+            bins, where = np.unique(places, return_inverse=True)
+            sums = np.bincount(where, weights).astype(np.int64)
+    best = np.sort(bins[np.argsort(-sums, kind="stable")[: rules.max_bins]])
+    regions: list[tuple[int, str, int, int]] = []
+    for place in best.tolist():
+        contig, start = place >> CONTIG_SHIFT - _BIN_BITS, (place << _BIN_BITS & (1 << CONTIG_SHIFT) - 1) >> 1
+        low, high = max(0, start - _REACH), start + (1 << _BIN_BITS - 1) + _REACH
+        if regions and regions[-1][0] == contig and low <= regions[-1][3]:
+            low = regions.pop()[2]
+        regions.append((contig, names[contig], low, high))
+    return regions
+
+
+def _snps(path: Path, regions: Sequence[tuple[int, str, int, int]]) -> Sites:
+    """Biallelic SNPs of the regions at which donors differ."""
+    check_bgzf(path)
+    try:
+        vcf = VCF(str(path), gts012=True)
+        names = set(vcf.seqnames)
+    except (OSError, AttributeError) as error:
+        raise DataError(f"{path}: not a readable VCF or BCF with contigs and an index ({error})") from None
+    if regions and not names & {name for _, name, _, _ in regions}:
+        raise DataError(
+            f"{path}: none of the reads' contigs is in it ({regions[0][1]} against {next(iter(sorted(names)), 'none')}); "
+            "use one naming of contigs"
+        )
+    keys, alleles, genotypes = [], [], []
+    for number, name, start, end in regions:
+        for record in vcf(f"{name}:{start + 1}-{end}") if name in names else ():
+            if (
+                not record.is_snp
+                or len(record.ALT) != 1
+                or record.REF not in _BASE_CODES
+                or record.ALT[0] not in _BASE_CODES
+            ):
+                continue
+            keys.append(number << CONTIG_SHIFT | record.start << 1)
+            alleles.append((_BASE_CODES[record.REF], _BASE_CODES[record.ALT[0]]))
+            genotypes.append(record.gt_types.astype(np.uint8))
+    donors = [str(name) for name in vcf.samples]
+    if not keys:
+        return Sites(np.empty(0, np.uint64), np.empty((0, 2), np.uint8), np.empty((0, len(donors)), np.uint8), donors)
+    sorted_keys, order = np.unique(np.array(keys, np.uint64), return_index=True)
+    table = np.stack(genotypes)[order]
+    known = np.where(table == _MISSING, np.nan, table.astype(np.float64))
+    with np.errstate(all="ignore"):
+        differs = np.array([len(np.unique(row[~np.isnan(row)])) > 1 for row in known], np.bool_)
+    return Sites(sorted_keys[differs], np.array(alleles, np.uint8)[order][differs], table[differs], donors)
+
+
+def rank_donors(counts: NDArray[np.int64], genotypes: NDArray[np.uint8], donors: Sequence[str]) -> pd.DataFrame:
+    """Candidates from best to worst by reference and alternative reads ``[site, 2]`` and genotypes ``[site, donor]``.
+
+    ``sites`` have reads and a genotype of the candidate; ``concordance`` is the share of ``reads`` at its homozygous sites that
+    carry its allele (NA without such reads); ``log10_odds`` is relative to the best other candidate: positive for the best only.
+    """
+    covered = counts.sum(axis=1) > 0
+    counts, genotypes = counts[covered].astype(np.float64), genotypes[covered]
+    depth = counts.sum(axis=1, keepdims=True)
+    capped = counts * np.minimum(1, _MOST_READS_OF_A_SITE / np.maximum(depth, 1))
+    known = genotypes != _MISSING
+    by_genotype = _log_likelihoods(capped)
+    shares = (
+        np.stack([(genotypes == kind).sum(axis=1) for kind in range(3)], axis=1)
+        / np.maximum(known.sum(axis=1), 1)[:, None]
+    )
+    with np.errstate(divide="ignore"):
+        unknown = logsumexp(by_genotype + np.log(shares), axis=1) if len(counts) else np.empty(0)
+    scores = np.column_stack([by_genotype, unknown])
+    totals = np.take_along_axis(scores, genotypes.astype(np.int64), axis=1).sum(axis=0) / np.log(10)
+    homozygous = np.stack(
+        [np.where(genotypes == 0, counts[:, :1], 0).sum(axis=0), np.where(genotypes == 2, counts[:, 1:], 0).sum(axis=0)]
+    )
+    all_reads = np.where((genotypes == 0) | (genotypes == 2), depth, 0).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        concordance = homozygous.sum(axis=0) / all_reads
+    order = np.argsort(-totals, kind="stable")
+    best, second = totals[order[0]], totals[order[1]] if len(order) > 1 else -np.inf
+    odds = totals - best
+    odds[order[0]] = best - second
+    table = pd.DataFrame(
+        {"candidate": list(donors), "sites": known.sum(axis=0), "reads": all_reads.astype(np.int64), "concordance": concordance,
+         "log10_odds": odds}
+    )  # fmt: skip
+    return table.iloc[order].reset_index(drop=True)
+
+
+def _log_likelihoods(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Beta-binomial log likelihood of each site's reads under genotypes 0, 1 and 2 alternative alleles, ``[site, 3]``."""
+    reference, alternative = counts[:, 0], counts[:, 1]
+    columns = []
+    for mean, concentration in (
+        (_ERROR, _HOMOZYGOTE_CONCENTRATION), (0.5, _HETEROZYGOTE_CONCENTRATION), (1 - _ERROR, _HOMOZYGOTE_CONCENTRATION),
+    ):  # fmt: skip
+        alpha, beta = mean * concentration, (1 - mean) * concentration
+        columns.append(betaln(alternative + alpha, reference + beta) - betaln(alpha, beta))
+    return np.stack(columns, axis=1)
+
+
+def verdict(table: pd.DataFrame, donor: str, rules: MatchRules) -> str:
+    """The verdict on a library from its ranked candidates."""
+    best = table.iloc[0]
+    if best["sites"] < rules.min_sites:
+        return "undecided"
+    if not best["concordance"] >= rules.min_concordance:
+        return "no donor fits"
+    if donor not in set(table["candidate"]):
+        return "donor not genotyped"
+    if best["log10_odds"] < rules.min_log10_odds:
+        return "undecided"
+    return "match" if best["candidate"] == donor else "swap"

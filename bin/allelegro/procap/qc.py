@@ -1,0 +1,372 @@
+"""Quality of a cohort of libraries: what became of the reads, where the signal lies, who resembles whom, who is who."""
+
+import gzip
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_folder
+from allelegro.io.bigwig import StrandPair
+from allelegro.io.tables import read_table, write_metrics, write_table
+from allelegro.procap.counts import CountsStore
+from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
+
+log = logging.getLogger(__name__)
+
+Intervals = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""Sorted disjoint starts and ends by contig."""
+
+
+@dataclass(frozen=True)
+class LibraryFiles:
+    """What is known of one library; None where a file is absent."""
+
+    report: dict[str, Any] | None
+    coverage: StrandPair | None
+    peaks: pd.DataFrame | None
+    elements: pd.DataFrame | None
+    match: pd.DataFrame | None
+
+
+def write_library_qc(
+    counts: Path,
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    tss: Path | None = None,
+    tss_distance: int = 300,
+    stop_on_swap: bool = False,
+) -> list[str]:
+    """Write the cohort's tables into the folder ``out`` and return one line about each library that is not its donor's.
+
+    ``folders`` hold any of ``LIBRARY.qc.json``, ``LIBRARY.{plus,minus}.bw``, ``LIBRARY.peaks.bed``, ``LIBRARY.elements.bed`` and
+    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. With ``stop_on_swap`` a swap raises DataError after writing.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; check the path")
+    store = CountsStore.open(counts)
+    sites = read_tss(tss, tss_distance) if tss else None
+    names = store.libraries["library"].tolist()
+    files = {name: _find(name, folders) for name in names}
+    libraries = store.libraries.merge(
+        pd.DataFrame([_figures(name, files[name], sites) for name in names]), on="library", validate="1:1"
+    )
+    totals = store.counts().sum(axis=2)
+    libraries["share_in_windows"] = totals.sum(axis=0) / libraries["total_reads"]
+    correlation = correlate(totals / libraries["size_factor"].to_numpy())
+    pairs = _pairs(libraries, correlation)
+    donors, swaps = name_swaps(pd.concat([found.match for found in files.values() if found.match is not None] or
+                                         [pd.DataFrame(columns=MATCH_COLUMNS)], ignore_index=True))  # fmt: skip
+    libraries = libraries.merge(donors[["library", "best_donor", "concordance", "verdict"]], on="library", how="left")
+    fates = pd.DataFrame(
+        [{"library": name, "step": step["step"], "reads": step["reads"]}
+         for name, found in files.items() if found.report for step in found.report["steps"]],
+        columns=["library", "step", "reads"],
+    )  # fmt: skip
+    curve = pd.DataFrame(
+        [{"library": name, "reads": reads, "distinct": distinct}
+         for name, found in files.items() for reads, distinct in ((found.report or {}).get("complexity") or {}).get("curve", [])],
+        columns=["library", "reads", "distinct"],
+    )  # fmt: skip
+    matrix = pd.DataFrame(correlation["pearson"], columns=names)
+    matrix.insert(0, "library", names)
+    with atomic_folder(out) as folder:
+        write_table(libraries, folder / "libraries.tsv")
+        write_table(fates, folder / "read_fates.tsv")
+        write_table(curve, folder / "complexity.tsv")
+        write_table(matrix, folder / "correlation.tsv")
+        write_table(pairs, folder / "replicates.tsv")
+        write_table(donors, folder / "donors.tsv")
+        write_metrics(_metrics(libraries, pairs), folder / "metrics.tsv")
+        _write_multiqc(folder / "multiqc", libraries, fates, curve, matrix)
+    for line in swaps:
+        log.warning("%s", line)
+    if swaps and stop_on_swap:
+        raise DataError(f"{'; '.join(swaps)}; correct the library sheet, or leave out --stop-on-swap")
+    return swaps
+
+
+# ----------------------------------------------------------------------------------------------- one library's figures
+
+
+def _find(library: str, folders: Sequence[Path]) -> LibraryFiles:
+    def path(suffix: str) -> Path | None:
+        return next(
+            (folder / f"{library}{suffix}" for folder in folders if (folder / f"{library}{suffix}").is_file()), None
+        )
+
+    report, plus, minus = path(".qc.json"), path(".plus.bw"), path(".minus.bw")
+    peaks, elements, match = path(".peaks.bed"), path(".elements.bed"), path(".donors.tsv")
+    try:
+        document = json.loads(report.read_text()) if report else None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{report} line {error.lineno}: not valid JSON; run procap_coverage.py again") from None
+    return LibraryFiles(
+        document,
+        StrandPair(plus, minus) if plus and minus else None,
+        read_table(peaks, ["chrom", "start", "end", "strand"], allow_empty=True) if peaks else None,
+        read_table(elements, ["chrom", "start", "end"], allow_empty=True) if elements else None,
+        read_table(match, MATCH_COLUMNS) if match else None,
+    )
+
+
+def _figures(library: str, files: LibraryFiles, tss: Intervals | None) -> dict[str, Any]:
+    """One row of the libraries table."""
+    row: dict[str, Any] = {"library": library}
+    if files.report is not None:
+        row |= _report_figures(files.report)
+    row["peaks"] = None if files.peaks is None else len(files.peaks)
+    row["elements"] = None if files.elements is None else len(files.elements)
+    if files.coverage is not None:
+        row |= _signal_figures(files.coverage, files.peaks, files.elements, tss)
+    return row
+
+
+def _report_figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    strands, steps, ends = report["strands"], report["steps"], report.get("five_prime")
+    counted, given = strands["plus"] + strands["minus"], steps[0]["reads"]
+    row = {"reads_given": given, "reads_counted": counted, "share_counted": counted / given if given else None,
+           "plus_share": strands["plus"] / counted if counted else None}  # fmt: skip
+    if complexity := report.get("complexity"):
+        row |= {key: complexity[key] for key in ("unit", "distinct", "duplication", "estimated_total")}
+        row["share_clipped_g"] = (
+            ends["soft_clipped_one_g"] / complexity["reads"] if ends and complexity["reads"] else None
+        )
+    return row
+
+
+def _signal_figures(
+    coverage: StrandPair, peaks: pd.DataFrame | None, elements: pd.DataFrame | None, tss: Intervals | None
+) -> dict[str, Any]:
+    """Shares of 5' ends in peaks of their strand, in divergent elements (of those in peaks), and near annotated TSSs."""
+    by_strand = None if peaks is None else [intervals_of(peaks[peaks["strand"] == strand]) for strand in "+-"]
+    divergent = None if elements is None else intervals_of(elements)
+    total = in_peaks = in_elements = near_tss = 0
+    for contig in coverage.contigs:
+        for strand, counts in enumerate(coverage.counts(contig)):
+            total += int(counts.counts.sum())
+            if by_strand is not None:
+                inside = within(counts.positions, by_strand[strand].get(contig))
+                in_peaks += int(counts.counts[inside].sum())
+                if divergent is not None:
+                    both = inside & within(counts.positions, divergent.get(contig))
+                    in_elements += int(counts.counts[both].sum())
+            if tss is not None:
+                near_tss += int(counts.counts[within(counts.positions, tss.get(contig))].sum())
+    row: dict[str, Any] = {}
+    if by_strand is not None:
+        row["share_in_peaks"] = in_peaks / total if total else None
+        if divergent is not None:
+            row["divergent_share"] = in_elements / in_peaks if in_peaks else None
+    if tss is not None:
+        row["share_at_tss"] = near_tss / total if total else None
+    return row
+
+
+def intervals_of(table: pd.DataFrame) -> Intervals:
+    """Disjoint intervals of a BED-like table, merged where they overlap or touch."""
+    merged: Intervals = {}
+    for contig, rows in table.groupby(table["chrom"].astype(str)):
+        order = np.argsort(rows["start"].to_numpy(), kind="stable")
+        starts, ends = rows["start"].to_numpy(np.int64)[order], rows["end"].to_numpy(np.int64)[order]
+        reach = np.maximum.accumulate(ends)
+        new = np.concatenate(([True], starts[1:] > reach[:-1]))
+        merged[str(contig)] = starts[new], reach[np.concatenate((np.flatnonzero(new)[1:] - 1, [len(starts) - 1]))]
+    return merged
+
+
+def within(
+    positions: NDArray[np.int64], intervals: tuple[NDArray[np.int64], NDArray[np.int64]] | None
+) -> NDArray[np.bool_]:
+    """Which positions lie in one of some sorted disjoint intervals."""
+    if intervals is None:
+        return np.zeros(len(positions), np.bool_)
+    starts, ends = intervals
+    inside: NDArray[np.bool_] = np.searchsorted(starts, positions, "right") > np.searchsorted(ends, positions, "right")
+    return inside
+
+
+def read_tss(path: Path, distance: int) -> Intervals:
+    """Stretches within ``distance`` bp of annotated transcription start sites.
+
+    From the ``transcript`` (or, without any, ``gene``) lines of a GTF or GFF, or from a BED: the first base of each feature on
+    its strand (column 6, plus when absent).
+    """
+    rows: dict[str, list[tuple[str, int]]] = {"transcript": [], "gene": [], "bed": []}
+    for number, line in enumerate(_lines(path), 1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        parts = line.rstrip("\n").split("\t")
+        try:
+            if len(parts) >= 9 and parts[3].isdigit() and parts[6] in "+-.":  # GTF, GFF: 1-based, closed
+                kind = {"mRNA": "transcript"}.get(parts[2], parts[2])
+                if kind in rows:
+                    rows[kind].append((parts[0], int(parts[4] if parts[6] == "-" else parts[3]) - 1))
+            else:
+                reverse = len(parts) > 5 and parts[5] == "-"
+                rows["bed"].append((parts[0], int(parts[2]) - 1 if reverse else int(parts[1])))
+        except (IndexError, ValueError):
+            raise DataError(f"{path} line {number}: neither a GTF nor a BED line") from None
+    found = rows["transcript"] or rows["gene"] or rows["bed"]
+    if not found:
+        raise DataError(f"{path}: no transcript, gene or BED line; give an annotation of transcription start sites")
+    table = pd.DataFrame(found, columns=["chrom", "site"])
+    table["start"], table["end"] = (table["site"] - distance).clip(lower=0), table["site"] + distance + 1
+    return intervals_of(table)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        try:
+            yield from file
+        except (EOFError, UnicodeDecodeError):
+            raise DataError(f"{path}: damaged or truncated; copy it again") from None
+
+
+# ------------------------------------------------------------------------------------------------- between libraries
+
+
+def correlate(signal: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Pearson (of log2(1 + signal)) and Spearman correlations between the columns of ``signal`` ``[window, library]``."""
+    with np.errstate(invalid="ignore"):
+        return {
+            "pearson": np.corrcoef(np.log2(1 + signal), rowvar=False).reshape(signal.shape[1], -1),
+            "spearman": np.corrcoef(rankdata(signal, axis=0), rowvar=False).reshape(signal.shape[1], -1),
+        }
+
+
+def _pairs(libraries: pd.DataFrame, correlation: Mapping[str, NDArray[np.float64]]) -> pd.DataFrame:
+    """Correlations of libraries of one donor."""
+    rows = []
+    for donor, members in libraries.groupby("donor", sort=False):
+        for place, first in enumerate(members.index):
+            for second in members.index[place + 1 :]:
+                rows.append(
+                    {
+                        "donor": donor,
+                        "library_1": libraries["library"][first],
+                        "library_2": libraries["library"][second],
+                    }
+                    | {kind: float(values[first, second]) for kind, values in correlation.items()}
+                )
+    return pd.DataFrame(rows, columns=["donor", "library_1", "library_2", "pearson", "spearman"])
+
+
+def name_swaps(matches: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """One row a library from all match tables (best and claimed donor, verdict, note), and a line about each mismatch."""
+    rows = []
+    for library, table in matches.groupby("library", sort=False):
+        best, donor = table.iloc[0], str(table["donor"].iloc[0])
+        claimed = table[table["candidate"].astype(str) == donor]
+        rows.append(
+            {"library": str(library), "donor": donor, "best_donor": str(best["candidate"]), "verdict": best["verdict"],
+             "concordance": claimed["concordance"].iloc[0] if len(claimed) else None,
+             "best_concordance": best["concordance"], "log10_odds": best["log10_odds"], "sites": best["sites"]}
+        )  # fmt: skip
+    columns = ["library", "donor", "best_donor", "verdict", "concordance", "best_concordance", "log10_odds", "sites"]
+    donors = pd.DataFrame(rows, columns=columns)
+    swapped = donors[donors["verdict"] == "swap"]
+    lines, notes = [], dict.fromkeys(donors["library"], "")
+    for row in swapped.itertuples():
+        mutual = (swapped["donor"] == row.best_donor) & (swapped["best_donor"] == row.donor)
+        partners = ", ".join(swapped.loc[mutual, "library"])
+        notes[str(row.library)] = f"swapped with {partners}" if partners else f"reads are those of {row.best_donor}"
+        lines.append(
+            f"library {row.library} is said to be of {row.donor} but its reads are those of {row.best_donor}"
+            + (f": swapped with {partners}" if partners else "")
+        )
+    for row in donors[donors["verdict"] == "no donor fits"].itertuples():
+        notes[str(row.library)] = "mixed, or of a donor who is not in the VCF"
+    donors["note"] = donors["library"].map(notes)
+    return donors, lines
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+_LIBRARY_METRICS = (
+    "total_reads", "size_factor", "share_counted", "plus_share", "duplication", "estimated_total", "share_clipped_g", "peaks",
+    "elements", "share_in_windows", "share_in_peaks", "divergent_share", "share_at_tss", "concordance",
+)  # fmt: skip
+
+
+def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Tidy metrics: one row a library and figure, then replicates and the cohort's swaps."""
+    rows = []
+
+    def add(dataset: str, subset: str, metric: str, value: Any, n: int) -> None:
+        if value is not None and not pd.isna(value):
+            rows.append({"stage": "procap", "dataset": dataset, "model": "none", "subset": subset, "metric": metric,
+                         "value": value, "ci_low": None, "ci_high": None, "n": n})  # fmt: skip
+
+    for record in libraries.to_dict("records"):
+        for metric in _LIBRARY_METRICS:
+            add(str(record["library"]), "library", metric, record.get(metric), record["total_reads"])
+    for pair in pairs.itertuples():
+        for metric in ("pearson", "spearman"):
+            add(f"{pair.library_1}|{pair.library_2}", "replicates", metric, getattr(pair, metric), 2)
+    for value, metric in (("swap", "swapped_libraries"), ("no donor fits", "libraries_without_fitting_donor")):
+        if libraries["verdict"].notna().any():
+            add("cohort", "all", metric, int((libraries["verdict"] == value).sum()), len(libraries))
+    return rows
+
+
+def _write_multiqc(
+    folder: Path, libraries: pd.DataFrame, fates: pd.DataFrame, curve: pd.DataFrame, matrix: pd.DataFrame
+) -> None:
+    """The same figures as MultiQC custom content (``*_mqc.json``)."""
+    folder.mkdir()
+
+    def write(name: str, title: str, plot: str, data: Any, **more: Any) -> None:
+        content = {"id": f"procap_{name}", "section_name": title, "plot_type": plot, **more, "data": data}
+        (folder / f"procap_{name}_mqc.json").write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+    by_library = {str(row.pop("library")): row for row in json.loads(libraries.to_json(orient="records"))}
+    write(
+        "libraries",
+        "PRO-cap libraries",
+        "table",
+        by_library,
+        pconfig={"id": "procap_libraries_table", "title": "PRO-cap libraries"},
+    )
+    if len(fates):
+        lost = {str(library): _lost(rows) for library, rows in fates.groupby("library", sort=False)}
+        write(
+            "read_fates",
+            "PRO-cap read fates",
+            "bargraph",
+            lost,
+            pconfig={"id": "procap_fates_plot", "title": "Read fates"},
+        )
+    if len(curve):
+        lines = {str(library): {str(int(r)): int(d) for r, d in zip(rows["reads"], rows["distinct"], strict=True)}
+                 for library, rows in curve.groupby("library", sort=False)}  # fmt: skip
+        write("complexity", "PRO-cap library complexity", "linegraph", lines,
+              pconfig={"id": "procap_complexity_plot", "title": "Complexity", "xlab": "Reads", "ylab": "Distinct"})  # fmt: skip
+    names = matrix["library"].tolist()
+    values = [
+        [None if np.isnan(value) else round(float(value), 5) for value in row] for row in matrix[names].to_numpy()
+    ]
+    write("correlation", "PRO-cap correlation of libraries", "heatmap", values, xcats=names, ycats=names,
+          pconfig={"id": "procap_correlation_plot", "title": "Correlation of libraries"})  # fmt: skip
+
+
+def _lost(fates: pd.DataFrame) -> dict[str, int]:
+    """Reads lost at each step of one library, and those that came through."""
+    steps, reads = fates["step"].tolist(), fates["reads"].tolist()
+    lost = {
+        f"lost at: {step}": before - after for step, before, after in zip(steps[1:], reads, reads[1:], strict=False)
+    }
+    return {step: number for step, number in lost.items() if number} | {"counted": reads[-1]}

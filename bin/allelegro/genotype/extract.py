@@ -127,6 +127,7 @@ def extract_haplotypes(
         select_samples(chosen, vcf.samples, vcf.path)
     with Fasta(fasta) as genome:
         _check_windows(windows, windows_path, genome, files)
+        contigs = {chrom: genome.lengths[chrom] for chrom in windows["chrom"].unique()}
     shards, order = plan_shards(windows, width, len(chosen))
     worker_arguments = (tuple(vcfs), fasta, chosen, width, rules)
     with atomic_folder(out) as folder:
@@ -140,6 +141,7 @@ def extract_haplotypes(
             order,
             {
                 **asdict(rules),
+                "contigs": contigs,
                 "dropped": {reason: tally[reason] for reason in DROPPED},
                 "alleles_read": tally["alleles"],
                 "not_left_aligned": tally["not_left_aligned"],
@@ -241,6 +243,7 @@ def _run(
             yield worker.run(shard)
         return
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # import once, not once a worker
     with ProcessPoolExecutor(threads, context, _start_worker, arguments) as pool:
         ahead: deque[Future[list[ShardResult]]] = deque()
         for shard in shards:

@@ -116,6 +116,20 @@ class HaplotypeStore:
         """Rows of ``variants`` that the haplotypes carry, in order of position."""
         return _map(self.folder / "alleles.npy")
 
+    def edits(self, row: int) -> list[tuple[int, int, int]]:
+        """Reference interval (0-based, half-open) and number of new bases of each allele that a haplotype carries."""
+        carried = self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]]
+        return [tuple(edit) for edit in self._edits[carried].tolist()]
+
+    def contig_length(self, window: int) -> int:
+        """Length of the contig that a window lies on."""
+        return int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])
+
+    @cached_property
+    def _edits(self) -> NDArray[np.int64]:
+        variants = self.variants
+        return np.column_stack([variants["start"], variants["end"], variants["bases"].str.len()]).astype(np.int64)
+
     @cached_property
     def _donor_places(self) -> dict[str, int]:
         return {donor: place for place, donor in enumerate(self.donors)}

@@ -1,0 +1,29 @@
+"""Command line of ``genotype_report.py``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
+
+app = Tool()
+
+
+@app.command()
+def main(
+    store: Annotated[Path, typer.Option(help="Haplotype store of extract_haplotypes.py.")],
+    out: Annotated[Path, typer.Option(help="Folder to make with the tables and metrics.tsv.")],
+    min_kinship: Annotated[
+        float, typer.Option(help="List pairs of donors above this kinship; -1 lists every pair.")
+    ] = 0.0442,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    version: Version = False,
+) -> None:
+    """Tabulate what a haplotype store was made of: variants used and dropped, donors, relatedness, ancestry, compression."""
+    limit_threads(threads)
+    from allelegro.genotype.report import write_report
+    from allelegro.genotype.store import HaplotypeStore
+
+    write_report(HaplotypeStore.open(store), out, min_kinship, seed)

@@ -7,6 +7,8 @@ from allelegro.report import plots
 from allelegro.report.book import Book, Figure, Table
 from allelegro.report.results import Results
 
+KINSHIP = "KING-robust: 0.5 is the same person, 0.25 parent and child or full siblings, 0 or less unrelated."
+
 
 def haplotypes(results: Results, book: Book) -> None:
     """What the haplotype store holds and what was left out of it."""
@@ -25,7 +27,8 @@ def haplotypes(results: Results, book: Book) -> None:
     donors = results.table("genotype", "qc", "donors.tsv")
     if donors is not None:
         section.show(Table("Donors", donors))
-    section.show(_relatedness(results))
+    related = _relatedness(results, book)
+    section.show(related) if isinstance(related, Table) else section.say(related)
     section.show(_components(results))
 
 
@@ -54,24 +57,25 @@ def _dropped(store: dict[str, object]) -> Table:
     return Table("Variants and genotypes", pd.DataFrame(rows, columns=["of", "what", "count"]))
 
 
-def _relatedness(results: Results) -> Figure | None:
+def _relatedness(results: Results, book: Book) -> Table | str:
+    """Related pairs; close relatives or the same person twice spoil a split by donor."""
     table = results.table("genotype", "qc", "relatedness.tsv")
-    if table is None or not {"donor_1", "donor_2", "kinship"} <= set(table.columns):
-        return None
-    both = pd.concat([table, table.rename(columns={"donor_1": "donor_2", "donor_2": "donor_1"})])
-    matrix = both.pivot_table(index="donor_1", columns="donor_2", values="kinship")
-    return plots.heat_map(
-        "relatedness",
-        "Relatedness between donors",
-        "KING-robust kinship: 0.25 is parent and child or siblings, 0.5 the same person, 0 or below unrelated.",
-        matrix,
-        "kinship",
-        diverging=True,
-    )
+    if table is None:
+        return "Relatedness between donors was not estimated."
+    if table.empty:
+        return "No two donors are related (KING-robust kinship)."
+    close = table[table["degree"].isin(["duplicate", "first"])]
+    if len(close):
+        pairs = ", ".join(f"{row.donor_1} and {row.donor_2}" for row in close.head(5).itertuples())
+        book.warn(
+            f"{len(close)} pairs of donors look like close relatives or one person twice ({pairs}): "
+            "keep them on one side of the split between training and test donors."
+        )
+    return Table("Related donors, closest first", table.head(20), {"kinship": KINSHIP})
 
 
 def _components(results: Results) -> Figure | None:
-    table = results.table("genotype", "qc", "components.tsv")
+    table = results.table("genotype", "qc", "principal_components.tsv")
     if table is None or not {"PC1", "PC2"} <= set(table.columns):
         return None
     return plots.density_panels(

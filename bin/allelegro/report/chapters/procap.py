@@ -88,12 +88,12 @@ def _donors(results: Results, book: Book, section: Section) -> None:
         section.say("Whether libraries belong to their donors was not checked: that needs reads (BAM) and genotypes.")
         return
     section.show(Table("Does each library belong to its donor?", table))
-    if "verdict" in table:
-        for row in table[~table["verdict"].isin(["match", "undecided"])].to_dict("records"):
-            book.warn(
-                f"Library {row['library']} is labelled {row['donor']} but its reads fit {row['best_donor']}: "
-                "check for swapped samples."
-            )
+    for row in table[table["verdict"] == "swap"].to_dict("records"):
+        book.warn(
+            f"Library {row['library']} is labelled {row['donor']}, but its reads are those of {row['best_donor']}: {row['note']}."
+        )
+    for row in table[table["verdict"] == "no donor fits"].to_dict("records"):
+        book.warn(f"The reads of library {row['library']} fit no donor of the VCF: {row['note']}.")
 
 
 def peaks(results: Results, book: Book) -> None:

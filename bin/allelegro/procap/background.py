@@ -19,9 +19,11 @@ RATE_WINDOWS = (
     5_000,
     10_000,
 )  # bp around a site over which its background rate is taken; the largest rate holds
+CORE = 150  # bp on both sides of a site kept out of its own background rate
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
 MIN_STRATUM = 200  # sites a class needs for its own estimate
+STUTTER_REACH, STUTTER_RATIO = 2, 5  # bp around a tower over which its reads may leak, and how much lower they then are
 EXCESS_GRID = np.geomspace(1e-3, 1e3, 61)  # values of φ tried
 
 
@@ -63,12 +65,25 @@ class Mask:
         return (i > 0) & (x < self.end[i - 1])
 
 
+def stutters(position: Ints, count: Ints) -> NDArray[np.bool_]:
+    """Sites that may be the leak of a tower: at most a fifth as high as one within 2 bp. They are no evidence of their own.
+
+    An initiation cluster falls off more slowly than that, and its sites further out remain.
+    """
+    leak = np.zeros(len(position), bool)
+    for step in range(1, min(STUTTER_REACH, len(position) - 1) + 1):
+        near = position[step:] - position[:-step] <= STUTTER_REACH
+        leak[step:] |= near & (count[step:] * STUTTER_RATIO <= count[:-step])
+        leak[:-step] |= near & (count[:-step] * STUTTER_RATIO <= count[step:])
+    return leak
+
+
 @dataclass(frozen=True)
 class Level:
     """The sites of one strand with at least ``reads`` reads, and their neighbourhoods, which no mask changes.
 
     ``among`` indexes the sites among those of level 1. ``companions[scale]`` counts further sites downstream of each;
-    ``low[window]`` and ``high[window]`` bound the sites around each.
+    ``low[window]`` and ``high[window]`` bound the sites around each; the first pair bounds its core.
     """
 
     reads: int
@@ -85,8 +100,8 @@ class Level:
         position = position[among]
         first = np.arange(1, len(position) + 1)
         reach = [np.searchsorted(position, position + scale, side="right") - first for scale in SCALES]
-        low = [np.searchsorted(position, position - window // 2) for window in RATE_WINDOWS]
-        high = [np.searchsorted(position, position + window // 2) for window in RATE_WINDOWS]
+        low = [np.searchsorted(position, position - window // 2) for window in (2 * CORE, *RATE_WINDOWS)]
+        high = [np.searchsorted(position, position + window // 2) for window in (2 * CORE, *RATE_WINDOWS)]
         return cls(reads, among, position, reach, low, high)
 
     def rate(self, free: NDArray[np.bool_], exposure: list[Ints], genome: int) -> Floats:
@@ -97,18 +112,20 @@ class Level:
         """
         total = np.concatenate([[0], np.cumsum(free)])
         rate = np.full(len(self.position), (total[-1] + 1) / genome)
-        for window, low, high, unmasked in zip(RATE_WINDOWS, self.low, self.high, exposure, strict=True):
+        core, *around = (total[high] - total[low] for low, high in zip(self.low, self.high, strict=True))
+        for window, sites, unmasked in zip(RATE_WINDOWS, around, exposure, strict=True):
             usable = unmasked >= MIN_EXPOSURE * window
-            np.maximum(rate, np.where(usable, (total[high] - total[low]) / np.maximum(unmasked, 1), 0), out=rate)
+            np.maximum(rate, np.where(usable, (sites - core) / np.maximum(unmasked, 1), 0), out=rate)
         return rate
 
 
 def exposures(position: Ints, mask: Mask) -> list[Ints]:
-    """Unmasked bp around each position, for each of ``RATE_WINDOWS``."""
-    return [
+    """Unmasked bp around each position without its core, for each of ``RATE_WINDOWS``."""
+    core, *around = (
         window - (mask.length_before(position + window // 2) - mask.length_before(position - window // 2))
-        for window in RATE_WINDOWS
-    ]
+        for window in (2 * CORE, *RATE_WINDOWS)
+    )
+    return [unmasked - core for unmasked in around]
 
 
 @dataclass(frozen=True)

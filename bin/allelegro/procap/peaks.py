@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.io.bigwig import Counts, open_signal
 from allelegro.io.tables import write_table
-from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Level, Mask, exposures, tail
+from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Level, Mask, exposures, stutters, tail
 
 logger = logging.getLogger(__name__)
 
@@ -104,22 +104,60 @@ def levels(counts: Ints) -> list[int]:
     return [1 << power for power in range(third.bit_length())]
 
 
-def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
+@dataclass(frozen=True)
+class StrandCalls:
+    """One strand called: its sites, peaks and q-values, and what the last round left to find partners in.
+
+    ``windows`` are the unlikely scan windows, ``background`` the unmasked sites of each level.
+    """
+
+    sites: Counts
+    peaks: Candidates
+    q: Floats
+    windows: Candidates
+    background: list[Ints]
+
+
+def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: int) -> StrandCalls:
     """Peaks of one strand and their q-values.
 
     Calling and background take turns: each round measures rates and clumping outside the peaks of the round before, the
     first with no peak known, until the number of peaks settles.
     """
-    scan = [Level.of(sites.positions, sites.counts, reads) for reads in levels(sites.counts)]
-    mask, called, q = gaps, _EMPTY, np.empty(0)
+    own = ~stutters(sites.positions, sites.counts)
+    position, count = sites.positions[own], sites.counts[own]
+    scan = [Level.of(position, count, reads) for reads in levels(count)]
+    mask, calls = gaps, StrandCalls(sites, _EMPTY, np.empty(0), _EMPTY, [])
     for _ in range(MAX_ROUNDS if scan else 0):
-        before = len(q)
-        windows, tests = _scan(scan, mask, genome)
-        called, q = _select(windows, sites, tests, fdr, min_reads)
-        mask = _with_margin(gaps, called)
-        if abs(len(q) - before) <= SETTLED * before:
+        windows, background = _scan(scan, mask, genome)
+        peaks, q = _select(windows, sites, _tests(background), fdr, min_reads)
+        settled = abs(len(q) - len(calls.q)) <= SETTLED * len(calls.q)
+        calls = StrandCalls(sites, peaks, q, windows, background)
+        mask = _with_margin(gaps, peaks)
+        if settled:
             break
-    return called, q
+    return calls
+
+
+def add_partners(calls: StrandCalls, low: Ints, high: Ints, fdr: float, min_reads: int) -> StrandCalls:
+    """Add peaks found between ``low`` and ``high``, where peaks of the other strand leave room for a divergent partner.
+
+    Only tests in these zones count, so a partner needs less evidence than a peak anywhere (the FDR holds among partners).
+    Zones that hold a called summit are left alone.
+    """
+    summit = np.sort(summits(calls.sites, calls.peaks.start, calls.peaks.end))
+    lonely = np.searchsorted(summit, low) == np.searchsorted(summit, high)
+    zones, called = Mask.union(low[lonely], high[lonely]), Mask.union(calls.peaks.start, calls.peaks.end)
+    inside = zones.covers(calls.windows.start) & zones.covers(calls.windows.end - 1)
+    apart = ~(called.covers(calls.windows.start) | called.covers(calls.windows.end - 1))
+    tests = _tests([position[zones.covers(position)] for position in calls.background])
+    partners, q = _select(calls.windows.take(inside & apart), calls.sites, tests, fdr, min_reads)
+    peaks = Candidates.concatenate([calls.peaks, partners])
+    return replace(calls, peaks=peaks, q=np.concatenate([calls.q, q]))
+
+
+def _tests(background: list[Ints]) -> int:
+    return len(SCALES) * sum(len(position) for position in background)
 
 
 def _select(windows: Candidates, sites: Counts, tests: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
@@ -141,17 +179,17 @@ def _with_margin(gaps: Mask, peaks: Candidates) -> Mask:
     return Mask.union(start, np.concatenate([gaps.end, peaks.end + MASK_MARGIN]))
 
 
-def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
-    """Unlikely windows of all levels and scales, and the number of tests made on background sites."""
+def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, list[Ints]]:
+    """Unlikely windows of all levels and scales, and the background sites of each level."""
     free = ~mask.covers(scan[0].position)
     exposure = exposures(scan[0].position, mask)
     unmasked = max(1, genome - int((mask.end - mask.start).sum()))
-    found, tests = [_EMPTY], 0
+    found, background = [_EMPTY], []
     for level in scan:
         own = free[level.among]
         rate = level.rate(own, [bp[level.among] for bp in exposure], unmasked)
         clumping = Clumping.measure(rate[own], [counts[own] for counts in level.companions])
-        tests += len(SCALES) * int(own.sum())
+        background.append(level.position[own])
         for column, (scale, observed) in enumerate(zip(SCALES, level.companions, strict=True)):
             mean = rate * scale
             # No tail is below CANDIDATE_P for fewer companions than these, whatever the clumping.
@@ -160,7 +198,7 @@ def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
             first = hopeful[p <= CANDIDATE_P]
             last = level.position[first + observed[first]]
             found.append(Candidates(level.position[first], last + 1, p[p <= CANDIDATE_P]))
-    return Candidates.concatenate(found), tests
+    return Candidates.concatenate(found), background
 
 
 def _join(windows: Candidates) -> Candidates:
@@ -208,8 +246,9 @@ def summits(sites: Counts, start: Ints, end: Ints) -> Ints:
     return summit
 
 
-def peak_table(axis: GenomeAxis, sites: Counts, peaks: Candidates, q: Floats, strand: str) -> pd.DataFrame:
+def peak_table(axis: GenomeAxis, calls: StrandCalls, strand: str) -> pd.DataFrame:
     """Peaks of one strand in the columns of the peaks format."""
+    sites, peaks, q = calls.sites, calls.peaks, calls.q
     contig, offset = axis.contig_of(peaks.start)
     return pd.DataFrame(
         {
@@ -233,21 +272,33 @@ def bed_score(q: Floats) -> Ints:
     return score
 
 
-def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFrame:
+def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int, max_pair_distance: int) -> pd.DataFrame:
     """Call peaks on both strands (bigWig or bedGraph of raw 5'-end counts; a negative minus strand is taken as positive).
 
+    After each strand by itself, peaks without a divergent partner within ``max_pair_distance`` bp have one sought.
     Returns the peaks format of docs/development.md, sorted; empty when nothing is significant.
     Raises DataError for normalised counts, unreadable files and strands without a common contig.
     """
     axis = GenomeAxis(shared_contigs(plus, minus))
     gaps, genome = axis.gaps(), int(axis.offsets[-1] + [*axis.contigs.values()][-1] + PAD)
-    tables = []
+    strands = {}
     for path, strand in ((plus, "+"), (minus, "-")):
         signal = open_signal(path)
         sites = axis.place({contig: signal.counts(contig) for contig in axis.contigs})
-        found, q = call_strand(sites, gaps, genome, fdr, min_reads)
-        logger.info("%s: %d reads at %d positions, %d peaks", path, sites.counts.sum(), len(sites.counts), len(q))
-        tables.append(peak_table(axis, sites, found, q, strand))
+        strands[strand] = call_strand(sites, gaps, genome, fdr, min_reads)
+    summit = {strand: summits(calls.sites, calls.peaks.start, calls.peaks.end) for strand, calls in strands.items()}
+    zones = {
+        "+": (summit["-"], summit["-"] + max_pair_distance + 1),
+        "-": (summit["+"] - max_pair_distance, summit["+"] + 1),
+    }
+    tables = []
+    for strand, calls in strands.items():
+        both = add_partners(calls, *zones[strand], fdr, min_reads)
+        logger.info(
+            "strand %s: %d reads at %d positions, %d peaks and %d partners of peaks on the other strand",
+            strand, calls.sites.counts.sum(), len(calls.sites.counts), len(calls.q), len(both.q) - len(calls.q),
+        )  # fmt: skip
+        tables.append(peak_table(axis, both, strand))
     peaks = pd.concat(tables, ignore_index=True)
     order = {contig: number for number, contig in enumerate(axis.contigs)}
     peaks = peaks.sort_values(["chrom", "start", "strand"], key=lambda c: c.map(order) if c.name == "chrom" else c)

@@ -1,10 +1,18 @@
 """A slow, plain implementation of the haplotype rules, written apart from the library, and small files for tests."""
 
 import random
+import subprocess
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pysam
+
+from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.dna import decode
+
+PAD = 200  # bp beside a window that the comparisons look at
 
 HEADER = """##fileformat=VCFv4.2
 ##FILTER=<ID=PASS,Description="All filters passed">
@@ -110,7 +118,7 @@ def edits_of(records: list[Record], chrom: str, donor: int, copy: int, *, indels
     kept: list[tuple[int, int, str]] = []
     for start, _, _, end, bases in sorted(found):
         clash = False
-        for other_start, other_end, _ in kept:
+        for other_start, other_end, _ in kept[-3:]:  # kept ones are sorted and apart, so only the last can clash
             if start == end and other_start == other_end:
                 clash |= start == other_start
             elif start == end:
@@ -152,3 +160,93 @@ def expected(cohort: Cohort, window: int, donor: str, copy: int, *, indels: bool
     chrom, start, end = cohort.windows[window]
     edits = edits_of(cohort.records, chrom, cohort.donors.index(donor), copy, indels=indels)
     return haplotype(cohort.genome[chrom], edits, start, end)
+
+
+def read_records(vcf: Path) -> list[Record]:
+    """Every record of a file."""
+    found = []
+    with pysam.VariantFile(str(vcf)) as file:
+        for line in map(str, file):
+            chrom, pos, _, ref, alt, _, _, info, form, *calls = line.rstrip("\n").split("\t")
+            found.append(Record(int(pos), ref, alt, calls, info, form, chrom))
+    return found
+
+
+def count_slow_differences(store: HaplotypeStore, vcf: Path, fasta: Path) -> int:
+    """Haplotypes of all donors and windows that differ from the slow implementation; equal edits are spelt once."""
+    records, width = read_records(vcf), store.width
+    different = 0
+    with pysam.FastaFile(str(fasta)) as genome:
+
+        @cache
+        def spelled(chrom: str, start: int, edits: tuple[tuple[int, int, str], ...]) -> str:
+            low = max(0, start - PAD)
+            local = [(a - low, b - low, bases) for a, b, bases in edits]
+            high = min(genome.get_reference_length(chrom), start + width + PAD)
+            return haplotype(genome.fetch(chrom, low, high), local, start - low, start - low + width)
+
+        for chrom, windows in store.windows.groupby("chrom"):
+            own = [record for record in records if record.chrom == chrom]
+            for donor in range(len(store.donors)):
+                for copy in range(2):
+                    edits = edits_of(own, chrom, donor, copy, indels=True)
+                    first = [a for a, _, _ in edits]
+                    for window, start in windows["start"].items():
+                        low, high = np.searchsorted(first, [start - PAD, start + width + PAD])
+                        near = tuple(edit for edit in edits[low:high] if edit[1] < start + width + PAD)
+                        row = store.offsets[window] + store.index[window, donor, copy]
+                        different += decode(store.sequences[row]) != spelled(chrom, start, near)
+    return different
+
+
+def count_consensus_differences(store: HaplotypeStore, vcf: Path, fasta: Path, folder: Path, donors: list[str]) -> int:
+    """Haplotypes of the donors that differ from bcftools consensus on padded regions, cut to the windows."""
+    with pysam.FastaFile(str(fasta)) as genome, (folder / "padded.fa").open("w") as padded:
+        for chrom, start in zip(store.windows["chrom"], store.windows["start"], strict=True):
+            low, high = start - PAD, start + store.width + PAD
+            padded.write(f">{chrom}:{low + 1}-{high}\n{genome.fetch(chrom, low, high)}\n")
+    different = 0
+    for donor in donors:
+        rows = store.rows(np.arange(len(store)), store.donor(donor))
+        for copy in range(2):
+            personal = consensus(vcf, donor, copy, folder)
+            for (sequence, blocks), row in zip(personal.values(), rows[:, copy].tolist(), strict=True):
+                different += cut(sequence, blocks, store.width) != decode(store.sequences[row])
+    return different
+
+
+def consensus(vcf: Path, donor: str, copy: int, folder: Path) -> dict[str, tuple[str, list[tuple[int, int, int]]]]:
+    """Personal sequence and chain blocks (size, reference gap, personal gap) of each padded region."""
+    out, chain = folder / "out.fa", folder / "out.chain"
+    command = ["bcftools", "consensus", "-s", donor, "-H", f"{copy + 1}pIu", "-f", folder / "padded.fa", "-c", chain]
+    subprocess.run([*command, "-o", out, vcf], check=True, capture_output=True)
+    blocks: dict[str, list[tuple[int, int, int]]] = {}
+    name, sequences = "", {}
+    for line in chain.read_text().splitlines():
+        fields = line.split()
+        if line.startswith("chain"):
+            name = f"{fields[2]}:{int(fields[5]) + 1}-{fields[6]}"
+            blocks[name] = []
+        elif fields:
+            sizes = [int(value) for value in fields]
+            blocks[name].append((sizes[0], sizes[1] if len(sizes) > 1 else 0, sizes[2] if len(sizes) > 1 else 0))
+    for entry in out.read_text().split(">")[1:]:
+        name, *lines = entry.split("\n")
+        sequences[name] = "".join(lines).upper()
+    return {name: (sequence, blocks.get(name, [])) for name, sequence in sequences.items()}
+
+
+def cut(sequence: str, blocks: list[tuple[int, int, int]], width: int) -> str:
+    """The window around the reference base that stands at its centre, found by way of the chain."""
+    centre, reference, personal, at = PAD + width // 2, 0, 0, None
+    for size, gap_reference, gap_personal in blocks or [(len(sequence), 0, 0)]:
+        if centre < reference + size:
+            at = personal + centre - reference
+            break
+        reference, personal = reference + size, personal + size
+        if centre < reference + gap_reference:
+            at = personal + gap_personal
+            break
+        reference, personal = reference + gap_reference, personal + gap_personal
+    assert at is not None
+    return sequence[at - width // 2 : at + width - width // 2]

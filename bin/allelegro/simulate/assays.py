@@ -218,18 +218,15 @@ def allelic_counts(
 
 def _excess(count: NDArray[np.int64], cover: NDArray[np.int64]) -> Floats:
     """P(at least ``count`` of ``cover``) under a balanced beta-binomial."""
-    if not len(count):
-        return np.zeros(0)
-    k = np.arange(cover.max() + 1)
+    result = np.ones(len(count))
     a = OVERDISPERSION / 2
-    log_choose = (
-        special.gammaln(cover[:, None] + 1)
-        - special.gammaln(k + 1)
-        - special.gammaln(np.maximum(cover[:, None] - k, 0) + 1)
-    )
-    log_p = log_choose + special.betaln(k + a, np.maximum(cover[:, None] - k, 0) + a) - special.betaln(a, a)
-    mass = np.where(k <= cover[:, None], np.exp(log_p), 0)
-    return np.asarray(np.minimum(1.0, (mass * (k >= count[:, None])).sum(1)))
+    for n in np.unique(cover):
+        k = np.arange(n + 1)
+        choose = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+        mass = np.exp(choose + special.betaln(k + a, n - k + a) - special.betaln(a, a))
+        upper = np.cumsum(mass[::-1])[::-1]
+        result[cover == n] = upper[count[cover == n]]
+    return np.minimum(result, 1.0)
 
 
 def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -> pd.DataFrame:

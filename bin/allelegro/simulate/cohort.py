@@ -20,7 +20,7 @@ from allelegro.io.atomic import atomic_folder
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
 from allelegro.simulate import assays, bam, bgzf
-from allelegro.simulate.genome import EDGE, background, build_chromosome, place_elements, write_element
+from allelegro.simulate.genome import EDGE, ElementWriter, background, build_chromosome, place_elements
 from allelegro.simulate.grammar import Grammar, calibrated, draw_grammar
 from allelegro.simulate.haplotypes import (
     Effects,
@@ -111,7 +111,8 @@ def _shares(total: int, parts: int) -> list[int]:
 def _plan(settings: Settings, folder: Path, write_bam: bool) -> Plan:
     rng = np.random.default_rng(np.random.SeedSequence(settings.seed).spawn(1)[0])
     grammar = draw_grammar(settings, rng)
-    pilot = np.stack([_pilot_element(grammar, settings, rng) for _ in range(PILOT)])
+    writer = ElementWriter(grammar, rng)
+    pilot = np.stack([_pilot_element(writer, settings.width, rng) for _ in range(PILOT)])
     bare = np.stack([background(settings.width, rng) for _ in range(PILOT)])
     grammar = calibrated(grammar, pilot, bare, settings)
     rate = np.exp2(grammar.initiation(pilot).log2_strand).sum(1)
@@ -138,10 +139,10 @@ def _plan(settings: Settings, folder: Path, write_bam: bool) -> Plan:
     )
 
 
-def _pilot_element(grammar: Grammar, settings: Settings, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _pilot_element(writer: ElementWriter, width: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     codes = background(2 * EDGE, rng)
-    write_element(codes, EDGE, bool(rng.random() < 0.5), grammar, rng)
-    return codes[EDGE - settings.width // 2 : EDGE + settings.width // 2]
+    writer.write(codes, EDGE, bool(rng.random() < 0.5))
+    return codes[EDGE - width // 2 : EDGE + width // 2]
 
 
 def _draw_libraries(settings: Settings, rng: np.random.Generator) -> list[Library]:

@@ -20,6 +20,8 @@ INSTANCE_SHARPNESS = (
 )
 ISLAND = 400  # bp on either side of a promoter that keep its CpGs
 CLOSED_SLOT = 600  # bp between cCREs that are closed in the LCL
+ARM = 500  # bp on either side of an element's centre in which its sites lie
+INITIATOR_SHARE, ACTIVATOR_SHARE, DISTAL_SHARE, PAIRED_SHARE = 0.85, 0.78, 0.6, 0.4
 EDGE = 2000  # bp at chromosome ends without variants or elements
 
 
@@ -81,57 +83,71 @@ def place_elements(loci: int, closed: int, settings: Settings, rng: np.random.Ge
 def build_chromosome(elements: Elements, length: int, grammar: Grammar, rng: np.random.Generator) -> Codes:
     """Background with every element's sequence written into it."""
     codes = background(length, rng)
+    writer = ElementWriter(grammar, rng)
     for centre, promoter in zip(elements.centre, elements.promoter, strict=True):
-        write_element(codes, int(centre), bool(promoter), grammar, rng)
+        writer.write(codes, int(centre), bool(promoter))
     return codes
 
 
-def write_element(codes: Codes, centre: int, promoter: bool, grammar: Grammar, rng: np.random.Generator) -> None:
-    """Write one element in place: composition, initiators on both strands, then motif instances drawn from their PWMs."""
-    if promoter:
-        region = slice(centre - ISLAND // 2, centre + ISLAND // 2)
-        codes[region] = background(ISLAND, rng, PROMOTER_GC)
-    taken = np.zeros(len(codes[centre - 500 : centre + 500]), bool)
-    for strand in (1, -1):
-        if rng.random() < 0.85:
-            middle = 500 + strand * round(rng.normal(TSS_OFFSET, 8))
-            _write_site(codes, centre, middle, INITIATOR, strand < 0, taken, rng, INITIATOR_START)
-    activators = np.flatnonzero(grammar.weights["LCL"] > 0)
-    repressors = np.flatnonzero(grammar.weights["LCL"] < 0)
-    for _ in range(rng.poisson(SITES * rng.gamma(SITES_SHAPE, 1 / SITES_SHAPE))):
-        factor = int(rng.choice(activators if rng.random() < 0.78 or not len(repressors) else repressors))
-        distal = grammar.reach[factor] > LOCAL_REACH and rng.random() < 0.6
-        offset = rng.choice([-1, 1]) * rng.uniform(120, 350) if distal else np.clip(rng.normal(0, 45), -90, 90)
-        middle = 500 + round(float(offset))
-        reverse = bool(rng.random() < 0.5)
-        _write_site(codes, centre, middle, grammar.motifs[factor], reverse, taken, rng)
-        partners = np.flatnonzero((grammar.pair_members == factor).any(1))
-        if len(partners) and rng.random() < 0.4:
-            pair = int(partners[0])
-            partner = int(grammar.pair_members[pair][grammar.pair_members[pair] != factor][0])
-            beside = middle + int(rng.choice([-1, 1])) * int(grammar.pair_spacing[pair])
-            _write_site(codes, centre, beside, grammar.motifs[partner], reverse, taken, rng)
+class ElementWriter:
+    """Writes elements: composition, initiators on both strands, then motif instances drawn from sharpened PWMs."""
+
+    def __init__(self, grammar: Grammar, rng: np.random.Generator) -> None:
+        self.grammar, self.rng = grammar, rng
+        weights = grammar.weights["LCL"]
+        self.activators, self.repressors = np.flatnonzero(weights > 0), np.flatnonzero(weights < 0)
+        self.motifs = [_cumulative(motif) for motif in grammar.motifs]
+        self.initiator = _cumulative(INITIATOR)
+        self.partner = {
+            int(t): (int(u), p) for p, pair in enumerate(grammar.pair_members) for t, u in (pair, pair[::-1])
+        }
+
+    def write(self, codes: Codes, centre: int, promoter: bool) -> None:
+        """Write one element around ``centre`` in place."""
+        rng, grammar = self.rng, self.grammar
+        if promoter:
+            codes[centre - ISLAND // 2 : centre + ISLAND // 2] = background(ISLAND, rng, PROMOTER_GC)
+        taken = np.zeros(2 * ARM, bool)
+        region = codes[centre - ARM : centre + ARM]
+        for strand in (1, -1):
+            if rng.random() < INITIATOR_SHARE:
+                middle = ARM + strand * round(rng.normal(TSS_OFFSET, 8))
+                self._site(region, taken, middle, self.initiator, strand < 0, INITIATOR_START)
+        for _ in range(rng.poisson(SITES * rng.gamma(SITES_SHAPE, 1 / SITES_SHAPE))):
+            activating = rng.random() < ACTIVATOR_SHARE or not len(self.repressors)
+            factor = int(rng.choice(self.activators if activating else self.repressors))
+            if grammar.reach[factor] > LOCAL_REACH and rng.random() < DISTAL_SHARE:
+                offset = rng.choice([-1, 1]) * rng.uniform(120, 350)
+            else:
+                offset = np.clip(rng.normal(0, 45), -90, 90)
+            middle, reverse = ARM + round(float(offset)), bool(rng.random() < 0.5)
+            self._site(region, taken, middle, self.motifs[factor], reverse)
+            if factor in self.partner and rng.random() < PAIRED_SHARE:
+                partner, pair = self.partner[factor]
+                beside = middle + int(rng.choice([-1, 1])) * int(grammar.pair_spacing[pair])
+                self._site(region, taken, beside, self.motifs[partner], reverse)
+
+    def _site(
+        self,
+        region: Codes,
+        taken: NDArray[np.bool_],
+        middle: int,
+        cumulative: NDArray[np.float64],
+        reverse: bool,
+        anchor: int | None = None,
+    ) -> None:
+        """Write an instance with column ``anchor`` (default: the middle one) at ``middle`` unless a site is there."""
+        width = len(cumulative)
+        left = width // 2 if anchor is None else anchor
+        start = middle - (width - 1 - left if reverse else left)
+        if start < 0 or start + width > len(taken) or taken[start : start + width].any():
+            return
+        taken[start : start + width] = True
+        instance = (self.rng.random(width)[:, None] > cumulative).sum(1).astype(np.uint8)
+        region[start : start + width] = reverse_complement(instance) if reverse else instance
 
 
-def _write_site(
-    codes: Codes,
-    centre: int,
-    middle: int,
-    motif: NDArray[np.float64],
-    reverse: bool,
-    taken: NDArray[np.bool_],
-    rng: np.random.Generator,
-    anchor: int | None = None,
-) -> None:
-    """Write an instance with column ``anchor`` (the middle one by default) at ``middle`` unless a site is there already."""
-    width = len(motif)
+def _cumulative(motif: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cumulative base probabilities of a sharpened motif, ``[width, 3]``."""
     sharpened = motif**INSTANCE_SHARPNESS
-    cumulative = np.cumsum(sharpened, 1) / sharpened.sum(1, keepdims=True)
-    instance = (rng.random(width)[:, None] > cumulative[:, :3]).sum(1).astype(np.uint8)
-    left = width // 2 if anchor is None else anchor
-    start = middle - (width - 1 - left if reverse else left)
-    if start < 0 or start + width > len(taken) or taken[start : start + width].any():
-        return
-    taken[start : start + width] = True
-    begin = centre - 500 + start
-    codes[begin : begin + width] = reverse_complement(instance) if reverse else instance
+    return np.asarray((np.cumsum(sharpened, 1) / sharpened.sum(1, keepdims=True))[:, :3])

@@ -15,13 +15,14 @@ Codes = NDArray[np.uint8]
 
 ADAPTER_LEFT, ADAPTER_RIGHT = encode("AGGACCGGATCAACT"), encode("CATTGCGTGAACCGA")
 LOCAL_REACH, DISTAL_REACH = 100.0, 250.0  # bp: standard deviations of the distance kernels
-SPACING_TOLERANCE = 1.5  # bp
+SPACING_TOLERANCE, MAX_SLIP = 1.5, 4  # bp
 TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
 INITIATOR_SHARPNESS = 0.9
 FLOOR = -1.5  # log2 activity of a sequence that no factor binds
 SLOPE = 1.6  # steepness of occupancy per bit
 MAX_WIDTH = 12
+NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
 
 # YR initiator BBCA(+1)BW of human promoters, columns A C G T.
 INITIATOR = np.array(
@@ -105,8 +106,12 @@ class Grammar:
 
     def doses(self, codes: Codes) -> tuple[Floats, Floats]:
         """Weighted occupancy of each factor ``[n, T]`` and of each spaced pair ``[n, P]`` in ``codes [n, width]``."""
+        length = codes.shape[1]
+        distance = np.arange(length) - (length - 1) / 2
+        kernel = np.exp(-0.5 * (distance / self.reach[:, None]) ** 2)
+        slips = np.exp(-0.5 * (np.arange(-MAX_SLIP, MAX_SLIP + 1) / SPACING_TOLERANCE) ** 2)
         dose, pair = _doses(
-            codes, self.log_odds, self.widths, self.threshold, self.reach, self.pair_members, self.pair_spacing
+            codes, self.log_odds, self.widths, self.threshold, kernel, self.pair_members, self.pair_spacing, slips
         )
         return dose, pair
 
@@ -128,8 +133,11 @@ class Grammar:
     def initiation(self, codes: Codes, cell: str = "LCL") -> Activity:
         """Activity, strand rates and initiation sites of haplotypes ``[n, width]``."""
         log2_activity = self.activity(codes, cell)
-        sites, share, strength = _initiation_sites(codes, _log_odds([INITIATOR])[0])
-        log2_strand = log2_activity[:, None] + self.initiator_effect * strength
+        downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
+        place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
+        sites, weight, total = _initiation_sites(codes, _log_odds([INITIATOR])[0, : len(INITIATOR)], place)
+        log2_strand = log2_activity[:, None] + self.initiator_effect * np.log2(total)
+        share = weight / weight.sum(2, keepdims=True)
         return Activity(log2_activity, log2_strand, sites, share)
 
 
@@ -253,8 +261,8 @@ def _raw(grammar: Grammar, codes: Codes) -> Floats:
 def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyped-def]
     """Occupancy of one factor by motif centre, both strands summed."""
     length = len(codes)
-    half = width // 2
-    out[:] = 0.0
+    for x in range(length):
+        out[x] = 0.0
     for start in range(length - width + 1):
         forward = 0.0
         reverse = 0.0
@@ -263,59 +271,58 @@ def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyp
             forward += log_odds[i, base]
             reverse += log_odds[width - 1 - i, 3 - base if base < 4 else 4]
         total = 0.0
-        if forward > threshold - 5.0:
+        if forward > threshold - NEGLIGIBLE:
             total += 1.0 / (1.0 + np.exp(-SLOPE * (forward - threshold)))
-        if reverse > threshold - 5.0:
+        if reverse > threshold - NEGLIGIBLE:
             total += 1.0 / (1.0 + np.exp(-SLOPE * (reverse - threshold)))
-        out[start + half] = total
+        out[start + width // 2] = total
 
 
 @njit(cache=True, nogil=True)
-def _doses(codes, log_odds, widths, threshold, reach, pair_members, pair_spacing):  # type: ignore[no-untyped-def]
+def _doses(codes, log_odds, widths, threshold, kernel, pair_members, pair_spacing, slip_weight):  # type: ignore[no-untyped-def]
+    """Distance-weighted occupancy of factors ``[n, T]`` and of pairs at their spacing ``[n, P]``."""
     n, length = codes.shape
     factors, pairs = len(widths), len(pair_spacing)
     dose = np.zeros((n, factors))
     pair = np.zeros((n, pairs))
     occupancy = np.zeros((factors, length))
-    centre = (length - 1) / 2
-    kernel = np.exp(-0.5 * ((np.arange(length) - centre).reshape(1, length) / reach.reshape(factors, 1)) ** 2)
     for row in range(n):
         for t in range(factors):
             _occupancy(codes[row], log_odds[t], widths[t], threshold[t], occupancy[t])
-            dose[row, t] = (occupancy[t] * kernel[t]).sum()
+            for x in range(length):
+                dose[row, t] += occupancy[t, x] * kernel[t, x]
         for p in range(pairs):
-            t, u = pair_members[p]
-            total = 0.0
+            t, u = pair_members[p, 0], pair_members[p, 1]
             for x in range(length):
                 if occupancy[t, x] == 0.0:
                     continue
-                for slip in range(-4, 5):
-                    weight = np.exp(-0.5 * (slip / SPACING_TOLERANCE) ** 2) * occupancy[t, x] * kernel[t, x]
-                    right = x + pair_spacing[p] + slip
-                    left = x - pair_spacing[p] - slip
-                    if right < length:
-                        total += weight * occupancy[u, right]
-                    if left >= 0:
-                        total += weight * occupancy[u, left]
-            pair[row, p] = total
+                for slip in range(len(slip_weight)):
+                    apart = pair_spacing[p] + slip - len(slip_weight) // 2
+                    weight = slip_weight[slip] * occupancy[t, x] * kernel[t, x]
+                    if x + apart < length:
+                        pair[row, p] += weight * occupancy[u, x + apart]
+                    if x - apart >= 0:
+                        pair[row, p] += weight * occupancy[u, x - apart]
     return dose, pair
 
 
 @njit(cache=True, nogil=True)
-def _initiation_sites(codes, log_odds):  # type: ignore[no-untyped-def]
-    """Strongest initiation sites ``[n, 2, K]``, their shares, and log2 of the strand's summed initiator strength."""
+def _initiation_sites(codes, log_odds, place):  # type: ignore[no-untyped-def]
+    """Strongest initiation sites ``[n, 2, K]`` and their weights, and the strand's summed weight ``[n, 2]``.
+
+    ``place`` holds the preference for a distance downstream of the centre, index 0 = the centre.
+    """
     n, length = codes.shape
-    width = 6
-    sites = np.zeros((n, 2, TSS_SITES), np.int32)
-    share = np.zeros((n, 2, TSS_SITES))
-    strength = np.zeros((n, 2))
-    centre = length // 2
-    reach = int(TSS_OFFSET + 4 * TSS_REACH)
-    weight = np.zeros(length)
+    width, reach, centre = log_odds.shape[0], len(place), length // 2
+    sites = np.full((n, 2, TSS_SITES), centre, np.int32)
+    best = np.zeros((n, 2, TSS_SITES))
+    total = np.zeros((n, 2))
     for row in range(n):
         for strand in range(2):
-            weight[:] = 0.0
-            for x in range(max(width, centre - reach), min(length - width, centre + reach)):
+            for downstream in range(reach):
+                x = centre + downstream if strand == 0 else centre - downstream
+                if x < width or x >= length - width:
+                    continue
                 score = 0.0
                 for i in range(width):
                     if strand == 0:
@@ -323,11 +330,15 @@ def _initiation_sites(codes, log_odds):  # type: ignore[no-untyped-def]
                     else:
                         base = codes[row, x + INITIATOR_START - i]
                         score += log_odds[i, 3 - base if base < 4 else 4]
-                downstream = x - centre if strand == 0 else centre - x
-                place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
-                weight[x] = 2.0 ** (INITIATOR_SHARPNESS * score) * place
-            strength[row, strand] = np.log2(weight.sum())
-            best = np.argsort(-weight)[:TSS_SITES]
-            sites[row, strand] = best
-            share[row, strand] = weight[best] / weight[best].sum()
-    return sites, share, strength
+                weight = 2.0 ** (INITIATOR_SHARPNESS * score) * place[downstream]
+                total[row, strand] += weight
+                rank = TSS_SITES
+                while rank > 0 and weight > best[row, strand, rank - 1]:
+                    rank -= 1
+                if rank < TSS_SITES:
+                    for k in range(TSS_SITES - 1, rank, -1):
+                        best[row, strand, k] = best[row, strand, k - 1]
+                        sites[row, strand, k] = sites[row, strand, k - 1]
+                    best[row, strand, rank] = weight
+                    sites[row, strand, rank] = x
+    return sites, best, total

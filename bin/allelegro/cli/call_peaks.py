@@ -33,7 +33,7 @@ def main(
     from allelegro.procap.elements import pair_elements
     from allelegro.procap.peaks import call_peaks, write_bed
 
-    peaks = call_peaks(plus, minus, fdr, min_reads, max_pair_distance)
+    peaks = call_peaks(plus, minus, fdr, min_reads)
     elements = pair_elements(peaks, max_pair_distance, min_balance)
     write_bed(peaks, out)
     write_bed(elements, out_elements)

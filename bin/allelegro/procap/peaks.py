@@ -1,8 +1,8 @@
 """Peaks of transcription initiation from stranded 5'-end counts, by a multilevel scan against clumped background."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.io.bigwig import Counts, open_signal
+from allelegro.io.bigwig import Counts, Signal, open_signal
 from allelegro.io.tables import write_table
 from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Level, Mask, exposures, stutters, tail
 
@@ -38,6 +38,11 @@ class GenomeAxis:
         """Start of each contig on the axis."""
         lengths = np.array([*self.contigs.values()], np.int64)
         return PAD + np.concatenate([[0], np.cumsum(lengths + PAD)[:-1]]).astype(np.int64)
+
+    @property
+    def length(self) -> int:
+        """Length of the axis, gaps included."""
+        return int(sum(self.contigs.values()) + PAD * (len(self.contigs) + 1))
 
     def gaps(self) -> Mask:
         """What lies between contigs."""
@@ -78,22 +83,27 @@ class Candidates:
 _EMPTY = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
 
 
-def shared_contigs(plus: Path, minus: Path) -> dict[str, int]:
+def shared_contigs(plus: Signal, minus: Signal) -> dict[str, int]:
     """Contigs listed by both strands' files, with a warning naming those of only one.
 
     Raises DataError when the files share none (chr1 against 1, or different genomes).
     """
-    left, right = open_signal(plus).contigs, open_signal(minus).contigs
+    left, right = plus.contigs, minus.contigs
     shared = {name: max(length, right[name]) for name, length in left.items() if name in right}
     if not shared:
         raise DataError(
-            f"{plus} and {minus} share no contig ({', '.join([*left][:3])}… against {', '.join([*right][:3])}…); "
+            f"{plus.path} and {minus.path} share no contig ({_few(left)} against {_few(right)}); "
             "give both strands of one library on one genome"
         )
-    for path, names in ((plus, left.keys() - right.keys()), (minus, right.keys() - left.keys())):
+    for path, names in ((plus.path, left.keys() - right.keys()), (minus.path, right.keys() - left.keys())):
         if names:
-            logger.warning("%s: only this strand lists %s; left out", path, ", ".join(sorted(names)))
+            logger.warning("%s: only this strand lists %s; left out", path, _few(sorted(names), 10))
     return shared
+
+
+def _few(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def levels(counts: Ints) -> list[int]:
@@ -104,21 +114,7 @@ def levels(counts: Ints) -> list[int]:
     return [1 << power for power in range(third.bit_length())]
 
 
-@dataclass(frozen=True)
-class StrandCalls:
-    """One strand called: its sites, peaks and q-values, and what the last round left to find partners in.
-
-    ``windows`` are the unlikely scan windows, ``background`` the unmasked sites of each level.
-    """
-
-    sites: Counts
-    peaks: Candidates
-    q: Floats
-    windows: Candidates
-    background: list[Ints]
-
-
-def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: int) -> StrandCalls:
+def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
     """Peaks of one strand and their q-values.
 
     Calling and background take turns: each round measures rates and clumping outside the peaks of the round before, the
@@ -127,37 +123,15 @@ def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: i
     own = ~stutters(sites.positions, sites.counts)
     position, count = sites.positions[own], sites.counts[own]
     scan = [Level.of(position, count, reads) for reads in levels(count)]
-    mask, calls = gaps, StrandCalls(sites, _EMPTY, np.empty(0), _EMPTY, [])
+    mask, peaks, q = gaps, _EMPTY, np.empty(0)
     for _ in range(MAX_ROUNDS if scan else 0):
-        windows, background = _scan(scan, mask, genome)
-        peaks, q = _select(windows, sites, _tests(background), fdr, min_reads)
-        settled = abs(len(q) - len(calls.q)) <= SETTLED * len(calls.q)
-        calls = StrandCalls(sites, peaks, q, windows, background)
+        before = len(q)
+        windows, tests = _scan(scan, mask, genome)
+        peaks, q = _select(windows, sites, tests, fdr, min_reads)
         mask = _with_margin(gaps, peaks)
-        if settled:
+        if abs(len(q) - before) <= SETTLED * before:
             break
-    return calls
-
-
-def add_partners(calls: StrandCalls, low: Ints, high: Ints, fdr: float, min_reads: int) -> StrandCalls:
-    """Add peaks found between ``low`` and ``high``, where peaks of the other strand leave room for a divergent partner.
-
-    Only tests in these zones count, so a partner needs less evidence than a peak anywhere (the FDR holds among partners).
-    Zones that hold a called summit are left alone.
-    """
-    summit = np.sort(summits(calls.sites, calls.peaks.start, calls.peaks.end))
-    lonely = np.searchsorted(summit, low) == np.searchsorted(summit, high)
-    zones, called = Mask.union(low[lonely], high[lonely]), Mask.union(calls.peaks.start, calls.peaks.end)
-    inside = zones.covers(calls.windows.start) & zones.covers(calls.windows.end - 1)
-    apart = ~(called.covers(calls.windows.start) | called.covers(calls.windows.end - 1))
-    tests = _tests([position[zones.covers(position)] for position in calls.background])
-    partners, q = _select(calls.windows.take(inside & apart), calls.sites, tests, fdr, min_reads)
-    peaks = Candidates.concatenate([calls.peaks, partners])
-    return replace(calls, peaks=peaks, q=np.concatenate([calls.q, q]))
-
-
-def _tests(background: list[Ints]) -> int:
-    return len(SCALES) * sum(len(position) for position in background)
+    return peaks, q
 
 
 def _select(windows: Candidates, sites: Counts, tests: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
@@ -179,17 +153,17 @@ def _with_margin(gaps: Mask, peaks: Candidates) -> Mask:
     return Mask.union(start, np.concatenate([gaps.end, peaks.end + MASK_MARGIN]))
 
 
-def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, list[Ints]]:
-    """Unlikely windows of all levels and scales, and the background sites of each level."""
+def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
+    """Unlikely windows of all levels and scales, and the number of tests made on background sites."""
     free = ~mask.covers(scan[0].position)
     exposure = exposures(scan[0].position, mask)
     unmasked = max(1, genome - int((mask.end - mask.start).sum()))
-    found, background = [_EMPTY], []
+    found, tests = [_EMPTY], 0
     for level in scan:
         own = free[level.among]
         rate = level.rate(own, [bp[level.among] for bp in exposure], unmasked)
         clumping = Clumping.measure(rate[own], [counts[own] for counts in level.companions])
-        background.append(level.position[own])
+        tests += len(SCALES) * int(own.sum())
         for column, (scale, observed) in enumerate(zip(SCALES, level.companions, strict=True)):
             mean = rate * scale
             # No tail is below CANDIDATE_P for fewer companions than these, whatever the clumping.
@@ -198,7 +172,7 @@ def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, list[
             first = hopeful[p <= CANDIDATE_P]
             last = level.position[first + observed[first]]
             found.append(Candidates(level.position[first], last + 1, p[p <= CANDIDATE_P]))
-    return Candidates.concatenate(found), background
+    return Candidates.concatenate(found), tests
 
 
 def _join(windows: Candidates) -> Candidates:
@@ -246,9 +220,8 @@ def summits(sites: Counts, start: Ints, end: Ints) -> Ints:
     return summit
 
 
-def peak_table(axis: GenomeAxis, calls: StrandCalls, strand: str) -> pd.DataFrame:
+def peak_table(axis: GenomeAxis, sites: Counts, peaks: Candidates, q: Floats, strand: str) -> pd.DataFrame:
     """Peaks of one strand in the columns of the peaks format."""
-    sites, peaks, q = calls.sites, calls.peaks, calls.q
     contig, offset = axis.contig_of(peaks.start)
     return pd.DataFrame(
         {
@@ -272,38 +245,29 @@ def bed_score(q: Floats) -> Ints:
     return score
 
 
-def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int, max_pair_distance: int) -> pd.DataFrame:
+def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFrame:
     """Call peaks on both strands (bigWig or bedGraph of raw 5'-end counts; a negative minus strand is taken as positive).
 
-    After each strand by itself, peaks without a divergent partner within ``max_pair_distance`` bp have one sought.
     Returns the peaks format of docs/development.md, sorted; empty when nothing is significant.
     Raises DataError for normalised counts, unreadable files and strands without a common contig.
     """
-    axis = GenomeAxis(shared_contigs(plus, minus))
-    gaps, genome = axis.gaps(), int(axis.offsets[-1] + [*axis.contigs.values()][-1] + PAD)
-    strands = {}
-    for path, strand in ((plus, "+"), (minus, "-")):
-        signal = open_signal(path)
-        sites = axis.place({contig: signal.counts(contig) for contig in axis.contigs})
-        strands[strand] = call_strand(sites, gaps, genome, fdr, min_reads)
-    summit = {strand: summits(calls.sites, calls.peaks.start, calls.peaks.end) for strand, calls in strands.items()}
-    zones = {
-        "+": (summit["-"], summit["-"] + max_pair_distance + 1),
-        "-": (summit["+"] - max_pair_distance, summit["+"] + 1),
-    }
+    signals = {"+": open_signal(plus), "-": open_signal(minus)}
+    axis = GenomeAxis(shared_contigs(*signals.values()))
+    gaps, genome = axis.gaps(), axis.length
     tables = []
-    for strand, calls in strands.items():
-        both = add_partners(calls, *zones[strand], fdr, min_reads)
+    for strand, signal in signals.items():
+        sites = axis.place({contig: signal.counts(contig) for contig in axis.contigs})
+        peaks, q = call_strand(sites, gaps, genome, fdr, min_reads)
         logger.info(
-            "strand %s: %d reads at %d positions, %d peaks and %d partners of peaks on the other strand",
-            strand, calls.sites.counts.sum(), len(calls.sites.counts), len(calls.q), len(both.q) - len(calls.q),
-        )  # fmt: skip
-        tables.append(peak_table(axis, both, strand))
-    peaks = pd.concat(tables, ignore_index=True)
-    order = {contig: number for number, contig in enumerate(axis.contigs)}
-    peaks = peaks.sort_values(["chrom", "start", "strand"], key=lambda c: c.map(order) if c.name == "chrom" else c)
-    peaks["name"] = [f"peak_{number}" for number in range(1, len(peaks) + 1)]
-    return peaks.reset_index(drop=True)
+            "%s: %d reads at %d positions, %d peaks", signal.path, sites.counts.sum(), len(sites.counts), len(q)
+        )
+        tables.append(peak_table(axis, sites, peaks, q, strand))
+    peaks_of_both = pd.concat(tables, ignore_index=True)
+    rank = peaks_of_both["chrom"].map({contig: number for number, contig in enumerate(axis.contigs)})
+    order = np.lexsort((peaks_of_both["strand"], peaks_of_both["start"], rank))
+    peaks_of_both = peaks_of_both.iloc[order].reset_index(drop=True)
+    peaks_of_both["name"] = [f"peak_{number}" for number in range(1, len(peaks_of_both) + 1)]
+    return peaks_of_both
 
 
 def write_bed(table: pd.DataFrame, path: Path) -> None:

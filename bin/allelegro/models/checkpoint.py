@@ -22,6 +22,7 @@ from allelegro.io.tables import write_table
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
+from allelegro.models.published import read_published
 
 Config = dict[str, Any]
 
@@ -72,17 +73,25 @@ def read_config(path: Path) -> Config:
     return config
 
 
-def load_module(path: Path) -> tuple[nn.Module, Config]:
-    """The network (in training mode, on the CPU) and its config, for training further."""
-    config = read_config(path)
-    module = build_model(config["architecture"], config["hyperparameters"])
-    file = path / "model.safetensors"
+def _read_weights(file: Path) -> dict[str, Tensor]:
     try:
-        weights = load_file(file)
+        return load_file(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file; copy the checkpoint again") from None
     except SafetensorError as error:
         raise DataError(f"{file}: not readable ({error}); the file is truncated, copy the checkpoint again") from None
+
+
+def load_module(path: Path) -> tuple[nn.Module, Config]:
+    """The network (in training mode, on the CPU) and its config, from a checkpoint folder or human_legnet's ``.ckpt``."""
+    if path.suffix == ".ckpt":
+        weights, config = read_published(path)
+        file = path
+    else:
+        config = read_config(path)
+        file = path / "model.safetensors"
+        weights = _read_weights(file)
+    module = build_model(config["architecture"], config["hyperparameters"])
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:
@@ -143,7 +152,7 @@ class LoadedModel:
 
 
 def load_model(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a checkpoint folder for prediction; raises DataError when it is incomplete or its parts do not fit."""
+    """Load a checkpoint folder, or human_legnet's ``.ckpt``, for prediction; raises DataError when it is incomplete or its parts do not fit."""
     module, config = load_module(path)
     place = torch.device(device)
     return LoadedModel(config, module.eval().to(place), config.get("name", path.name), place)

@@ -33,8 +33,13 @@ def main(
     from allelegro.procap.elements import pair_elements
     from allelegro.procap.peaks import call_peaks, write_bed
 
-    peaks = call_peaks(plus, minus, fdr, min_reads)
-    elements = pair_elements(peaks, max_pair_distance, min_balance)
+    if caller == "pints":
+        from allelegro.procap.pints import call_with_pints
+
+        peaks, elements = call_with_pints(plus, minus, fdr, max_pair_distance, threads)
+    else:
+        peaks = call_peaks(plus, minus, fdr, min_reads)
+        elements = pair_elements(peaks, max_pair_distance, min_balance)
     write_bed(peaks, out)
     write_bed(elements, out_elements)
     typer.echo(f"{len(peaks)} peaks, {len(elements)} divergent elements", err=True)

@@ -23,6 +23,8 @@ MASK_MARGIN = 50  # bp on both sides of a called peak left out of the background
 MIN_POSITIONS = 3  # occupied positions in a peak; towers have one
 MAX_ROUNDS = 8
 SETTLED = 0.01  # relative change of the number of peaks at which the rounds end
+FLAT_WIDTH = 250  # bp from which a peak must have a summit region to be told from a stack of rRNA-like reads
+FLAT_EXCESS = 1.5  # times its share of a flat peak's reads that the best SCALES[-1] bp of a peak so wide must hold
 PAD = max(10_000, 2 * SCALES[-1])  # bp between contigs on the genome axis, masked
 SUMMIT_REACH = 5  # bp over which reads support a summit
 
@@ -104,6 +106,11 @@ def shared_contigs(plus: Signal, minus: Signal) -> dict[str, int]:
 def _few(names: Iterable[str], most: int = 3) -> str:
     names = list(names)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def stranded_counts(signal: Signal, contigs: Iterable[str]) -> dict[str, Counts]:
+    """A strand's raw counts on each of the contigs."""
+    return {contig: signal.counts(contig) for contig in contigs}
 
 
 def levels(counts: Ints) -> list[int]:
@@ -202,14 +209,32 @@ def _reads_between(sites: Counts, start: Ints, end: Ints) -> Ints:
     return reads
 
 
+def flat(sites: Counts, start: Ints, end: Ints) -> NDArray[np.bool_]:
+    """Whether an interval is a stack: wide, and no ``SCALES[-1]`` bp of it much richer in reads than the rest."""
+    if len(start) == 0:
+        return np.zeros(0, bool)
+    member, first, size = _members(sites, start, end)
+    at = sites.positions[member]
+    reach = np.minimum(at + SCALES[-1], np.repeat(end, size))
+    best = np.maximum.reduceat(_reads_between(sites, at, reach), first)
+    width = end - start
+    concentrated = best * width >= FLAT_EXCESS * SCALES[-1] * _reads_between(sites, start, end)
+    return np.asarray((width >= FLAT_WIDTH) & ~concentrated)
+
+
+def _members(sites: Counts, start: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
+    """Indices of the sites in each interval one after the other, where each interval's begin, and how many it has."""
+    low, high = np.searchsorted(sites.positions, start), np.searchsorted(sites.positions, end)
+    size = high - low
+    first = np.cumsum(size) - size
+    return np.repeat(low - first, size) + np.arange(size.sum()), first, size
+
+
 def summits(sites: Counts, start: Ints, end: Ints) -> Ints:
     """The occupied position of each interval with most reads around it (triangular kernel of ``SUMMIT_REACH`` bp)."""
     if len(start) == 0:
         return start
-    low, high = np.searchsorted(sites.positions, start), np.searchsorted(sites.positions, end)
-    size = high - low
-    first = np.concatenate([[0], np.cumsum(size)[:-1]])
-    member = np.repeat(low - first, size) + np.arange(size.sum())
+    member, first, size = _members(sites, start, end)
     at = sites.positions[member]
     support = np.sum([_reads_between(sites, at - reach, at + reach + 1) for reach in range(SUMMIT_REACH)], axis=0)
     best = np.maximum.reduceat(support, first)
@@ -256,11 +281,14 @@ def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFr
     gaps, genome = axis.gaps(), axis.length
     tables = []
     for strand, signal in signals.items():
-        sites = axis.place({contig: signal.counts(contig) for contig in axis.contigs})
+        sites = axis.place(stranded_counts(signal, axis.contigs))
         peaks, q = call_strand(sites, gaps, genome, fdr, min_reads)
+        stack = flat(sites, peaks.start, peaks.end)
+        peaks, q = peaks.take(~stack), q[~stack]
         logger.info(
-            "%s: %d reads at %d positions, %d peaks", signal.path, sites.counts.sum(), len(sites.counts), len(q)
-        )
+            "%s: %d reads at %d positions, %d peaks, %d flat stacks left out",
+            signal.path, sites.counts.sum(), len(sites.counts), len(q), stack.sum(),
+        )  # fmt: skip
         tables.append(peak_table(axis, sites, peaks, q, strand))
     peaks_of_both = pd.concat(tables, ignore_index=True)
     rank = peaks_of_both["chrom"].map({contig: number for number, contig in enumerate(axis.contigs)})

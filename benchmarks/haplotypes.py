@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "bin"))
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS")}
 ONE_THREAD["POLARS_MAX_THREADS"] = "1"
+# Both sides start from compiled Python files, as after any first use, also where the environment forbids writing them.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ONE_THREAD
 
 
 def run(command: list[object]) -> tuple[float, float, float, str]:
@@ -27,7 +29,7 @@ def run(command: list[object]) -> tuple[float, float, float, str]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = time.perf_counter()
     timed = ["/usr/bin/env", "python3", "-c", _CHILD, *map(str, command)]
-    done = subprocess.run(timed, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False)
+    done = subprocess.run(timed, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     wall = time.perf_counter() - begin
     if done.returncode:
         raise SystemExit(f"{command}: {done.stderr}")
@@ -69,6 +71,7 @@ def main() -> None:
     chosen = options.parse_args()
     from cohort import make_cohort
 
+    ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(chosen.work / "pyc")
     paths = make_cohort(chosen.work, chosen.donors, chosen.megabases, chosen.windows)
     bed = chosen.work / "peaks.bed"
     bed.write_text("".join("\t".join(line.split()[:3]) + "\n" for line in paths["windows"].open() if line[0] != "#"))
@@ -79,6 +82,9 @@ def main() -> None:
     peer_script = Path(__file__).with_name("haplotypes_genvarloader.py")
     routes = {"svar2": ["build", "write", "read"], "vcf.gz": ["write-vcf", "read"]} if chosen.peer else {}
     ours, served, peers, peer_served = [], [], {route: [] for route in routes}, []
+    if chosen.peer:
+        for step in ("svar", "write-svar", *routes["vcf.gz"], *routes["svar2"]):
+            run([chosen.peer, peer_script, step, chosen.work])
     for _ in range(chosen.repeats):
         ours.append(run(ours_command)[:3])
         served.append(serve(store))

@@ -19,7 +19,7 @@ SPACING_TOLERANCE, MAX_SLIP = 1.5, 4  # bp
 TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
 INITIATOR_SHARPNESS = 0.9
-FLOOR = -1.5  # log2 activity of a sequence that no factor binds
+FLOOR, CEILING = -1.5, 5.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
 SLOPE = 1.6  # steepness of occupancy per bit
 MAX_WIDTH = 12
 NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
@@ -101,6 +101,7 @@ class Grammar:
             ],
             "intercept": self.intercept,
             "floor": FLOOR,
+            "ceiling": CEILING,
             "initiator": {"motif": INITIATOR.tolist(), "start": INITIATOR_START, "effect": self.initiator_effect},
         }
 
@@ -124,7 +125,7 @@ class Grammar:
                 response[:, members] / (1 + response[:, members]), axis=1
             )
         log2_level = self.intercept + self.scale * raw
-        return np.asarray(np.log2(2.0**FLOOR + 2.0**log2_level))
+        return np.asarray(np.log2(2.0**FLOOR + 1 / (2.0**-log2_level + 2.0**-CEILING)))
 
     def activity(self, codes: Codes, cell: str) -> Floats:
         """log2 activity ``[n]`` of sequences ``[n, width]``, each centred on its middle."""
@@ -238,7 +239,7 @@ def _log_odds(motifs: list[Floats]) -> Floats:
 
 
 def calibrated(grammar: Grammar, elements: Codes, background: Codes, settings: Settings) -> Grammar:
-    """The grammar scaled so that elements ``[n, width]`` have the wanted spread and the background rests at 0 - 1 sd."""
+    """The grammar scaled so that levels of ``elements [n, width]`` have the wanted spread and the median background is -0.5."""
     raw = np.concatenate([_raw(grammar, elements), _raw(grammar, background)])
     scale = settings.activity_sd / raw[: len(elements)].std()
     intercept = -scale * float(np.median(raw[len(elements) :])) - 0.5

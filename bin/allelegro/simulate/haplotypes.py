@@ -14,6 +14,7 @@ Codes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 PAD = 300  # bp beyond the window that absorb deletions
 CHUNK = 64  # elements scored at a time
+OCCUPANCY_FLOOR = 0.25  # unspecific binding, in sites
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,21 @@ def build_haplotypes(genome: Codes, variants: Variants, loci: Loci, grammar: Gra
         for e in range(begin, min(begin + CHUNK, len(loci.centre))):
             centre = int(loci.centre[e])
             rows = nearby(variants, centre, half + PAD)
-            patterns, index[e] = distinct_rows(variants.genotypes[rows])
-            index[e] += offsets[-1]
-            offsets.append(offsets[-1] + len(patterns))
-            for carried in patterns:
+            patterns, column_pattern = distinct_rows(variants.genotypes[rows])
+            # Patterns that differ only in the flanks give one window: keep each sequence once.
+            known: dict[bytes, int] = {}
+            pattern_row = np.empty(len(patterns), np.int64)
+            for k, carried in enumerate(patterns):
                 sequence, origin = window_haplotype(genome, variants, rows, carried, centre, half)
-                codes.append(sequence)
-                origins.append(origin)
-                element.append(e)
+                key = sequence.tobytes() + origin.tobytes()
+                if key not in known:
+                    known[key] = len(known)
+                    codes.append(sequence)
+                    origins.append(origin)
+                    element.append(e)
+                pattern_row[k] = known[key]
+            index[e] = offsets[-1] + pattern_row[column_pattern]
+            offsets.append(offsets[-1] + len(known))
         parts.append((grammar.initiation(np.stack(codes)), np.stack(origins), locus_log2(loci, np.array(element))))
     activities = [part[0] for part in parts]
     strand = np.concatenate([activity.log2_strand + extra for activity, _, extra in parts])
@@ -154,7 +162,7 @@ class Effects:
     plus: Floats
     minus: Floats
     activity: Floats  # [n] log2 alt / ref before the initiator
-    binding: Floats  # [n] log2 alt / ref of summed activator occupancy
+    binding: Floats  # [n] log2 alt / ref of the occupancy of the activator that changes most
 
 
 def variant_effects(genome: Codes, variants: Variants, loci: Loci, grammar: Grammar, settings: Settings) -> Effects:
@@ -171,15 +179,10 @@ def variant_effects(genome: Codes, variants: Variants, loci: Loci, grammar: Gram
         activity = grammar.initiation(codes)
         strand = activity.log2_strand + locus_log2(loci, np.full(len(codes), e))
         columns = np.stack(
-            [
-                np.logaddexp2(strand[:, 0], strand[:, 1]),
-                strand[:, 0],
-                strand[:, 1],
-                activity.log2_activity,
-                activator_binding(grammar, codes),
-            ]
+            [np.logaddexp2(strand[:, 0], strand[:, 1]), strand[:, 0], strand[:, 1], activity.log2_activity]
         )
-        results.append((np.arange(rows.start, rows.stop), e, columns[:, 1:] - columns[:, :1]))
+        change = np.vstack([columns[:, 1:] - columns[:, :1], binding_change(grammar, codes)])
+        results.append((np.arange(rows.start, rows.stop), e, change))
     if not results:
         empty = np.zeros(0)
         return Effects(empty.astype(np.int64), empty.astype(np.int64), *[empty] * 5)
@@ -189,7 +192,9 @@ def variant_effects(genome: Codes, variants: Variants, loci: Loci, grammar: Gram
     return Effects(row, element, *values)
 
 
-def activator_binding(grammar: Grammar, codes: Codes) -> Floats:
-    """log2 of weighted activator occupancy plus a floor: what a co-activator's ChIP would count, ``[n]``."""
+def binding_change(grammar: Grammar, codes: Codes) -> Floats:
+    """log2 ratio to row 0 of the occupancy of whichever activator changes most, ``[n - 1]``."""
     dose, _ = grammar.doses(codes)
-    return np.asarray(np.log2(dose @ np.maximum(grammar.weights["LCL"], 0) + 0.3))
+    occupancy = np.log2(dose[:, grammar.weights["LCL"] > 0] + OCCUPANCY_FLOOR)
+    change = occupancy[1:] - occupancy[:1]
+    return np.asarray(change[np.arange(len(change)), np.abs(change).argmax(1)])

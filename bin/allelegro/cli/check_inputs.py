@@ -17,6 +17,7 @@ def main(
     libraries: Annotated[Path | None, typer.Option(help="Sheet of libraries: library donor and their files.")] = None,
     mpra: Annotated[Path | None, typer.Option(help="Sheet of lentiMPRA tables: name table.")] = None,
     variant_sets: Annotated[Path | None, typer.Option(help="Sheet of measured effects: name kind table.")] = None,
+    comparators: Annotated[Path | None, typer.Option(help="Sheet of outside models' scores: set name table.")] = None,
     genome: Annotated[Path | None, typer.Option(help="Reference genome, FASTA.")] = None,
     variants: Annotated[Path | None, typer.Option(help="Phased genotypes, indexed VCF or BCF.")] = None,
     rows_only: Annotated[
@@ -31,7 +32,13 @@ def main(
     from allelegro.io.inputs import check_inputs, write_inputs
 
     found = check_inputs(
-        libraries=libraries, mpra=mpra, variant_sets=variant_sets, genome=genome, variants=variants, rows_only=rows_only
+        libraries=libraries,
+        mpra=mpra,
+        variant_sets=variant_sets,
+        comparators=comparators,
+        genome=genome,
+        variants=variants,
+        rows_only=rows_only,
     )
     if found.problems:
         for problem in found.problems:

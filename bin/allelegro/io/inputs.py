@@ -1,5 +1,6 @@
 """All inputs of a run, checked against each other."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,18 +10,28 @@ from typing import Any
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.io.references import compare_contigs, fasta_contigs, missing_donors, signal_contigs, variant_header
-from allelegro.io.sheets import Sheet, check_files, merge_runs, read_libraries, read_mpra, read_variant_sets
+from allelegro.io.sheets import (
+    Sheet,
+    check_files,
+    merge_runs,
+    read_comparators,
+    read_libraries,
+    read_mpra,
+    read_variant_sets,
+)
 
 LIBRARY_FILES = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 
 
 @dataclass
 class Inputs:
-    """The sheets' rows and every problem found."""
+    """The sheets' rows, SHA-256 of sheets, references and tables (not of reads), and every problem found."""
 
     libraries: list[dict[str, Any]] = field(default_factory=list)
     mpra: list[dict[str, str]] = field(default_factory=list)
     variant_sets: list[dict[str, str]] = field(default_factory=list)
+    comparators: list[dict[str, str]] = field(default_factory=list)
+    checksums: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -29,6 +40,7 @@ def check_inputs(
     libraries: Path | None,
     mpra: Path | None,
     variant_sets: Path | None,
+    comparators: Path | None,
     genome: Path | None,
     variants: Path | None,
     rows_only: bool = False,
@@ -39,6 +51,7 @@ def check_inputs(
         "libraries": (libraries, read_libraries, LIBRARY_FILES),
         "mpra": (mpra, read_mpra, ("table",)),
         "variant_sets": (variant_sets, read_variant_sets, ("table",)),
+        "comparators": (comparators, read_comparators, ("table",)),
     }
     sheets: dict[str, Sheet] = {}
     for name, (path, reader, file_columns) in readers.items():
@@ -58,7 +71,22 @@ def check_inputs(
         found.libraries = merge_runs(sheets["libraries"].rows)
     found.mpra = sheets["mpra"].rows if "mpra" in sheets else []
     found.variant_sets = sheets["variant_sets"].rows if "variant_sets" in sheets else []
+    found.comparators = sheets["comparators"].rows if "comparators" in sheets else []
+    known = {row["name"] for row in found.variant_sets}
+    for number, row in enumerate(found.comparators, 1):
+        if row["set"] not in known:
+            found.problems.append(f"{comparators} row {number}: set '{row['set']}' is not in the sheet of variant sets")
+    if not found.problems and not rows_only:
+        named = ("mpra", "variant_sets", "comparators")
+        tables = [sheets[name].located(row["table"]) for name in named if name in sheets for row in sheets[name].rows]
+        given = [libraries, mpra, variant_sets, comparators, genome, variants, *tables]
+        found.checksums = {path.name: _sha256(path) for path in given if path and path.is_file()}
     return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Path | None) -> list[str]:
@@ -104,7 +132,7 @@ def _signal_problems(libraries: Sheet, contigs: dict[str, int], genome: str) -> 
 
 
 def write_inputs(found: Inputs, out: Path) -> None:
-    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, paths as written."""
-    content = {"libraries": found.libraries, "mpra": found.mpra, "variant_sets": found.variant_sets}
+    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, ``comparators``, ``checksums``; paths as written."""
+    content = {name: getattr(found, name) for name in ("libraries", "mpra", "variant_sets", "comparators", "checksums")}
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -140,6 +140,13 @@ def read_variant_sets(path: Path) -> Sheet:
     return sheet
 
 
+def read_comparators(path: Path) -> Sheet:
+    """``set name table``: an outside model's scores of a variant set."""
+    sheet = read_sheet(path, ("set", "name", "table"))
+    check_names(sheet, "name", unique=False)
+    return sheet
+
+
 def merge_runs(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
     """One entry a library, in the sheet's order: its donor and, for each file column, the files of all its runs."""
     libraries: dict[str, dict[str, Any]] = {}

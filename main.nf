@@ -1,0 +1,49 @@
+#!/usr/bin/env nextflow
+
+// Allelegro: inputs → procap → genotype → training → effects → report. Only this file reads params.
+
+include { readSchema ; helpText ; checkParameters ; toolSettings ; runPlan } from './modules/params.nf'
+include { parametersText ; versionsText ; writeText ; writeChecksums } from './modules/provenance.nf'
+include { INPUTS   } from './modules/inputs'
+include { PROCAP   } from './modules/procap'
+include { GENOTYPE } from './modules/genotype'
+include { TRAINING } from './modules/training'
+include { EFFECTS  } from './modules/effects'
+include { REPORT   } from './modules/report'
+
+workflow {
+    main:
+    schema = readSchema("${projectDir}/nextflow_schema.json")
+    if (params.help || params.version) {
+        println(params.help ? helpText(schema, params.help) : workflow.manifest.version)
+        return
+    }
+    checkParameters(schema, params)
+    tools = toolSettings(schema, params, "${projectDir}/bin")
+    plan = runPlan(params)
+    writeText("${params.outdir}/pipeline_info/params.json", parametersText(params))
+
+    INPUTS(params.simulate, params.subMap('libraries', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators'), tools)
+    PROCAP(INPUTS.out.libraries, INPUTS.out.genome, INPUTS.out.variants, params.subMap('peaks', 'windows', 'counts'), tools)
+    GENOTYPE(PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools)
+    TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
+    EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, plan, tools)
+
+    results = INPUTS.out.results.mix(PROCAP.out.results, GENOTYPE.out.results, TRAINING.out.results, EFFECTS.out.results)
+    versions = INPUTS.out.versions.mix(PROCAP.out.versions, GENOTYPE.out.versions, TRAINING.out.versions, EFFECTS.out.versions)
+        .toList().map { pairs -> versionsText(pairs, workflow.nextflow.version) }
+    REPORT(results, versions.map { text -> ['versions.yml': text, 'params.json': parametersText(params)] }, tools)
+
+    versions.subscribe { text -> writeText("${params.outdir}/pipeline_info/versions.yml", text) }
+    workflow.onComplete { finish() }
+}
+
+/** The last lines of a run: where the report is, or what to do about the failure. */
+def finish() {
+    if (!workflow.success) {
+        log.info("Allelegro stopped: ${workflow.errorMessage ?: 'see the messages above'}\nAfter mending it, the same command with -resume goes on from there.")
+        return
+    }
+    writeChecksums(params.outdir)
+    log.info("Allelegro finished in ${workflow.duration}: report ${params.outdir}/report/report.html")
+}

@@ -1,0 +1,26 @@
+// All models against one table of measured variant effects.
+process BENCHMARK_VARIANTS {
+    tag "${meta.set}"
+    label 'single'
+
+    input:
+    tuple val(meta), path(truth), path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
+    val tool
+
+    output:
+    path "${meta.set}.metrics.tsv", emit: metrics
+    path "${meta.set}.points.tsv.gz", emit: points
+    tuple val(task.process), eval('software_versions.py numpy pandas scipy'), emit: versions
+
+    script:
+    def outside = [names, comparators instanceof List ? comparators : [comparators]].transpose().collect { name, path -> "--comparator ${name}=${path}" }
+    """
+    benchmark_variants.py ${scores.collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
+        --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz ${tool.args}
+    """
+
+    stub:
+    """
+    touch ${meta.set}.metrics.tsv ${meta.set}.points.tsv.gz
+    """
+}

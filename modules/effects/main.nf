@@ -1,0 +1,46 @@
+include { SCORE_VARIANTS } from './score_variants.nf'
+include { GATHER_SCORES } from './gather_scores.nf'
+include { BENCHMARK_VARIANTS } from './benchmark_variants.nf'
+include { SATURATE_SEQUENCES } from './saturate_sequences.nf'
+
+// Every model scores every variant set, in shards; the sets' measured effects are the benchmark.
+workflow EFFECTS {
+    take:
+    variant_sets // [set, kind], table
+    comparators  // set, name of an outside model, its scores
+    genome
+    models       // [model], checkpoint
+    windows
+    plan         // see runPlan: shards; saturate, the model whose saturation mutagenesis is shown, or null
+    tools
+
+    main:
+    own = plan.trained ? channel.fromPath(plan.trained, type: 'dir', checkIfExists: true).map { path -> [path.name.replaceFirst(/-(fold|test)\d+-.*/, ''), path] } : channel.empty()
+    ensembles = models.map { meta, path -> [meta.model, path] }.mix(own)
+        .filter { model, _path -> !plan.scoring || model in plan.scoring }
+        .groupTuple(sort: { left, right -> left.name <=> right.name })
+    work = variant_sets.combine(ensembles).combine(channel.fromList((1..plan.shards).toList())).map { meta, table, model, paths, shard ->
+        [meta + [model: model], table, paths, shard, plan.shards]
+    }
+    SCORE_VARIANTS(work, genome, tools.score_variants)
+    GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }))
+
+    scores = GATHER_SCORES.out.scores.map { meta, path -> [meta.subMap('set', 'kind'), path] }
+        .groupTuple(sort: { left, right -> left.name <=> right.name })
+    outside = comparators.toList().map { rows -> [rows] }
+    BENCHMARK_VARIANTS(
+        variant_sets.join(scores).combine(outside).map { meta, table, paths, rows ->
+            def joined = rows.findAll { set, _name, _scores -> set == meta.set }
+            [meta, table, paths, joined.collect { _set, name, _scores -> name }, joined.collect { _set, _name, score -> score }]
+        },
+        tools.benchmark_variants,
+    )
+    SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, genome, tools.saturate_sequences)
+
+    emit:
+    results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
+        GATHER_SCORES.out.scores.map { _meta, path -> ['effects/scores', path] },
+        BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
+    )
+    versions = SCORE_VARIANTS.out.versions.mix(BENCHMARK_VARIANTS.out.versions, SATURATE_SEQUENCES.out.versions)
+}

@@ -1,0 +1,27 @@
+// Every single-nucleotide change of a few windows, for maps and logos.
+process SATURATE_SEQUENCES {
+    tag "${model}"
+    label 'scoring'
+
+    input:
+    tuple val(model), path(models, stageAs: 'models/*')
+    path windows
+    tuple path(genome), path(genome_index)
+    val tool
+
+    output:
+    path 'saturation', emit: saturation
+    tuple val(task.process), eval('software_versions.py torch numpy pyfaidx'), emit: versions
+
+    script:
+    """
+    saturate_sequences.py ${models.collect { path -> "--checkpoint ${path}" }.join(' ')} --windows ${windows} --fasta ${genome} \\
+        --out saturation --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    mkdir saturation
+    touch saturation/saturation.tsv
+    """
+}

@@ -1,0 +1,26 @@
+// A shard of a variant set scored by one model: all its folds and seeds, each where it did not see the chromosome.
+process SCORE_VARIANTS {
+    tag "${meta.set} ${meta.model} ${shard}/${shards}"
+    label 'scoring'
+
+    input:
+    tuple val(meta), path(variants), path(models, stageAs: 'models/*'), val(shard), val(shards)
+    tuple path(genome), path(genome_index)
+    val tool
+
+    output:
+    tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), emit: scores
+    tuple val(task.process), eval('software_versions.py torch numpy pyfaidx'), emit: versions
+
+    script:
+    """
+    score_variants.py ${models.collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
+        --variants ${variants} --kind ${meta.kind} --fasta ${genome} --shard ${shard}/${shards} \\
+        --out ${meta.set}.${meta.model}.${shard}.tsv --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    printf 'chrom\\tpos\\tref\\talt\\tid\\tmodel\\teffect\\n' > ${meta.set}.${meta.model}.${shard}.tsv
+    """
+}

@@ -1,0 +1,23 @@
+// Heterozygosity, relatedness, ancestry components and distinct haplotypes, as tidy tables.
+process GENOTYPE_REPORT {
+    label 'single'
+
+    input:
+    path haplotypes
+    val tool
+
+    output:
+    path 'qc', emit: qc
+    tuple val(task.process), eval('software_versions.py cyvcf2 numpy pandas'), emit: versions
+
+    script:
+    """
+    genotype_report.py --store ${haplotypes} --out qc --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    mkdir qc
+    touch qc/donors.tsv
+    """
+}

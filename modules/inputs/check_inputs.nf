@@ -1,0 +1,22 @@
+// Every problem of the sheets and their files at once, or the sheets as one JSON.
+process CHECK_INPUTS {
+    label 'single'
+
+    input:
+    tuple val(options), path(sheets, stageAs: 'sheets/*'), path(references, stageAs: 'references/*'), path(files, stageAs: 'files/?/*')
+    val tool
+
+    output:
+    path 'inputs.json', emit: inputs
+    tuple val(task.process), eval('software_versions.py pysam pyfaidx cyvcf2'), emit: versions
+
+    script:
+    """
+    check_inputs.py ${options} --out inputs.json ${tool.args}
+    """
+
+    stub:
+    """
+    check_inputs.py ${options} --out inputs.json --rows-only ${tool.args}
+    """
+}

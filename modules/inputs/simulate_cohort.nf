@@ -1,0 +1,29 @@
+// A seeded cohort with a known truth: genome, genotypes, libraries, reporter assays, sheets.
+process SIMULATE_COHORT {
+    tag "${preset}"
+    label 'single'
+
+    input:
+    val preset
+    val tool
+
+    output:
+    path 'simulated', emit: cohort
+    tuple val(task.process), eval('software_versions.py msprime numpy pysam pyBigWig'), emit: versions
+
+    script:
+    """
+    simulate_cohort.py --preset ${preset} --out simulated ${tool.args}
+    """
+
+    stub:
+    """
+    mkdir simulated
+    cd simulated
+    touch genome.fa genome.fa.fai variants.vcf.gz variants.vcf.gz.tbi truth.json
+    touch A.bam A.bam.bai B.plus.bw B.minus.bw mpra_K562.tsv satmut.tsv asb.tsv
+    printf 'library\\tdonor\\tbam\\tplus\\tminus\\nA\\tD1\\tA.bam\\t\\t\\nB\\tD2\\t\\tB.plus.bw\\tB.minus.bw\\n' > libraries.tsv
+    printf 'name\\ttable\\nK562\\tmpra_K562.tsv\\n' > mpra.tsv
+    printf 'name\\tkind\\ttable\\nsatmut\\tsatmut\\tsatmut.tsv\\nasb\\tadastra\\tasb.tsv\\n' > variant_sets.tsv
+    """
+}

@@ -1,0 +1,24 @@
+// Peaks of initiation of one library, strand by strand, and the divergent elements they form.
+process CALL_PEAKS {
+    tag "${meta.library}"
+    label 'single'
+
+    input:
+    tuple val(meta), path(plus), path(minus)
+    val tool
+
+    output:
+    tuple val(meta), path("${meta.library}.peaks.bed"), path("${meta.library}.elements.bed"), emit: peaks
+    tuple val(task.process), eval('software_versions.py scipy pyBigWig numpy'), emit: versions
+
+    script:
+    """
+    call_peaks.py --plus ${plus} --minus ${minus} --out ${meta.library}.peaks.bed --out-elements ${meta.library}.elements.bed \\
+        --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    touch ${meta.library}.peaks.bed ${meta.library}.elements.bed
+    """
+}

@@ -1,0 +1,27 @@
+// Quality of every library and of the cohort, as tidy tables.
+process LIBRARY_QC {
+    label 'single'
+
+    input:
+    path counts
+    path reports
+    path coverage
+    path peaks
+    path donors
+    val tool
+
+    output:
+    path 'qc', emit: qc
+    tuple val(task.process), eval('software_versions.py numpy pandas'), emit: versions
+
+    script:
+    """
+    library_qc.py --counts ${counts} --folder . --out qc --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    mkdir qc
+    touch qc/libraries.tsv
+    """
+}

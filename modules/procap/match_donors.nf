@@ -1,0 +1,25 @@
+// Does each library belong to its donor? Concordance of its reads over SNPs with the genotypes.
+process MATCH_DONORS {
+    tag "${meta.library}"
+    label 'single'
+
+    input:
+    tuple val(meta), path(reads), path(indices)
+    tuple path(variants), path(variants_index)
+    val tool
+
+    output:
+    path "${meta.library}.donors.tsv", emit: qc
+    tuple val(task.process), eval('software_versions.py pysam cyvcf2 numpy'), emit: versions
+
+    script:
+    """
+    match_donors.py ${reads.collect { path -> "--reads ${path}" }.join(' ')} --vcf ${variants} --library ${meta.library} --donor ${meta.donor} \\
+        --out ${meta.library}.donors.tsv --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    touch ${meta.library}.donors.tsv
+    """
+}

@@ -28,7 +28,7 @@ def genome_of(room: Path) -> dict[str, str]:
 
 
 def score(room: Path, *arguments: str, out: str = "scores.tsv") -> pd.DataFrame:
-    app(["--out", str(room / out), "--device", "cpu", *arguments], standalone_mode=False)
+    app(["--out", str(room / out), "--device", "cpu", "--precision", "fp32", *arguments], standalone_mode=False)
     return read_scores(room / out)
 
 

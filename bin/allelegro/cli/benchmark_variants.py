@@ -33,6 +33,19 @@ def main(
     ] = "alt",
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     min_tags: Annotated[int, typer.Option(min=0, help="Kind satmut: least barcodes of a variant.")] = 10,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="Checkpoint behind the scores: flags variants on chromosomes it saw.")
+    ] = None,
+    truth_donor: Annotated[
+        list[str] | None, typer.Option(help="Donor of the measurement: said when --checkpoint was trained on it.")
+    ] = None,
+    fasta: Annotated[Path | None, typer.Option(help="Genome, for the baselines that need sequence.")] = None,
+    sequences: Annotated[
+        Path | None, typer.Option(help="Instead of --fasta: table with ref_sequence and alt_sequence.")
+    ] = None,
+    baseline_table: Annotated[
+        Path | None, typer.Option(help="Training table (seq, mean_value) of the linear k-mer baseline.")
+    ] = None,
     cluster_distance: Annotated[
         int, typer.Option(min=0, help="Variants with gaps up to this many bp are resampled together.")
     ] = 10_000,
@@ -42,21 +55,26 @@ def main(
     version: Version = False,
 ) -> None:
     """Compare predicted with measured variant effects; all models on the variants that every one of them scored."""
-    columns = dict(_pair(text, "--column") for text in column or [])
-    others = [(name, Path(path)) for name, path in (_pair(text, "--comparator") for text in comparator or [])]
+    columns = dict(name_and_value(text, "--column") for text in column or [])
+    others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
-    from allelegro.effects.benchmark import POINT_COLUMNS, Benchmark, join
+    from allelegro.effects.baselines import distance_from_centre, sequences_of, signed_baselines
+    from allelegro.effects.benchmark import Benchmark, flag_overlap, join, write_points
     from allelegro.effects.truth import TruthOptions, read_truth
-    from allelegro.io.tables import write_metrics, write_table
+    from allelegro.io.tables import write_metrics
 
     options = TruthOptions(columns, zero_based, positive_allele, release, min_tags)
     joined = join(read_truth(truth, kind, options), scores, others, cluster_distance)
-    rows = Benchmark(dataset, joined, kind, n_boot, seed).rows()
-    write_table(joined.table[[*POINT_COLUMNS, *joined.models]], points)
+    flag_overlap(joined, checkpoint or [], truth_donor or [])
+    signed = signed_baselines(joined.table, sequences_of(joined.table, fasta, sequences), baseline_table, seed)
+    unsigned = {"baseline_distance": -distance_from_centre(joined.table)}
+    rows = Benchmark(dataset, joined, signed, unsigned, n_boot, seed).rows()
+    write_points(joined, points)
     write_metrics(rows, out)
 
 
-def _pair(text: str, option: str) -> tuple[str, str]:
+def name_and_value(text: str, option: str) -> tuple[str, str]:
+    """The two sides of a NAME=VALUE option."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")

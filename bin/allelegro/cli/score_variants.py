@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from allelegro.cli.benchmark_variants import name_and_value
 from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
 
 app = Tool()
@@ -23,6 +24,10 @@ def main(
     ] = None,
     kind: Annotated[
         str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
+    ] = None,
+    release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="FIELD=COLUMN of a truth table, as pos=hg38_pos; repeatable.")
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model (the ensemble) in the scores.")] = "model",
     context: Annotated[
@@ -50,7 +55,12 @@ def main(
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
     ] = None,
     shard: Annotated[str, typer.Option(help="Score part I of N of the chunks (for a scatter): I/N, I from 1.")] = "1/1",
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences that go through the network together.")] = 256,
+    precision: Annotated[
+        Literal["auto", "fp32"], typer.Option(help="auto: bfloat16 where the hardware has it; fp32: 32-bit throughout.")
+    ] = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Sequences that go through the network together (default: by width).")
+    ] = None,
     threads: Threads = 1,
     device: Device = "auto",
     version: Version = False,
@@ -66,15 +76,17 @@ def main(
     if out_vcf is not None and (variants is None or kind is not None):
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
     part = _shard(shard)
+    columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
     from allelegro.effects.run import Run, run
+    from allelegro.effects.truth import TruthOptions
 
     run(
         Run(
-            checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, name=name,
+            checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, truth=TruthOptions(columns, release=release), name=name,
             context=context, strands=strands, shifts=shift or [0], held_out_only=held_out_only,
             stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, out_vcf=out_vcf, shard=part,
-            batch_size=batch_size, threads=threads, device=device,
+            precision=precision, batch_size=batch_size, threads=threads, device=device,
         )
     )  # fmt: skip
 

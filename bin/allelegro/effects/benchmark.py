@@ -4,23 +4,30 @@ Rows are resampled by cluster (the element, or neighbours on the genome), and mo
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.effects.heldout import HeldOut
 from allelegro.effects.output import read_scores
+from allelegro.effects.protocol import protocol
 from allelegro.effects.ranking import auprc_ci, auroc_ci
 from allelegro.effects.truth import Truth, read_comparator
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
+from allelegro.io.tables import write_table
+from allelegro.models.checkpoint import read_config
 from allelegro.training.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
+MINIMAL_STRATUM = 20  # variants of a bin of strength, frequency or calibration
+STRENGTH_BINS, CALIBRATION_BINS, FREQUENCIES = 5, 10, (0.05, 0.2)
 MINIMAL_CLUSTERS = 10  # fewer clusters cannot be resampled: rows are instead
 
 logger = logging.getLogger(__name__)
@@ -104,66 +111,175 @@ def clusters_of(table: pd.DataFrame, distance: int) -> NDArray[np.intp]:
     return labels
 
 
-class Benchmark:
-    """Metrics of every model on one set of points."""
+def flag_overlap(points: Points, checkpoints: Sequence[Path], donors: Sequence[str]) -> None:
+    """Add ``seen`` (yes/no): whether any of the checkpoints was trained on the variant's place; warn of shared donors."""
+    if not checkpoints:
+        return
+    unseen = np.ones(len(points.table), bool)
+    for path in checkpoints:
+        training = read_config(path)["training"]
+        held_out = HeldOut.of(training)
+        unseen &= held_out.unseen(points.table["chrom"], points.table["pos"] - 1) & (not held_out.unknown)
+        shared = sorted(set(donors) & set(training.get("training_donors") or ()))
+        if shared:
+            logger.warning("%s was trained on %s, a donor of this measurement", path.name, ", ".join(shared))
+    points.table["seen"] = np.where(unseen, "no", "yes")
+    logger.info("%s of %s variants lie where training looked", f"{int((~unseen).sum()):,}", f"{len(unseen):,}")
 
-    def __init__(self, dataset: str, points: Points, kind: str, n_boot: int = 1000, seed: int = 0) -> None:
-        self.dataset, self.points, self.kind = dataset, points, kind
+
+def write_points(points: Points, path: Path) -> None:
+    """Write the variants behind the metrics: ``POINT_COLUMNS``, ``seen`` when flagged, and one column a model."""
+    flags = ["seen"] if "seen" in points.table.columns else []
+    write_table(points.table[[*POINT_COLUMNS, *flags, *points.models]], path)
+
+
+class Benchmark:
+    """Metrics of every model and baseline on one set of points.
+
+    ``signed`` baselines predict effects like a model; ``unsigned`` ones only how strong an effect may be.
+    """
+
+    def __init__(
+        self,
+        dataset: str,
+        points: Points,
+        signed: Mapping[str, NDArray[np.float64]] | None = None,
+        unsigned: Mapping[str, NDArray[np.float64]] | None = None,
+        n_boot: int = 1000,
+        seed: int = 0,
+    ) -> None:
+        self.dataset, self.models, self.spread = dataset, points.models, points.spread
+        self.table = points.table.assign(**dict(signed or {}))
+        self.baselines, self.unsigned = list(signed or {}), dict(unsigned or {})
         self.n_boot, self.seed = n_boot, seed
 
     def rows(self) -> list[Row]:
-        """All tidy rows: every model in every subset, then differences from the first model."""
+        """All tidy rows: models and baselines in every subset, differences from the first model, strata, protocol."""
         rows: list[Row] = []
         for subset, mask in self._subsets():
-            for model in self.points.models:
+            for model in [*self.models, *self.baselines]:
                 rows += self._of_model(model, subset, mask)
-            for model in self.points.models[1:]:
-                rows.append(self._difference(self.points.models[0], model, subset, mask))
+            for model in self.models[1:]:
+                rows.append(self._difference(self.models[0], model, subset, mask))
+            for name, strength in self.unsigned.items():
+                rows += self._ranking(name, subset, self.table[mask], pd.Series(strength[mask]))
+            rows += self._majority(subset, mask)
+        for model in self.models:
+            rows += self._within_groups(model)
+            rows += self._strata(model)
+            rows += self._calibration(model)
+            rows += self._protocol(model)
         return rows
 
     def _subsets(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-        table = self.points.table
-        yield "all", np.ones(len(table), bool)
-        significant = (table["significant"] == 1).to_numpy()
-        if significant.sum() >= MINIMAL_VARIANTS and not significant.all():
-            yield "significant", significant
-        active = (table["active"] == 1).to_numpy()
-        if active.sum() >= MINIMAL_VARIANTS and not active.all():
-            yield "active", active
-        for group, rows in table.groupby("group"):
-            if group != "" and len(rows) >= MINIMAL_VARIANTS:
-                yield str(group), table.index.isin(rows.index)
+        table = self.table
+        whole = np.ones(len(table), bool)
+        yield "all", whole
+        candidates = {"significant": table["significant"] == 1, "active": table["active"] == 1}
+        if "seen" in table.columns:
+            candidates["unseen"] = table["seen"] == "no"
+        if table["group"].nunique() > 1:
+            candidates |= {str(group): table["group"] == group for group in table["group"].unique()}
+        for name, chosen in candidates.items():
+            mask = chosen.to_numpy(dtype=bool)
+            if mask.sum() >= MINIMAL_VARIANTS and not mask.all():
+                yield name, mask
 
     def _of_model(self, model: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
-        table = self.points.table[mask]
+        table = self.table[mask]
         predicted, measured, cluster = table[model], table["measured"], table["cluster"]
-        estimates = {
-            "pearson": self._estimate(pearson_ci, cluster, predicted, measured),
-            "spearman": self._estimate(spearman_ci, cluster, predicted, measured),
-            "sign_accuracy": self._estimate(mean_ci, cluster, right_sign(predicted, measured)),
-        }
+        rows = [
+            self._row(model, subset, "pearson", self._estimate(pearson_ci, cluster, predicted, measured)),
+            self._row(model, subset, "spearman", self._estimate(spearman_ci, cluster, predicted, measured)),
+            self._row(
+                model, subset, "sign_accuracy", self._estimate(mean_ci, cluster, right_sign(predicted, measured))
+            ),
+        ]
+        return rows + self._ranking(model, subset, table, predicted.abs())
+
+    def _ranking(self, model: str, subset: str, table: pd.DataFrame, strength: pd.Series) -> list[Row]:
+        """Significant against not significant variants by predicted strength; nothing where one class is missing."""
         label = table["significant"]
-        if label.nunique() == 2:
-            estimates["auroc"] = self._estimate(auroc_ci, cluster, predicted.abs(), label)
-            estimates["auprc"] = self._estimate(auprc_ci, cluster, predicted.abs(), label)
-        return [self._row(model, subset, metric, estimate) for metric, estimate in estimates.items()]
+        if label.nunique() < 2 or not np.isfinite(strength).any():
+            return []
+        curves = {"auroc": auroc_ci, "auprc": auprc_ci}
+        return [
+            self._row(model, subset, metric, self._estimate(curve, table["cluster"], strength, label))
+            for metric, curve in curves.items()
+        ]
+
+    def _majority(self, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
+        """Always guessing the commoner sign."""
+        measured = self.table.loc[mask, "measured"]
+        guess = pd.Series(1.0 if (measured > 0).sum() >= (measured < 0).sum() else -1.0, measured.index)
+        estimate = self._estimate(mean_ci, self.table.loc[mask, "cluster"], right_sign(guess, measured))
+        return [self._row("baseline_majority", subset, "sign_accuracy", estimate)]
+
+    def _difference(self, first: str, second: str, subset: str, mask: NDArray[np.bool_]) -> Row:
+        table = self.table[mask]
+        estimate = self._estimate(paired_bootstrap, table["cluster"], table[second], table[first], table["measured"])
+        return self._row(second, subset, f"pearson_minus_{first}", estimate)
+
+    def _within_groups(self, model: str) -> list[Row]:
+        """All groups pooled after each group's own mean and scale are taken out of both sides."""
+        groups = self.table.groupby("group")
+        if self.table["group"].nunique() < 2:
+            return []
+        predicted, measured = (groups[name].transform(_standardised) for name in (model, "measured"))
+        cluster = pd.Series(self.table["group"].factorize()[0], self.table.index)
+        estimate = self._estimate(pearson_ci, cluster, predicted, measured)
+        return [self._row(model, "within_groups", "pearson", estimate)]
+
+    def _strata(self, model: str) -> list[Row]:
+        """Sign accuracy by fifths of the predicted strength and by frequency of the alternative allele."""
+        right = right_sign(self.table[model], self.table["measured"])
+        strata: dict[str, pd.Series] = {}
+        if len(self.table) >= MINIMAL_STRATUM * STRENGTH_BINS:
+            fifth = self.table[model].abs().rank(method="first", pct=True).mul(STRENGTH_BINS).apply(np.ceil)
+            strata |= {f"strength_{n}_of_{STRENGTH_BINS}": fifth == n for n in range(1, STRENGTH_BINS + 1)}
+        edges = [0.0, *FREQUENCIES, 1.0]
+        for low, high in pairwise(edges):
+            strata[f"frequency_{low:g}_to_{high:g}"] = (self.table["af"] > low) & (self.table["af"] <= high)
+        return [
+            self._row(model, name, "sign_accuracy", self._estimate(mean_ci, self.table["cluster"][mask], right[mask]))
+            for name, mask in strata.items()
+            if mask.sum() >= MINIMAL_STRATUM
+        ]
+
+    def _calibration(self, model: str) -> list[Row]:
+        """Mean predicted and measured effect in tenths of the prediction."""
+        if len(self.table) < MINIMAL_STRATUM * CALIBRATION_BINS:
+            return []
+        tenth = self.table[model].rank(method="first", pct=True).mul(CALIBRATION_BINS).apply(np.ceil)
+        rows = []
+        for number, part in self.table.groupby(tenth):
+            subset = f"calibration_{int(number)}_of_{CALIBRATION_BINS}"
+            for metric, column in (("mean_predicted", model), ("mean_measured", "measured")):
+                rows.append(self._row(model, subset, metric, self._estimate(mean_ci, part["cluster"], part[column])))
+        return rows
+
+    def _protocol(self, model: str) -> list[Row]:
+        if self.table["evidence"].isna().all():
+            return []
+        effect, evidence = self.table[model].to_numpy(float), self.table["evidence"].to_numpy(float)
+        figures = protocol(effect, evidence, self.spread[model], self.n_boot, self.seed)
+        return [self._row(model, subset, metric, estimate) for (subset, metric), estimate in figures.items()]
 
     def _estimate(self, statistic: Callable[..., Estimate], cluster: pd.Series, *columns: pd.Series) -> Estimate:
         """Rows are resampled one by one where there are too few clusters to resample (one element, one locus)."""
         clusters = cluster if cluster.nunique() >= MINIMAL_CLUSTERS else None
         return statistic(*columns, clusters=clusters, n_boot=self.n_boot, seed=self.seed)
 
-    def _difference(self, first: str, second: str, subset: str, mask: NDArray[np.bool_]) -> Row:
-        table = self.points.table[mask]
-        columns = (table[second], table[first], table["measured"])
-        estimate = self._estimate(paired_bootstrap, table["cluster"], *columns)
-        return self._row(second, subset, f"pearson_minus_{first}", estimate)
-
     def _row(self, model: str, subset: str, metric: str, estimate: Estimate) -> Row:
         return {
             "stage": "effects", "dataset": self.dataset, "model": model, "subset": subset, "metric": metric,
             "value": estimate.value, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "n": estimate.n,
         }  # fmt: skip
+
+
+def _standardised(values: pd.Series) -> pd.Series:
+    scale = values.std()
+    return (values - values.mean()) / (scale if scale > 0 else np.nan)
 
 
 def right_sign(predicted: "pd.Series[float]", measured: "pd.Series[float]") -> "pd.Series[float]":

@@ -12,17 +12,23 @@ from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 
 _KEY = ["chrom", "pos", "ref", "alt"]
+SCORE_COLUMNS = [
+    *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
+    "ref_sd", "alt_sd", "n_predictions",
+]  # fmt: skip
 
 
-def write_scores(chunks: Iterable[pd.DataFrame], path: Path) -> int:
+def write_scores(chunks: Iterable[pd.DataFrame], path: Path, allow_empty: bool = False) -> int:
     """Write score chunks to a TSV (``.gz`` allowed) or ``.parquet`` as they come; the number of rows written.
 
-    Raises DataError, and writes nothing, when there is not a single score.
+    Raises DataError, and writes nothing, when there is not a single score, unless an empty table is allowed (a shard).
     """
     write = _write_parquet if path.suffix == ".parquet" else _write_tsv
     with atomic_path(path) as partial:
         rows = write(chunks, partial)
-        if rows == 0:
+        if rows == 0 and allow_empty:
+            write([pd.DataFrame(columns=SCORE_COLUMNS)], partial)
+        elif rows == 0:
             raise DataError("no variant was left to score; the list of dropped variants (--dropped) says why")
     return rows
 

@@ -9,12 +9,23 @@ import pandas as pd
 
 from allelegro.effects.output import annotate_vcf, score_chunks, write_scores
 from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
-from allelegro.effects.truth import read_truth
-from allelegro.effects.variants import Dropped, chunks_of, is_vcf, parse_alleles, read_sequence_pairs, read_variants
+from allelegro.effects.truth import TruthOptions, read_truth
+from allelegro.effects.variants import (
+    CHUNK,
+    Dropped,
+    chunks_of,
+    is_vcf,
+    parse_alleles,
+    read_sequence_pairs,
+    read_variants,
+)
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.models.checkpoint import load_model
 from allelegro.models.device import choose_device, keep_freed_memory
+from allelegro.models.inference import Precision
+
+SHARD_CHUNK = 256  # small, so that shards of a small set share its variants
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +40,7 @@ class Run:
     fasta: Path | None
     sequences: Path | None
     kind: str | None
+    truth: TruthOptions
     name: str
     context: Context
     strands: Strands
@@ -38,7 +50,8 @@ class Run:
     dropped: Path | None
     out_vcf: Path | None
     shard: tuple[int, int]
-    batch_size: int
+    precision: Precision
+    batch_size: int | None
     threads: int
     device: str
 
@@ -52,10 +65,10 @@ def run(options: Run) -> None:
     models = [load_model(path, device) for path in options.checkpoints]
     scorer = Scorer(
         options.name, models, options.context, options.strands, options.shifts, options.held_out_only,
-        options.batch_size,
+        options.precision, options.batch_size,
     )  # fmt: skip
     with Dropped(options.dropped) as dropped:
-        rows = write_scores(_scores(options, scorer, dropped), options.out)
+        rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.shard[1] > 1)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
     if options.out_vcf is not None and options.variants is not None:
         annotated = annotate_vcf(options.variants, score_chunks(options.out), options.out_vcf, options.name)
@@ -69,14 +82,16 @@ def _scores(options: Run, scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataF
         )
         return
     assert options.variants is not None and options.fasta is not None
+    size = CHUNK if options.shard[1] == 1 else SHARD_CHUNK
     if options.kind is None:
-        source = read_variants(options.variants)
+        source = read_variants(options.variants, size)
     else:
-        source = chunks_of(read_truth(options.variants, options.kind).table)
+        source = chunks_of(read_truth(options.variants, options.kind, options.truth).table, size)
     chunks = parse_alleles(_part(source, options.shard), dropped)
     yield from score_variants(chunks, scorer, Genome(options.fasta), dropped, options.stop_on_mismatch)
 
 
 def _part(chunks: Iterator[pd.DataFrame], shard: tuple[int, int]) -> Iterator[pd.DataFrame]:
+    """Every ``total``-th chunk; a shard of a small file may have none."""
     index, total = shard
     return (chunk for number, chunk in enumerate(chunks) if number % total == index - 1)

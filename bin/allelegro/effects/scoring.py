@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.effects.heldout import HeldOut
+from allelegro.effects.output import SCORE_COLUMNS
 from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import (
     AllelePairs,
@@ -21,55 +23,13 @@ from allelegro.effects.windows import (
 )
 from allelegro.errors import DataError
 from allelegro.models.checkpoint import LoadedModel
-from allelegro.models.inference import StrandPredictor
+from allelegro.models.inference import Precision, StrandPredictor
 
-SCORE_COLUMNS = [
-    *VARIANT_COLUMNS, "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
-    "ref_sd", "alt_sd", "n_predictions",
-]  # fmt: skip
 Context = Literal["auto", "genomic", "construct"]
 Strands = Literal["both", "forward"]
 PairMaker = Callable[[pd.DataFrame, int], AllelePairs]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class HeldOut:
-    """What a checkpoint says it did not see; ``unknown`` when it does not say."""
-
-    chromosomes: frozenset[str] | None
-    regions: list[tuple[str, int, int]] | None
-
-    @classmethod
-    def of(cls, model: LoadedModel) -> "HeldOut":
-        """Read ``held_out_chromosomes`` and ``held_out_regions`` of a checkpoint."""
-        training = model.config["training"]
-        chromosomes, regions = training.get("held_out_chromosomes"), training.get("held_out_regions")
-        return cls(
-            None if chromosomes is None else frozenset(_plain(name) for name in chromosomes),
-            None if regions is None else [(_plain(chrom), int(start), int(end)) for chrom, start, end in regions],
-        )
-
-    @property
-    def unknown(self) -> bool:
-        """Whether the checkpoint does not say what it saw."""
-        return self.chromosomes is None and self.regions is None
-
-    def unseen(self, chrom: "pd.Series[str]", start: "pd.Series[int]") -> NDArray[np.bool_]:
-        """Which positions (0-based) were held out; all of them when unknown."""
-        if self.unknown:
-            return np.ones(len(chrom), bool)
-        plain = chrom.astype(str).str.removeprefix("chr").to_numpy()
-        unseen = np.isin(plain, list(self.chromosomes or ()))
-        position = start.to_numpy()
-        for name, first, end in self.regions or ():
-            unseen |= (plain == name) & (position >= first) & (position < end)
-        return unseen
-
-
-def _plain(name: str) -> str:
-    return str(name).removeprefix("chr")
 
 
 @dataclass
@@ -86,11 +46,12 @@ class Scorer:
     strands: Strands = "both"
     shifts: list[int] = field(default_factory=lambda: [0])
     held_out_only: bool = True
-    batch_size: int = 256
+    precision: Precision = "auto"
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
-        self._predictors = [StrandPredictor(model, self.batch_size) for model in self.models]
-        self._held_out = [HeldOut.of(model) for model in self.models]
+        self._predictors = [StrandPredictor(model, self.precision, self.batch_size) for model in self.models]
+        self._held_out = [HeldOut.of(model.config["training"]) for model in self.models]
         silent = [model.name for model, held_out in zip(self.models, self._held_out, strict=True) if held_out.unknown]
         if self.held_out_only and silent:
             logger.warning("%s does not say which chromosomes it saw; it scores all variants", ", ".join(silent))

@@ -109,7 +109,7 @@ class _Rows:
                 "ref": self.need("ref", "RefAllele").astype(str).str.upper(),
                 "alt": self.need("alt", "AltAllele").astype(str).str.upper(),
                 "id": self.table[column].astype(str) if (column := self.find("id", "rsid", "name", "variant")) else ".",
-                "group": "", "significant": np.nan, "active": np.nan, "af": self.optional("af", "alt_af", "maf"),
+                "group": "", "significant": np.nan, "active": np.nan, "af": self.optional("af", "alt_af", "frequency", "maf"),
                 "evidence": np.nan, **columns,
             },
             index=self.table.index,
@@ -120,7 +120,11 @@ class _Rows:
         table = self.filtered(table, dna, "not_acgt")
         table = self.filtered(table, table["measured"].notna(), "no_measurement")
         table = self.filtered(table, ~table.duplicated(["chrom", "pos", "ref", "alt", "group"]), "duplicate")
-        return Truth(table.astype({"pos": "int64"})[TRUTH_COLUMNS].reset_index(drop=True), kind, self.dropped)
+        return Truth(
+            table.astype({"pos": "int64", "significant": float, "active": float})[TRUTH_COLUMNS].reset_index(drop=True),
+            kind,
+            self.dropped,
+        )
 
 
 def read_truth(path: Path, kind: str, options: TruthOptions | None = None) -> Truth:
@@ -211,11 +215,10 @@ def _qtl(rows: _Rows) -> Truth:
 
 
 def _truth(rows: _Rows) -> Truth:
-    """The simulator's own truth: ``chrom pos ref alt effect``."""
-    return rows.finish(
-        "truth", rows.position(1), measured=rows.number("effect", "true_effect", "measured"),
-        significant=rows.optional("significant"),
-    )  # fmt: skip
+    """The simulator's own truth (``effect``, log2): an effect is significant from 0.1 and absent below 0.01."""
+    effect = rows.number("effect", "true_effect", "measured")
+    significant = np.select([effect.abs() >= 0.1, effect.abs() < 0.01], [1.0, 0.0], np.nan)
+    return rows.finish("truth", rows.position(1), measured=effect, significant=pd.Series(significant, effect.index))
 
 
 def _table(rows: _Rows) -> Truth:

@@ -1,0 +1,181 @@
+"""What a model must beat: base composition, distance from the centre, the commoner sign, and a linear k-mer model."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.effects.variants import Dropped, canonical_key, parse_alleles, read_sequence_pairs
+from allelegro.effects.windows import (
+    AllelePairs,
+    Genome,
+    genome_pairs,
+    place_variants,
+    reference_agrees,
+    require_contigs,
+    sequence_pairs,
+)
+from allelegro.errors import DataError
+from allelegro.io.dna import N, encode
+from allelegro.io.tables import read_table
+
+WORDS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
+LETTERS = 6
+PENALTIES = (10.0, 100.0, 1000.0, 10000.0)
+CHUNK = 4096
+WINDOW = 200  # bp around a variant; words that do not touch it cancel
+
+logger = logging.getLogger(__name__)
+
+Codes = NDArray[np.uint8]
+
+
+def gc_change(pairs: AllelePairs) -> NDArray[np.float64]:
+    """G and C bases gained by the alternative sequences."""
+
+    def count(codes: Codes) -> NDArray[np.float64]:
+        return np.asarray(((codes == 1) | (codes == 2)).sum(axis=-1)[:, 0], dtype=np.float64)
+
+    return count(pairs.alternative) - count(pairs.reference)[pairs.reference_row]
+
+
+def distance_from_centre(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Distance of each variant from the middle of its group's variants (an element), in bp; NaN without groups."""
+    middle = table.groupby("group")["pos"].transform(lambda pos: (pos.min() + pos.max()) / 2)
+    return np.where(table["group"] == "", np.nan, np.abs(table["pos"] - middle))
+
+
+def _canonical() -> NDArray[np.int64]:
+    """Feature of each word of six letters; a word and its reverse complement share one (2,080 of 4,096)."""
+    letters = np.arange(4**LETTERS)[:, None] // 4 ** np.arange(LETTERS) % 4
+    turned = (3 - letters[:, ::-1]) @ 4 ** np.arange(LETTERS)
+    return np.unique(np.minimum(np.arange(4**LETTERS), turned), return_inverse=True)[1]
+
+
+_FEATURE = _canonical()
+_FEATURES = int(_FEATURE.max()) + 1
+
+
+def word_counts(codes: Codes) -> NDArray[np.float32]:
+    """Counts of (gapped) words, ``[n, features]``, from codes ``[n, width]``; strands are alike, words with N left out."""
+    parts = []
+    for word in WORDS:
+        places = codes.shape[1] - word[-1]
+        letters = np.stack([codes[:, offset : offset + places] for offset in word]).astype(np.int64)
+        feature = _FEATURE[np.minimum(np.tensordot(4 ** np.arange(LETTERS), letters, axes=1), 4**LETTERS - 1)]
+        feature += np.arange(len(codes))[:, None] * _FEATURES
+        known = feature[(letters != N).all(axis=0)]
+        parts.append(np.bincount(known, minlength=len(codes) * _FEATURES).reshape(len(codes), _FEATURES))
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+@dataclass
+class WordModel:
+    """Ridge regression of activity on word counts."""
+
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0) -> "WordModel":
+        """Fit on sequences of one width; the penalty is chosen on a tenth of the rows, then all are used."""
+        codes = np.stack([encode(sequence) for sequence in sequences])
+        held_out = np.random.default_rng(seed).random(len(codes)) < 0.1
+        train, check = _Normal.of(codes[~held_out], activity[~held_out]), word_counts(codes[held_out])
+        weights = {penalty: train.solve(penalty) for penalty in PENALTIES}
+        errors = {penalty: np.var(activity[held_out] - check @ w) for penalty, w in weights.items()}
+        best = min(errors, key=lambda penalty: float(errors[penalty]))
+        return cls(_Normal.of(codes, activity).solve(best))
+
+    def effects(self, pairs: AllelePairs) -> NDArray[np.float64]:
+        """Predicted change of activity of each pair."""
+        reference = self._predict(pairs.reference[:, 0])
+        return self._predict(pairs.alternative[:, 0]) - reference[pairs.reference_row]
+
+    def _predict(self, codes: Codes) -> NDArray[np.float64]:
+        parts = [word_counts(codes[first : first + CHUNK]) @ self.weights for first in range(0, len(codes), CHUNK)]
+        return np.concatenate(parts)
+
+
+@dataclass
+class _Normal:
+    """Normal equations of centred counts, gathered chunk by chunk."""
+
+    gram: NDArray[np.float64]
+    moment: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, codes: Codes, activity: NDArray[np.float64]) -> "_Normal":
+        size = len(WORDS) * _FEATURES
+        gram, moment, total = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+        for first in range(0, len(codes), CHUNK):
+            counts = word_counts(codes[first : first + CHUNK])
+            gram += counts.T @ counts
+            moment += counts.T @ (activity[first : first + CHUNK] - activity.mean())
+            total += counts.sum(axis=0)
+        return cls(gram - np.outer(total, total) / len(codes), moment)
+
+    def solve(self, penalty: float) -> NDArray[np.float64]:
+        from scipy.linalg import solve
+
+        ridge = self.gram + penalty * np.eye(len(self.gram))
+        return np.asarray(solve(ridge, self.moment, assume_a="pos"), dtype=np.float64)
+
+
+@dataclass
+class Sequences:
+    """Allele sequences of the rows ``rows`` (index labels) of a table of variants."""
+
+    rows: pd.Index
+    pairs: AllelePairs
+
+
+def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None) -> Sequences | None:
+    """Sequences around the variants of a table, from a genome or a table of sequence pairs; None when neither is given.
+
+    Variants that the genome or the table does not have are left out, with their number logged.
+    """
+    if fasta is not None:
+        genome = Genome(fasta)
+        require_contigs(table, genome)
+        parsed = next(parse_alleles([table], Dropped()))
+        placed = place_variants(parsed, genome, WINDOW, Dropped())
+        placed = placed[reference_agrees(placed, genome)]
+        found = None if placed.empty else Sequences(placed.index, genome_pairs(placed, genome, WINDOW, [0]))
+    elif sequences is not None:
+        given = read_sequence_pairs(sequences)
+        given = given.set_axis(canonical_key(given))
+        given = given[~given.index.duplicated()]
+        at = given.index.get_indexer(canonical_key(table))
+        rows = table.index[at >= 0]
+        longest = int(given["ref_sequence"].str.len().max())
+        found = None if rows.empty else Sequences(rows, sequence_pairs(given.iloc[at[at >= 0]], longest))
+    else:
+        return None
+    if found is None:
+        raise DataError(
+            f"{fasta or sequences}: has the sequence of none of the variants; give what they were called on"
+        )
+    logger.info("baselines: sequences of %s of %s variants", f"{len(found.rows):,}", f"{len(table):,}")
+    return found
+
+
+def signed_baselines(
+    table: pd.DataFrame, found: Sequences | None, training: Path | None, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """``baseline_gc`` and, given a training table (``seq mean_value``), ``baseline_kmer``: effects of every row."""
+    if found is None:
+        return {}
+    effects = {"baseline_gc": gc_change(found.pairs)}
+    if training is not None:
+        examples = read_table(training, ["seq", "mean_value"])
+        activity = examples["mean_value"].to_numpy(dtype=np.float64)
+        effects["baseline_kmer"] = WordModel.fit(examples["seq"].tolist(), activity, seed).effects(found.pairs)
+    places = table.index.get_indexer(found.rows)
+    columns = {name: np.full(len(table), np.nan) for name in effects}
+    for name, values in effects.items():
+        columns[name][places] = values
+    return columns

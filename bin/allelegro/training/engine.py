@@ -215,8 +215,8 @@ class _Run:
 
     def train(self) -> Fitted:
         """Every epoch that is left."""
-        settings, state = self.settings, self.state
         self._resume()
+        settings, state = self.settings, self.state
         done = (state.epoch * self.steps + state.step) * self.batch_size
         with (
             self._leaving_on_sigterm(),

@@ -22,6 +22,7 @@ RATE_WINDOWS = (
 CORE = 150  # bp on both sides of a site kept out of its own background rate
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
+LEAD_SHARE = 0.05  # share of sites that must lead a clump for the leading ones to stand for all
 MIN_STRATUM = 200  # sites a class needs for its own estimate
 STUTTER_REACH, STUTTER_RATIO = 2, 5  # bp around a tower over which its reads may leak, and how much lower they then are
 EXCESS_GRID = np.geomspace(1e-3, 1e3, 61)  # values of φ tried
@@ -139,11 +140,11 @@ class Clumping:
     excess: Floats
 
     @classmethod
-    def measure(cls, rate: Floats, counts: list[Ints]) -> "Clumping":
-        """Measure φ on background sites: ``rate`` per bp and, for each scale, the number of companions.
+    def measure(cls, rate: Floats, counts: list[Ints], gap: Ints) -> "Clumping":
+        """Measure φ on background sites: ``rate`` per bp, companions at each scale and the ``gap`` bp to the site before.
 
-        The negative binomial is fitted to the bulk of each class (up to one standard deviation above the Poisson mean), so
-        that sites of peaks not yet found, which lie beyond it, do not pass for background.
+        Taken are the first sites of clumps, those with none before them within the scale, so that peaks not yet found weigh
+        once each; where reads are so dense that such sites are few, all are taken.
         """
         classes = int(np.clip(len(rate) // MIN_STRATUM, 1, STRATA))
         edges = np.unique(np.quantile(rate, np.linspace(0, 1, classes + 1)[1:-1])) if len(rate) else np.empty(0)
@@ -152,7 +153,12 @@ class Clumping:
         for number in range(len(edges) + 1):
             own = np.flatnonzero(stratum == number)
             for column, (scale, observed) in enumerate(zip(SCALES, counts, strict=True)):
-                excess[number, column] = fit_excess(observed[own], float(rate[own].mean()) * scale) if len(own) else 0
+                first = own[gap[own] > scale]
+                leading = len(first) >= LEAD_SHARE * len(own)
+                chosen = first if leading else own
+                if len(chosen):
+                    mean = float(rate[chosen].mean()) * scale
+                    excess[number, column] = fit_excess(observed[chosen], mean, leading)
         return cls(edges, excess)
 
     def at(self, rate: Floats, column: int) -> Floats:
@@ -161,15 +167,20 @@ class Clumping:
         return excess
 
 
-def fit_excess(observed: Ints, mean: float) -> float:
-    """The φ of :data:`EXCESS_GRID` under which the companions up to mean + one standard deviation are likeliest."""
+def fit_excess(observed: Ints, mean: float, leading: bool) -> float:
+    """The φ of :data:`EXCESS_GRID` under which the bulk of the companions of background sites is likeliest.
+
+    The bulk reaches one standard deviation above the Poisson mean, short of the companions that peaks have. ``leading``
+    sites have none before them over the same length, which makes a high rate less likely (see docs/methods.md).
+    """
     from scipy.special import gammaln, xlog1py
 
     limit = max(1, int(mean + mean**0.5))
-    bulk = observed[observed <= limit]
-    seen = np.bincount(bulk, minlength=limit + 1)
+    seen = np.bincount(observed[observed <= limit], minlength=limit + 1)
     n, phi = np.arange(limit + 1), EXCESS_GRID[:, None]
     shape, odds = 1 / phi + 1, phi * mean
+    if leading:
+        odds = odds / (1 + odds)
     log_p = gammaln(n + shape) - gammaln(n + 1) - gammaln(shape) + n * np.log(odds / (1 + odds)) - xlog1py(shape, odds)
     log_p -= np.logaddexp.reduce(log_p, axis=1, keepdims=True)
     return float(EXCESS_GRID[np.argmax(log_p @ seen)])

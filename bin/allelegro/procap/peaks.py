@@ -169,7 +169,8 @@ def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
     for level in scan:
         own = free[level.among]
         rate = level.rate(own, [bp[level.among] for bp in exposure], unmasked)
-        clumping = Clumping.measure(rate[own], [counts[own] for counts in level.companions])
+        gap = np.diff(level.position, prepend=level.position[:1] - PAD)
+        clumping = Clumping.measure(rate[own], [counts[own] for counts in level.companions], gap[own])
         tests += len(SCALES) * int(own.sum())
         for column, (scale, observed) in enumerate(zip(SCALES, level.companions, strict=True)):
             mean = rate * scale

@@ -1,6 +1,6 @@
 """The motif grammar: what a sequence does. Every activity and effect of a simulated cohort is computed here from sequence."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ TSS_SITES = 8  # initiation sites kept per strand and haplotype
 INITIATOR_SHARPNESS = 0.9
 FLOOR, CEILING = -1.5, 5.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
 SLOPE = 1.6  # steepness of occupancy per bit
-MAX_WIDTH = 12
+WORD, MAX_WIDTH = 6, 12  # a motif is scored as two 6-letter words looked up in tables
 NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
 
 # YR initiator BBCA(+1)BW of human promoters, columns A C G T.
@@ -65,7 +65,7 @@ class Grammar:
     intercept: float
     scale: float
     initiator_effect: float
-    log_odds: Floats = field(repr=False)  # [T, MAX_WIDTH, 5] bits
+    words: Floats = field(repr=False)  # [T, strand, half, 4**WORD] bits of every word
     widths: NDArray[np.int64] = field(repr=False)
     threshold: Floats = field(repr=False)  # [T] bits
 
@@ -106,26 +106,30 @@ class Grammar:
         }
 
     def doses(self, codes: Codes) -> tuple[Floats, Floats]:
-        """Weighted occupancy of each factor ``[n, T]`` and of each spaced pair ``[n, P]`` in ``codes [n, width]``."""
+        """Weighted occupancy of each factor ``[n, T]`` and of each spaced pair ``[n, P]`` in ``codes [n, width]`` (no N)."""
         length = codes.shape[1]
         distance = np.arange(length) - (length - 1) / 2
         kernel = np.exp(-0.5 * (distance / self.reach[:, None]) ** 2)
         slips = np.exp(-0.5 * (np.arange(-MAX_SLIP, MAX_SLIP + 1) / SPACING_TOLERANCE) ** 2)
         dose, pair = _doses(
-            codes, self.log_odds, self.widths, self.threshold, kernel, self.pair_members, self.pair_spacing, slips
+            codes, self.words, self.widths, self.threshold, kernel, self.pair_members, self.pair_spacing, slips
         )
         return dose, pair
 
-    def combine(self, dose: Floats, pair: Floats, cell: str) -> Floats:
-        """log2 activity ``[n]`` of doses in a cell type."""
+    def raw_level(self, dose: Floats, pair: Floats, cell: str) -> Floats:
+        """Weighted sum of factors, pairs and triples ``[n]``, before intercept and scale."""
         response = saturate(dose)
         raw = response @ self.weights[cell] + saturate(pair) @ self.pair_weights[cell]
         for q, members in enumerate(self.triples):
             raw = raw + self.triple_weights[cell][q] * np.prod(
                 response[:, members] / (1 + response[:, members]), axis=1
             )
-        log2_level = self.intercept + self.scale * raw
-        return np.asarray(np.log2(2.0**FLOOR + 1 / (2.0**-log2_level + 2.0**-CEILING)))
+        return np.asarray(raw)
+
+    def combine(self, dose: Floats, pair: Floats, cell: str) -> Floats:
+        """log2 activity ``[n]`` of doses in a cell type."""
+        level = self.intercept + self.scale * self.raw_level(dose, pair, cell)
+        return np.asarray(np.log2(2.0**FLOOR + 1 / (2.0**-level + 2.0**-CEILING)))
 
     def activity(self, codes: Codes, cell: str) -> Floats:
         """log2 activity ``[n]`` of sequences ``[n, width]``, each centred on its middle."""
@@ -136,7 +140,7 @@ class Grammar:
         log2_activity = self.activity(codes, cell)
         downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
         place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
-        sites, weight, total = _initiation_sites(codes, _log_odds([INITIATOR])[0, : len(INITIATOR)], place)
+        sites, weight, total = _initiation_sites(codes, _bits(INITIATOR), place)
         log2_strand = log2_activity[:, None] + self.initiator_effect * np.log2(total)
         share = weight / weight.sum(2, keepdims=True)
         return Activity(log2_activity, log2_strand, sites, share)
@@ -169,8 +173,7 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
     triple_base = np.full(0 if triples is None else 1, 4 * settings.interaction)
     distal = np.zeros(count, bool)
     distal[rng.permutation(settings.activators)[: round(settings.distal * settings.activators)]] = True
-    log_odds = _log_odds(motifs)
-    top = np.array([odds[: len(motif), :4].max(1).sum() for odds, motif in zip(log_odds, motifs, strict=True)])
+    top = np.array([_bits(motif).max(1).sum() for motif in motifs])
     tolerance = rng.uniform(2.0, 3.5, count) + 1.5 * settings.degeneracy
     return Grammar(
         names=names,
@@ -186,7 +189,7 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
         intercept=0.0,
         scale=1.0,
         initiator_effect=settings.initiator_effect,
-        log_odds=log_odds,
+        words=np.stack([_word_scores(motif) for motif in motifs]),
         widths=np.array([len(motif) for motif in motifs]),
         threshold=top - tolerance,
     )
@@ -228,68 +231,60 @@ def _similarity(one: Codes, other: Codes) -> int:
     return best
 
 
-def _log_odds(motifs: list[Floats]) -> Floats:
-    """``[T, MAX_WIDTH, 5]`` log2 odds against even composition; N takes the column's worst."""
-    table = np.zeros((len(motifs), MAX_WIDTH, 5))
-    for t, motif in enumerate(motifs):
-        bits = np.log2(motif / 0.25)
-        table[t, : len(motif), :4] = bits
-        table[t, : len(motif), 4] = bits.min(1)
-    return table
+def _bits(motif: Floats) -> Floats:
+    """log2 odds of bases against even composition, ``[width, 4]``."""
+    return np.asarray(np.log2(motif / 0.25))
+
+
+def _word_scores(motif: Floats) -> Floats:
+    """Score of every 6-letter word as the first and the second half of the motif on either strand, ``[2, 2, 4**WORD]``."""
+    letters = np.arange(4**WORD)[:, None] // 4 ** np.arange(WORD - 1, -1, -1) % 4
+    tables = np.zeros((2, 2, 4**WORD))
+    for strand, bits in enumerate((_bits(motif), _bits(motif)[::-1, ::-1])):
+        padded = np.zeros((MAX_WIDTH, 4))
+        padded[: len(bits)] = bits
+        for half in (0, 1):
+            tables[strand, half] = padded[half * WORD + np.arange(WORD), letters].sum(1)
+    return tables
 
 
 def calibrated(grammar: Grammar, elements: Codes, background: Codes, settings: Settings) -> Grammar:
     """The grammar scaled so that levels of ``elements [n, width]`` have the wanted spread and the median background is -0.5."""
-    raw = np.concatenate([_raw(grammar, elements), _raw(grammar, background)])
-    scale = settings.activity_sd / raw[: len(elements)].std()
-    intercept = -scale * float(np.median(raw[len(elements) :])) - 0.5
-    values = dict(vars(grammar), scale=float(scale), intercept=float(intercept))
-    return Grammar(**values)
-
-
-def _raw(grammar: Grammar, codes: Codes) -> Floats:
-    dose, pair = grammar.doses(codes)
-    response = saturate(dose)
-    raw = response @ grammar.weights["LCL"] + saturate(pair) @ grammar.pair_weights["LCL"]
-    for q, members in enumerate(grammar.triples):
-        raw = raw + grammar.triple_weights["LCL"][q] * np.prod(
-            response[:, members] / (1 + response[:, members]), axis=1
-        )
-    return np.asarray(raw)
+    level, resting = (grammar.raw_level(*grammar.doses(codes), "LCL") for codes in (elements, background))
+    scale = settings.activity_sd / float(level.std())
+    intercept = -scale * float(np.median(resting)) - 0.5
+    return replace(grammar, scale=scale, intercept=intercept)
 
 
 @njit(cache=True, nogil=True)
-def _occupancy(codes, log_odds, width, threshold, out):  # type: ignore[no-untyped-def]
-    """Occupancy of one factor by motif centre, both strands summed."""
-    length = len(codes)
+def _occupancy(word, length, words, width, threshold, out):  # type: ignore[no-untyped-def]
+    """Occupancy of one factor by motif centre, both strands summed; ``word[x]`` numbers the word that starts at x."""
     for x in range(length):
         out[x] = 0.0
     for start in range(length - width + 1):
-        forward = 0.0
-        reverse = 0.0
-        for i in range(width):
-            base = codes[start + i]
-            forward += log_odds[i, base]
-            reverse += log_odds[width - 1 - i, 3 - base if base < 4 else 4]
-        total = 0.0
-        if forward > threshold - NEGLIGIBLE:
-            total += 1.0 / (1.0 + np.exp(-SLOPE * (forward - threshold)))
-        if reverse > threshold - NEGLIGIBLE:
-            total += 1.0 / (1.0 + np.exp(-SLOPE * (reverse - threshold)))
-        out[start + width // 2] = total
+        for strand in range(2):
+            gap = words[strand, 0, word[start]] + words[strand, 1, word[start + WORD]] - threshold
+            if gap > -NEGLIGIBLE:
+                out[start + width // 2] += 1.0 / (1.0 + np.exp(-SLOPE * gap))
 
 
 @njit(cache=True, nogil=True)
-def _doses(codes, log_odds, widths, threshold, kernel, pair_members, pair_spacing, slip_weight):  # type: ignore[no-untyped-def]
+def _doses(codes, words, widths, threshold, kernel, pair_members, pair_spacing, slip_weight):  # type: ignore[no-untyped-def]
     """Distance-weighted occupancy of factors ``[n, T]`` and of pairs at their spacing ``[n, P]``."""
     n, length = codes.shape
     factors, pairs = len(widths), len(pair_spacing)
     dose = np.zeros((n, factors))
     pair = np.zeros((n, pairs))
     occupancy = np.zeros((factors, length))
+    word = np.zeros(length + MAX_WIDTH, np.int64)
     for row in range(n):
+        number = 0
+        for x in range(length + WORD - 1):
+            number = (number * 4 + (codes[row, x] if x < length else 0)) % 4**WORD
+            if x >= WORD - 1:
+                word[x - WORD + 1] = number
         for t in range(factors):
-            _occupancy(codes[row], log_odds[t], widths[t], threshold[t], occupancy[t])
+            _occupancy(word, length, words[t], widths[t], threshold[t], occupancy[t])
             for x in range(length):
                 dose[row, t] += occupancy[t, x] * kernel[t, x]
         for p in range(pairs):
@@ -308,13 +303,13 @@ def _doses(codes, log_odds, widths, threshold, kernel, pair_members, pair_spacin
 
 
 @njit(cache=True, nogil=True)
-def _initiation_sites(codes, log_odds, place):  # type: ignore[no-untyped-def]
+def _initiation_sites(codes, bits, place):  # type: ignore[no-untyped-def]
     """Strongest initiation sites ``[n, 2, K]`` and their weights, and the strand's summed weight ``[n, 2]``.
 
     ``place`` holds the preference for a distance downstream of the centre, index 0 = the centre.
     """
     n, length = codes.shape
-    width, reach, centre = log_odds.shape[0], len(place), length // 2
+    width, reach, centre = bits.shape[0], len(place), length // 2
     sites = np.full((n, 2, TSS_SITES), centre, np.int32)
     best = np.zeros((n, 2, TSS_SITES))
     total = np.zeros((n, 2))
@@ -327,10 +322,9 @@ def _initiation_sites(codes, log_odds, place):  # type: ignore[no-untyped-def]
                 score = 0.0
                 for i in range(width):
                     if strand == 0:
-                        score += log_odds[i, codes[row, x - INITIATOR_START + i]]
+                        score += bits[i, codes[row, x - INITIATOR_START + i]]
                     else:
-                        base = codes[row, x + INITIATOR_START - i]
-                        score += log_odds[i, 3 - base if base < 4 else 4]
+                        score += bits[i, 3 - codes[row, x + INITIATOR_START - i]]
                 weight = 2.0 ** (INITIATOR_SHARPNESS * score) * place[downstream]
                 total[row, strand] += weight
                 rank = TSS_SITES

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,22 @@ def join_world(device: torch.device) -> World:
     return World(dist.get_rank(), size)
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor; gradients are summed likewise."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
 class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation over all processes' examples, for the CPU; torch's own works on GPUs only."""
 
@@ -59,7 +74,8 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         dims = [0, *range(2, input.dim())]
         x = input.float()
         count = torch.full((1,), x.numel() / x.shape[1])
-        sums: Tensor = all_reduce(torch.cat([x.sum(dims), x.square().sum(dims), count]))  # type: ignore[no-untyped-call]
+        own = torch.cat([x.sum(dims), x.square().sum(dims), count])
+        sums: Tensor = _SumOverProcesses.apply(own)
         total, (mean, square) = sums[-1], (sums[:-1] / sums[-1]).chunk(2)
         variance = square - mean.square()
         self._track(mean.detach(), variance.detach() * total / (total - 1))
@@ -69,6 +85,8 @@ class SynchronisedNorm(nn.modules.batchnorm._BatchNorm):
         return result.to(input.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None
+        self.num_batches_tracked.add_(1)
         for running, value in ((self.running_mean, mean), (self.running_var, variance)):
             assert running is not None and self.momentum is not None
             running.lerp_(value, self.momentum)

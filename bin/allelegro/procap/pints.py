@@ -10,6 +10,7 @@ import pandas as pd
 
 from allelegro.errors import DataError
 from allelegro.io.bigwig import Counts, open_signal, write_bigwig
+from allelegro.procap.background import Ints
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.peaks import PEAK_COLUMNS, bed_score, shared_contigs, stranded_counts
 
@@ -22,7 +23,8 @@ def call_with_pints(
     """Peaks and divergent elements called by ``pints_caller``.
 
     PINTS gives no q-value for the two strands of a pair: they carry ``fdr``, the bound under which it reports them. The
-    interval of such a strand spans its start sites, and its summit is the highest of them.
+    interval of such a strand is what it occupies of the pair's interval on its side of the middle, its summit the highest of
+    its start sites.
     Raises DataError when ``pints_caller`` is not on PATH or fails.
     """
     tool = shutil.which("pints_caller")
@@ -56,22 +58,29 @@ def _lines(folder: Path, kind: str) -> list[list[str]]:
 
 def _pairs(folder: Path, kind: str, counts: dict[str, dict[str, Counts]], fdr: float) -> list[tuple[Row, Row]]:
     found = []
-    for chrom, _, _, _, *sites in (line[:6] for line in _lines(folder, kind)):
-        starts = [np.array([int(site) for site in column.split(",")]) for column in sites]
-        plus, minus = (_peak(chrom, s, at, counts[s][chrom], fdr) for s, at in zip("+-", starts, strict=True))
-        found.append((plus, minus))
+    for line in _lines(folder, kind):
+        chrom, start, end = line[0], int(line[1]), int(line[2])
+        plus, minus = (np.array([int(site) for site in column.split(",")]) for column in line[4:6])
+        middle = int(plus.mean() + minus.mean()) // 2
+        left, right = (start, middle), (middle, end)
+        sides = (right, left) if plus.mean() >= minus.mean() else (left, right)
+        found.append(
+            (
+                _peak(chrom, "+", plus, sides[0], counts["+"][chrom], fdr),
+                _peak(chrom, "-", minus, sides[1], counts["-"][chrom], fdr),
+            )
+        )
     return found
 
 
-def _peak(chrom: str, strand: str, sites: np.ndarray, counts: Counts, fdr: float) -> Row:
-    start, end = int(sites.min()), int(sites.max()) + 1
-    low, high = np.searchsorted(counts.positions, [start, end])
-    at = np.searchsorted(counts.positions, sites)
-    inside = np.minimum(at, max(len(counts.positions) - 1, 0))
-    height = np.where(counts.positions[inside] == sites, counts.counts[inside], 0)
+def _peak(chrom: str, strand: str, sites: Ints, side: tuple[int, int], counts: Counts, fdr: float) -> Row:
+    """One strand of a pair: what it occupies on its side of the middle, and the highest of its start sites."""
+    low, high = np.searchsorted(counts.positions, side)
+    occupied = np.append(counts.positions[low:high], sites)
+    height = [int(counts.counts[counts.positions == site].sum()) for site in sites]
     return {
-        "chrom": chrom, "start": start, "end": end, "strand": strand, "qvalue": fdr,
-        "reads": int(counts.counts[low:high].sum()), "summit": int(sites[height.argmax()]),
+        "chrom": chrom, "start": int(occupied.min()), "end": int(occupied.max()) + 1, "strand": strand, "qvalue": fdr,
+        "reads": int(counts.counts[low:high].sum()), "summit": int(sites[np.argmax(height)]),
     }  # fmt: skip
 
 

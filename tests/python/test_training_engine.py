@@ -258,7 +258,7 @@ class WithoutNoise(GcContent):
 
     def __init__(self) -> None:
         super().__init__(dropout=0.0)
-        for name in ("mapper.1.bias", "head.1.bias"):
+        for name in ("mapper.0.bias", "mapper.1.bias", "head.1.bias"):
             self.module.get_parameter(name).requires_grad_(False)
 
     def parameter_groups(self, max_lr: float) -> engine.Groups:

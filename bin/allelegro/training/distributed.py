@@ -100,7 +100,7 @@ def synchronise_norms(module: nn.Module, device: torch.device) -> nn.Module:
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             synchronised = SynchronisedNorm(child.num_features, child.eps, child.momentum)
-            synchronised.load_state_dict(child.state_dict())
+            synchronised._parameters, synchronised._buffers = child._parameters, child._buffers
             setattr(module, name, synchronised)
         else:
             synchronise_norms(child, device)

@@ -1,16 +1,22 @@
 """Scores against an independent slow implementation, and every reason to drop a variant."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from effects_toys import write_checkpoint, write_genome, write_vcf
+from effects_toys import ADAPTORS, write_checkpoint, write_genome, write_vcf
 
 from allelegro.cli.score_variants import app
 from allelegro.effects.output import read_scores
-from allelegro.io.dna import encode
+from allelegro.effects.variants import canonical_key
+from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import LoadedModel
+from allelegro.models.inference import StrandPredictor
 
 WIDTH = 60
 CONTIGS = {"chr1": 900, "chr2": 700}
@@ -55,24 +61,269 @@ def other(base: str) -> str:
     return {"A": "C", "C": "G", "G": "T", "T": "A"}[base]
 
 
+def mixed_records(genome: dict[str, str]) -> list[tuple[str, int, str, str, str]]:
+    """SNVs, a deletion, an insertion, an MNV, and variants at both ends of a contig."""
+    records = []
+    for chrom, pos, length, change in [
+        ("chr1", 5, 1, "snv"), ("chr1", 100, 1, "snv"), ("chr1", 101, 1, "snv"), ("chr1", 300, 4, "deletion"),
+        ("chr1", 400, 1, "insertion"), ("chr1", 898, 1, "snv"), ("chr2", 50, 3, "mnv"), ("chr2", 600, 9, "deletion"),
+    ]:  # fmt: skip
+        ref = variant(genome, chrom, pos, length)
+        changes = {
+            "snv": other(ref[0]),
+            "deletion": ref[0],
+            "insertion": ref + "GATTACA",
+            "mnv": "".join(map(other, ref)),
+        }
+        records.append((chrom, pos, f"v{pos}", ref, changes[change]))
+    return records
+
+
+def against_genome(room: Path, *arguments: str, out: str = "scores.tsv", checkpoint: str = "model") -> pd.DataFrame:
+    given = ["--checkpoint", str(room / checkpoint), "--fasta", str(room / "genome.fa")]
+    return score(room, *given, *arguments, out=out)
+
+
 def test_snvs_and_indels_equal_string_surgery(room: Path) -> None:
     genome = genome_of(room)
     model = write_checkpoint(room / "model", WIDTH)
-    records = []
-    for chrom, pos, length, alt in [
-        ("chr1", 100, 1, None), ("chr1", 101, 1, None), ("chr1", 300, 4, "first"), ("chr1", 400, 1, "insert"),
-        ("chr1", 5, 1, None), ("chr1", 898, 1, None), ("chr2", 50, 3, "mnv"), ("chr2", 600, 9, "first"),
-    ]:  # fmt: skip
-        ref = variant(genome, chrom, pos, length)
-        changed = {None: other(ref[0]), "first": ref[0], "insert": ref + "GATTACA", "mnv": "".join(map(other, ref))}
-        records.append((chrom, pos, f"v{pos}", ref, changed[alt]))
+    records = mixed_records(genome)
     write_vcf(room / "v.vcf", CONTIGS, records)
-    scores = score(
-        room, "--checkpoint", str(room / "model"), "--variants", str(room / "v.vcf"), "--fasta", str(room / "genome.fa")
-    )
+    scores = against_genome(room, "--variants", str(room / "v.vcf"))
     assert scores["pos"].tolist() == [record[1] for record in records]
     for (chrom, pos, _, ref, alt), row in zip(records, scores.itertuples(), strict=True):
         before, after = (slow_log2(model, text) for text in slow_window(genome[chrom], pos, ref, alt, WIDTH))
         assert row.ref_prediction == pytest.approx(before, abs=1e-4)
         assert row.effect == pytest.approx(after - before, abs=1e-4)
         assert abs(row.effect) > 1e-3
+
+
+def test_ensemble_is_the_mean_over_models_strands_and_shifts(room: Path) -> None:
+    genome = genome_of(room)
+    models = [write_checkpoint(room / f"model{seed}", WIDTH, seed=seed) for seed in (1, 2)]
+    record = ("chr1", 200, "v", genome["chr1"][199], other(genome["chr1"][199]))
+    write_vcf(room / "v.vcf", CONTIGS, [record])
+    row = score(
+        room, "--checkpoint", str(room / "model1"), "--checkpoint", str(room / "model2"), "--fasta",
+        str(room / "genome.fa"), "--variants", str(room / "v.vcf"), "--shift", "0", "--shift", "7", "--shift", "-3",
+    ).iloc[0]  # fmt: skip
+    members = []
+    for model in models:
+        for shift in (0, 7, -3):
+            pair = [encode(text)[None] for text in slow_window(genome["chr1"], 200, record[3], record[4], WIDTH, shift)]
+            for turn in (lambda codes: codes, reverse_complement):
+                ref, alt = (StrandPredictor(model, "fp32")(turn(codes), 0)[0] for codes in pair)
+                members.append(alt - ref)
+    assert row["effect"] == pytest.approx(np.mean(members), abs=1e-4)
+    assert row["effect_sd"] == pytest.approx(np.std(members, ddof=1), abs=1e-4)
+    assert (row["n_models"], row["n_predictions"]) == (2, 12)
+
+
+def test_construct_context_puts_the_insert_between_adaptors(room: Path) -> None:
+    genome = genome_of(room)
+    model = write_checkpoint(room / "model", 90, context=ADAPTORS)
+    ref = genome["chr1"][199]
+    write_vcf(room / "v.vcf", CONTIGS, [("chr1", 200, "v", ref, other(ref))])
+    row = against_genome(room, "--variants", str(room / "v.vcf")).iloc[0]
+    before, after = slow_window(genome["chr1"], 200, ref, other(ref), 60)
+    inserted = [slow_log2(model, ADAPTORS["left"] + text + ADAPTORS["right"]) for text in (before, after)]
+    assert row["effect"] == pytest.approx(inserted[1] - inserted[0], abs=1e-4)
+    plain = against_genome(room, "--variants", str(room / "v.vcf"), "--context", "genomic", out="g.tsv").iloc[0]
+    before, after = slow_window(genome["chr1"], 200, ref, other(ref), 90)
+    assert plain["effect"] == pytest.approx(slow_log2(model, after) - slow_log2(model, before), abs=1e-4)
+
+
+def test_pairs_of_sequences_are_centred_and_padded(room: Path) -> None:
+    model = write_checkpoint(room / "model", WIDTH)
+    rng = np.random.default_rng(3)
+    short, long = ("".join(rng.choice(list("ACGT"), n)) for n in (51, 75))
+    pairs = [
+        (short, short[:20] + other(short[20]) + short[21:]),
+        (short, short[:20] + "GG" + short[20:]),
+        (long, long[:40] + long[43:]),
+    ]
+    pd.DataFrame(pairs, columns=["ref_sequence", "alt_sequence"]).to_csv(room / "p.tsv", sep="\t", index=False)
+    scores = score(room, "--checkpoint", str(room / "model"), "--sequences", str(room / "p.tsv"))
+    for (ref, alt), row in zip(pairs, scores.itertuples(), strict=True):
+        offset = (WIDTH - len(ref)) // 2
+        placed = [("N" * max(offset, 0) + text[max(-offset, 0) :] + "N" * WIDTH)[:WIDTH] for text in (ref, alt)]
+        assert row.effect == pytest.approx(slow_log2(model, placed[1]) - slow_log2(model, placed[0]), abs=1e-4)
+
+
+def test_sliding_windows_stay_inside_an_element(room: Path) -> None:
+    genome = genome_of(room)
+    model = write_checkpoint(room / "model", WIDTH)
+    ref = genome["chr1"][4]
+    write_vcf(room / "v.vcf", CONTIGS, [("chr1", 5, "v", ref, other(ref))])
+    row = against_genome(room, "--variants", str(room / "v.vcf"), "--edges", "slide").iloc[0]
+    window = genome["chr1"][:WIDTH]
+    changed = window[:4] + other(ref) + window[5:]
+    assert row["effect"] == pytest.approx(slow_log2(model, changed) - slow_log2(model, window), abs=1e-4)
+
+
+def test_every_reason_to_drop_is_counted_and_listed(room: Path) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    good = genome["chr1"][99]
+    table = pd.DataFrame(
+        [
+            ("1", 100, good, other(good)),  # without chr: found all the same
+            ("1", 100, good, other(good)),
+            ("chr1", 150, other(genome["chr1"][149]), "N"),
+            ("chr1", 150, other(genome["chr1"][149]), genome["chr1"][149]),
+            ("chr1", 160, "A", "*"), ("chr1", 161, "A", "<DEL>"), ("chr1", 162, "A", "."), ("chr1", 163, "A", "A"),
+            ("chr1", 170, genome["chr1"][169:204], "A"),
+            ("chr1", 2000, "A", "C"), ("chr7", 5, "A", "C"),
+            ("chr2", 300, genome["chr2"][299], "-"), ("chr2", 310, genome["chr2"][309], other(genome["chr2"][309])),
+        ],
+        columns=["#CHROM", "Pos", "RefAllele", "ALT"],
+    )  # fmt: skip
+    table.to_csv(room / "v.tsv", sep="\t", index=False)
+    scores = against_genome(room, "--variants", str(room / "v.tsv"), "--dropped", str(room / "dropped.tsv"))
+    assert scores["pos"].tolist() == [100, 300, 310]
+    assert scores["chrom"].astype(str).tolist() == ["1", "chr2", "chr2"]
+    reasons = pd.read_csv(room / "dropped.tsv", sep="\t")["reason"].value_counts().to_dict()
+    assert reasons == {
+        "duplicate": 1, "not_acgt": 1, "ref_mismatch": 1, "spanning_deletion": 1, "symbolic_allele": 1,
+        "no_alternative": 1, "alt_equals_ref": 1, "allele_longer_than_window": 1, "beyond_contig_end": 1,
+        "contig_not_in_fasta": 1,
+    }  # fmt: skip
+
+
+def test_deletion_spellings_agree(room: Path) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    text = genome["chr1"]
+    rows = [("chr1", 200, text[199:201], text[199]), ("chr1", 201, text[200], "-")]
+    pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(room / "v.tsv", sep="\t", index=False)
+    # The VCF's window is centred on its anchor base, one to the left: a shift of one brings the two together.
+    anchored = against_genome(room, "--variants", str(room / "v.tsv"), "--shift", "1")
+    plain = against_genome(room, "--variants", str(room / "v.tsv"), out="b.tsv")
+    assert anchored["effect"].iloc[0] == pytest.approx(plain["effect"].iloc[1], abs=1e-4)
+    assert canonical_key(anchored)[0] == canonical_key(plain)[1]
+
+
+def test_held_out_chromosomes_and_regions_decide_who_scores(room: Path) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "a", WIDTH, seed=1, held_out_chromosomes=["chr1"])
+    write_checkpoint(
+        room / "b", WIDTH, seed=2, held_out_regions=[["chr1", 150, 160], ["chr1", 100, 400], ["chr2", 0, 60]]
+    )
+    records = [
+        (c, p, ".", genome[c][p - 1], other(genome[c][p - 1]))
+        for c, p in [("chr1", 90), ("chr1", 300), ("chr2", 50), ("chr2", 500)]
+    ]
+    write_vcf(room / "v.vcf", CONTIGS, records)
+    both = [
+        "--checkpoint",
+        str(room / "a"),
+        "--checkpoint",
+        str(room / "b"),
+        "--fasta",
+        str(room / "genome.fa"),
+        "--variants",
+        str(room / "v.vcf"),
+    ]
+    scores = score(room, *both, "--dropped", str(room / "d.tsv"))
+    assert list(zip(scores["pos"], scores["n_models"], strict=True)) == [(90, 1), (300, 2), (50, 1)]
+    assert pd.read_csv(room / "d.tsv", sep="\t")["reason"].tolist() == ["seen_by_every_model"]
+    assert score(room, *both, "--all-models", out="all.tsv")["n_models"].tolist() == [2, 2, 2, 2]
+
+
+def test_annotated_vcf_declares_its_fields_and_keeps_alleles_apart(room: Path) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    ref = genome["chr1"][199]
+    alts = "ACGT".replace(ref, "")
+    records = [
+        ("chr1", 100, "skip", other(genome["chr1"][99]), "N"),
+        ("chr1", 200, "multi", ref, f"{alts[0]},*,{alts[1]}"),
+    ]
+    write_vcf(room / "v.vcf", CONTIGS, records)
+    scores = against_genome(
+        room, "--variants", str(room / "v.vcf"), "--name", "my-net", "--out-vcf", str(room / "o.vcf.gz")
+    )
+    with pysam.VariantFile(str(room / "o.vcf.gz")) as annotated:
+        assert annotated.header.info["my_net_effect"].number == "A"
+        first, second = list(annotated)
+    assert "my_net_effect" not in first.info
+    effects = second.info["my_net_effect"]
+    assert effects[1] is None
+    assert [effects[0], effects[2]] == pytest.approx(scores["effect"].tolist(), rel=1e-4)
+
+
+def test_parquet_shards_and_plain_text_agree(room: Path) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    rows = [("chr1", p, genome["chr1"][p - 1], other(genome["chr1"][p - 1])) for p in range(40, 860)]
+    pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(room / "v.tsv", sep="\t", index=False)
+    given = ("--variants", str(room / "v.tsv"))
+    whole = against_genome(room, *given)
+    table = against_genome(room, *given, out="s.parquet")
+    assert np.allclose(table["effect"], whole["effect"], atol=1e-4)
+    shards = [against_genome(room, *given, "--shard", f"{i}/5", out=f"{i}.tsv") for i in (1, 2, 3, 4)]
+    gathered = pd.concat(shards).sort_values("pos", ignore_index=True)
+    assert np.allclose(gathered["effect"], whole["effect"], atol=1e-4)
+    against = ["--checkpoint", str(room / "model"), "--fasta", str(room / "genome.fa"), *given, "--shard", "5/5"]
+    app(["--out", str(room / "5.tsv"), "--device", "cpu", *against], standalone_mode=False)
+    assert (room / "5.tsv").read_text().startswith("chrom\tpos\tref\talt\tid\tmodel\teffect")
+
+
+@contextmanager
+def refused(capsys: pytest.CaptureFixture[str], message: str) -> Iterator[None]:
+    """The tool stops with status 1 and one line that says ``message``."""
+    with pytest.raises(SystemExit) as stopped:
+        yield
+    assert stopped.value.code == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ") and re.search(message, last), last
+
+
+BAD = {
+    "nothing there": ("", "no such file"),
+    "empty": ("", "the file is empty"),
+    "header only": ("chrom\tpos\tref\talt\n", "no variants"),
+    "no ref": ("chrom\tpos\talt\nchr1\t5\tA\n", "column ref is missing"),
+    "bad position": ("chrom\tpos\tref\talt\nchr1\t5\tA\tC\nchr1\tx\tA\tC\n", "line 3: position 'x'"),
+    "other contigs": ("chrom\tpos\tref\talt\nchr9\t5\tA\tC\n", "contig chr9 of the variants is not in the FASTA"),
+    "one REF wrong": ("", "REF of 1 of the first 1 variants is not in the FASTA"),
+    "all dropped": ("chrom\tpos\tref\talt\nchr1\t5\tA\t*\n", "no variant was left to score"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(
+    room: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_checkpoint(room / "model", WIDTH)
+    text, message = BAD[case]
+    if case == "one REF wrong":
+        wrong = other(genome_of(room)["chr1"][99])
+        text = f"chrom\tpos\tref\talt\nchr1\t100\t{wrong}\t{genome_of(room)['chr1'][99]}\n"
+    if case != "nothing there":
+        (room / "v.tsv").write_text(text)
+    with refused(capsys, message):
+        against_genome(room, "--variants", str(room / "v.tsv"), "--dropped", str(room / "dropped.tsv"))
+    assert not list(room.glob("*scores*")) and not list(room.glob("*dropped*"))
+
+
+@pytest.mark.parametrize("suffix", ["vcf.gz", "tsv.gz"])
+def test_truncated_files_are_named(room: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    rows = [
+        ("chr1", p, f"name{p * 7919 % 1013}", genome["chr1"][p - 1], other(genome["chr1"][p - 1]))
+        for p in range(40, 860)
+    ]
+    if suffix == "vcf.gz":
+        write_vcf(room / "v.vcf", CONTIGS, rows)
+        pysam.tabix_compress(str(room / "v.vcf"), str(room / "v.vcf.gz"))
+    else:
+        pd.DataFrame(rows, columns=["chrom", "pos", "id", "ref", "alt"]).to_csv(
+            room / "v.tsv.gz", sep="\t", index=False
+        )
+    whole = (room / f"v.{suffix}").read_bytes()
+    (room / f"v.{suffix}").write_bytes(whole[: len(whole) // 2])
+    with refused(capsys, rf"v\.{suffix}.*(truncated|not a whole)"):
+        against_genome(room, "--variants", str(room / f"v.{suffix}"))
+    assert not (room / "scores.tsv").exists()

@@ -40,6 +40,10 @@ def main(
     shift: Annotated[
         list[int] | None, typer.Option(help="Shift of the window in bp; repeat to average over several (default 0).")
     ] = None,
+    edges: Annotated[
+        Literal["pad", "slide"],
+        typer.Option(help="Windows at a contig's end: pad with N, or slide inside (for a FASTA of elements)."),
+    ] = "pad",
     held_out_only: Annotated[
         bool,
         typer.Option(
@@ -51,6 +55,12 @@ def main(
         Literal["skip", "error"], typer.Option(help="A REF that the FASTA does not have: drop and count it, or stop.")
     ] = "skip",
     dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
+    haplotypes: Annotated[
+        Path | None, typer.Option(help="Haplotype store: also score SNVs on each distinct haplotype around them.")
+    ] = None,
+    out_backgrounds: Annotated[
+        Path | None, typer.Option(help="Effects by haplotype background (with --haplotypes): one row a variant.")
+    ] = None,
     out_vcf: Annotated[
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
     ] = None,
@@ -75,6 +85,8 @@ def main(
         raise typer.BadParameter("--variants needs --fasta")
     if out_vcf is not None and (variants is None or kind is not None):
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
+    if (haplotypes is None) != (out_backgrounds is None) or (haplotypes is not None and variants is None):
+        raise typer.BadParameter("--haplotypes, --out-backgrounds and --variants belong together")
     part = _shard(shard)
     columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
@@ -84,8 +96,9 @@ def main(
     run(
         Run(
             checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, truth=TruthOptions(columns, release=release), name=name,
-            context=context, strands=strands, shifts=shift or [0], held_out_only=held_out_only,
-            stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, out_vcf=out_vcf, shard=part,
+            context=context, strands=strands, shifts=shift or [0], slide=edges == "slide", held_out_only=held_out_only,
+            stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, haplotypes=haplotypes, out_backgrounds=out_backgrounds,
+            out_vcf=out_vcf, shard=part,
             precision=precision, batch_size=batch_size, threads=threads, device=device,
         )
     )  # fmt: skip

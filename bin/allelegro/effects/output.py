@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,28 @@ def write_scores(chunks: Iterable[pd.DataFrame], path: Path, allow_empty: bool =
 
     Raises DataError, and writes nothing, when there is not a single score, unless an empty table is allowed (a shard).
     """
-    write = _write_parquet if path.suffix == ".parquet" else _write_tsv
-    with atomic_path(path) as partial:
-        rows = write(chunks, partial)
-        if rows == 0 and allow_empty:
-            write([pd.DataFrame(columns=SCORE_COLUMNS)], partial)
-        elif rows == 0:
-            raise DataError("no variant was left to score; the list of dropped variants (--dropped) says why")
+    rows = write_chunks(chunks, path, SCORE_COLUMNS if allow_empty else None)
+    if rows == 0 and not allow_empty:
+        raise DataError("no variant was left to score; the list of dropped variants (--dropped) says why")
     return rows
+
+
+def write_chunks(chunks: Iterable[pd.DataFrame], path: Path, empty: list[str] | None) -> int:
+    """Write chunks of one table as they come; ``empty`` are the columns of a table without rows (None: no file then)."""
+    write = _write_parquet if path.suffix == ".parquet" else _write_tsv
+    chunks = (chunk for chunk in chunks if not chunk.empty)
+    first = next(chunks, None)
+    if first is None and empty is None:
+        return 0
+    with atomic_path(path) as partial:
+        return write(chain([pd.DataFrame(columns=empty) if first is None else first], chunks), partial)
 
 
 def _write_tsv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     rows = 0
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks):
         chunk.to_csv(
-            path, sep="\t", index=False, header=rows == 0, mode="w" if rows == 0 else "a",
+            path, sep="\t", index=False, header=number == 0, mode="w" if number == 0 else "a",
             float_format="%.7g", na_rep="NA", compression="infer",
         )  # fmt: skip
         rows += len(chunk)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from allelegro.effects.output import annotate_vcf, score_chunks, write_scores
+from allelegro.effects.output import annotate_vcf, score_chunks, write_chunks, write_scores
 from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
 from allelegro.effects.truth import TruthOptions, read_truth
 from allelegro.effects.variants import (
@@ -45,9 +45,12 @@ class Run:
     context: Context
     strands: Strands
     shifts: list[int]
+    slide: bool
     held_out_only: bool
     stop_on_mismatch: bool
     dropped: Path | None
+    haplotypes: Path | None
+    out_backgrounds: Path | None
     out_vcf: Path | None
     shard: tuple[int, int]
     precision: Precision
@@ -64,12 +67,14 @@ def run(options: Run) -> None:
     device = choose_device(options.device)
     models = [load_model(path, device) for path in options.checkpoints]
     scorer = Scorer(
-        options.name, models, options.context, options.strands, options.shifts, options.held_out_only,
+        options.name, models, options.context, options.strands, options.shifts, options.slide, options.held_out_only,
         options.precision, options.batch_size,
     )  # fmt: skip
     with Dropped(options.dropped) as dropped:
         rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.shard[1] > 1)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
+    if options.haplotypes is not None and options.out_backgrounds is not None:
+        _write_backgrounds(options, scorer, options.haplotypes, options.out_backgrounds)
     if options.out_vcf is not None and options.variants is not None:
         annotated = annotate_vcf(options.variants, score_chunks(options.out), options.out_vcf, options.name)
         logger.info("%s: %s records annotated", options.out_vcf, f"{annotated:,}")
@@ -77,18 +82,36 @@ def run(options: Run) -> None:
 
 def _scores(options: Run, scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
     if options.sequences is not None:
-        yield from score_sequences(
-            _part(chunks_of(read_sequence_pairs(options.sequences)), options.shard), scorer, dropped
-        )
+        pairs = chunks_of(read_sequence_pairs(options.sequences), _chunk_size(options))
+        yield from score_sequences(_part(pairs, options.shard), scorer, dropped)
         return
-    assert options.variants is not None and options.fasta is not None
-    size = CHUNK if options.shard[1] == 1 else SHARD_CHUNK
+    assert options.fasta is not None
+    genome = Genome(options.fasta)
+    yield from score_variants(_variants(options, dropped), scorer, genome, dropped, options.stop_on_mismatch)
+
+
+def _write_backgrounds(options: Run, scorer: Scorer, store: Path, out: Path) -> None:
+    from allelegro.effects.backgrounds import BACKGROUND_COLUMNS, score_backgrounds
+    from allelegro.genotype.store import HaplotypeStore
+
+    with Dropped() as dropped:
+        chunks = score_backgrounds(_variants(options, dropped), scorer, HaplotypeStore.open(store), dropped)
+        rows = write_chunks(chunks, out, BACKGROUND_COLUMNS)
+        logger.info("%s variants scored on haplotype backgrounds; left out: %s", f"{rows:,}", dropped.summary())
+
+
+def _variants(options: Run, dropped: Dropped) -> Iterator[pd.DataFrame]:
+    assert options.variants is not None
+    size = _chunk_size(options)
     if options.kind is None:
         source = read_variants(options.variants, size)
     else:
         source = chunks_of(read_truth(options.variants, options.kind, options.truth).table, size)
-    chunks = parse_alleles(_part(source, options.shard), dropped)
-    yield from score_variants(chunks, scorer, Genome(options.fasta), dropped, options.stop_on_mismatch)
+    return parse_alleles(_part(source, options.shard), dropped)
+
+
+def _chunk_size(options: Run) -> int:
+    return CHUNK if options.shard[1] == 1 else SHARD_CHUNK
 
 
 def _part(chunks: Iterator[pd.DataFrame], shard: tuple[int, int]) -> Iterator[pd.DataFrame]:

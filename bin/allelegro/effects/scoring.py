@@ -37,7 +37,7 @@ class Scorer:
     """One or several checkpoints that together are ``name``: their mean, with its spread.
 
     A member is one checkpoint, strand and shift; ``effect`` is the mean over members of log2 alt/ref, ``effect_sd``
-    their standard deviation (NaN for a single member).
+    their standard deviation (NaN for a single member). ``slide``: see :func:`allelegro.effects.windows.genome_pairs`.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Scorer:
     context: Context = "auto"
     strands: Strands = "both"
     shifts: list[int] = field(default_factory=lambda: [0])
+    slide: bool = False
     held_out_only: bool = True
     precision: Precision = "auto"
     batch_size: int | None = None
@@ -68,12 +69,17 @@ class Scorer:
         """The largest input width among the models."""
         return max(self.input_width(model) for model in self.models)
 
+    @property
+    def knows_held_out(self) -> bool:
+        """Whether every checkpoint says what it saw."""
+        return not any(held_out.unknown for held_out in self._held_out)
+
     def _in_construct(self, model: LoadedModel) -> bool:
         return self.context != "genomic" and bool(model.config["context"])
 
     def score(self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped) -> pd.DataFrame:
         """``SCORE_COLUMNS`` of the variants of a chunk; those that every model saw in training are dropped."""
-        chosen = self._chosen(frame)
+        chosen = self.eligible(frame["chrom"], frame["pos"] - 1)
         frame = dropped.keep(frame, chosen.any(axis=0), "seen_by_every_model")
         chosen = chosen[:, chosen.any(axis=0)]
         if frame.empty:
@@ -91,11 +97,11 @@ class Scorer:
                     sums.add(mask, *self._predict(model, predictor, pairs[width], mask, strand, shift))
         return self._table(frame, sums, chosen.sum(axis=0))
 
-    def _chosen(self, frame: pd.DataFrame) -> NDArray[np.bool_]:
+    def eligible(self, chrom: pd.Series, start: pd.Series) -> NDArray[np.bool_]:
+        """Which models may score which positions (0-based), ``[models, positions]``."""
         if not self.held_out_only:
-            return np.ones((len(self.models), len(frame)), bool)
-        start = frame["pos"] - 1
-        return np.stack([held_out.unseen(frame["chrom"], start) for held_out in self._held_out])
+            return np.ones((len(self.models), len(chrom)), bool)
+        return np.stack([held_out.unseen(chrom, start) for held_out in self._held_out])
 
     def _predict(
         self, model: LoadedModel, predictor: StrandPredictor, pairs: AllelePairs, mask: NDArray[np.bool_],
@@ -164,10 +170,17 @@ def score_variants(
                 f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
             )
         if not kept.empty:
-            yield scorer.score(kept, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts), dropped)
+            yield scorer.score(
+                kept, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts, scorer.slide), dropped
+            )
 
 
 def score_sequences(chunks: Iterator[pd.DataFrame], scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
-    """Score pairs of allele sequences (``variants.read_sequence_pairs``), chunk by chunk."""
+    """Score pairs of allele sequences (``variants.read_sequence_pairs``), chunk by chunk.
+
+    Pairs without coordinates cannot be matched with what a checkpoint saw: with ``held_out_only`` they are dropped.
+    """
     for frame in chunks:
+        if scorer.held_out_only and scorer.knows_held_out:
+            frame = dropped.keep(frame, frame["chrom"] != ".", "no_coordinates")
         yield scorer.score(frame, sequence_pairs, dropped)

@@ -93,8 +93,9 @@ def read_variants(path: Path, chunk: int = CHUNK) -> Iterator[pd.DataFrame]:
     rows = _vcf_chunks(path, chunk) if is_vcf(path) else _table_chunks(path, chunk)
     empty = True
     for frame in rows:
-        empty = False
-        yield frame
+        if not frame.empty:
+            empty = False
+            yield frame
     if empty:
         raise DataError(f"{path}: there are no variants in it")
 

@@ -71,28 +71,33 @@ def reference_agrees(frame: pd.DataFrame, genome: Genome) -> NDArray[np.bool_]:
     return np.array(agrees, dtype=bool)
 
 
-def genome_pairs(frame: pd.DataFrame, genome: Genome, width: int, shifts: list[int]) -> AllelePairs:
+def genome_pairs(
+    frame: pd.DataFrame, genome: Genome, width: int, shifts: list[int], slide: bool = False
+) -> AllelePairs:
     """Windows of checked variants: the first replaced base at index ``width // 2 - shift``, the right flank refilled.
 
     A window of shift s starts ``width // 2 - s`` bases left of the variant; behind an insertion or deletion the
-    sequence goes on as the genome does, so that both alleles fill the width.
+    sequence goes on as the genome does, so that both alleles fill the width. With ``slide`` windows stay inside the
+    contig (centred on it where it is shorter), for a FASTA of elements rather than chromosomes.
     """
     margin = max(abs(shift) for shift in shifts)
-    centre = width // 2 + margin
-    extra = int((frame["before"].str.len() - frame["after"].str.len()).clip(lower=0).max())
-    span = width + 2 * margin + extra
-    places = pd.MultiIndex.from_frame(frame[["contig", "start"]])
-    row, unique = places.factorize()
-    regions = np.stack([genome.codes(contig, start - centre, start - centre + span) for contig, start in unique])
-    changed = regions[row]
     before, after = frame["before"].str.len().to_numpy(), frame["after"].str.len().to_numpy()
-    snv = (before == 1) & (after == 1)
-    if snv.any():
-        changed[snv, centre] = encode("".join(frame["after"].to_numpy()[snv]))
-    for i in np.flatnonzero(~snv):
+    extra = int((before - after).clip(min=0).max())
+    span = width + 2 * margin + extra
+    first = frame["start"].to_numpy() - width // 2
+    if slide:
+        room = frame["contig"].map(genome.lengths).to_numpy() - width
+        first = np.where(room >= 0, first.clip(0, room.clip(min=0)), room // 2)
+    place = frame["start"].to_numpy() - first + margin
+    row, unique = pd.MultiIndex.from_arrays([frame["contig"], first - margin]).factorize()
+    regions = np.stack([genome.codes(contig, left, left + span) for contig, left in unique])
+    changed = regions[row]
+    snv = np.flatnonzero((before == 1) & (after == 1))
+    changed[snv, place[snv]] = encode("".join(frame["after"].to_numpy()[snv]))
+    for i in np.flatnonzero((before != 1) | (after != 1)):
         allele = encode(frame["after"].iloc[i])
-        whole = np.concatenate([regions[row[i], :centre], allele, regions[row[i], centre + before[i] :]])
-        used = min(whole.size, span)  # the last `extra` bases are only there to refill deletions
+        whole = np.concatenate([changed[i, : place[i]], allele, changed[i, place[i] + before[i] :]])
+        used = min(whole.size, span)  # the last ``extra`` bases are only there to refill deletions
         changed[i, :used] = whole[:used]
     return AllelePairs(_shifted(regions, width, margin, shifts), row, _shifted(changed, width, margin, shifts))
 

@@ -22,7 +22,7 @@ from allelegro.models.legnet import Block, LegNet, SqueezeExcite
 
 Precision = Literal["auto", "fp32"]
 
-CPU_BATCH_BASES = 2**14
+CPU_BATCH_BASES = 2**15
 CUDA_BATCH_BASES = 2**21
 
 

@@ -1,0 +1,60 @@
+"""Command line of ``saturate_sequences.py``."""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+
+app = Tool()
+logger = logging.getLogger(__name__)
+
+
+@app.command()
+def main(
+    checkpoint: Annotated[list[Path], typer.Option(help="Checkpoint folder; repeat for an ensemble.")],
+    fasta: Annotated[Path, typer.Option(help="Genome of --windows; without --windows each sequence is a region.")],
+    out: Annotated[Path, typer.Option(help="Folder: saturation.tsv and a map (SVG) of each region.")],
+    windows: Annotated[Path | None, typer.Option(help="windows.bed whose centres are mutated.")] = None,
+    window: Annotated[
+        list[str] | None, typer.Option(help="Name of a window to take; repeatable (default: the best by score).")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Windows to take when none is named.")] = 4,
+    span: Annotated[int, typer.Option(min=1, help="Central bp of a window that are mutated.")] = 200,
+    deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base too (ALT -).")] = False,
+    name: Annotated[str, typer.Option(help="Name of the model in the table and maps.")] = "model",
+    context: Annotated[
+        Literal["auto", "genomic", "construct"],
+        typer.Option(help="Genomic window or reporter construct; auto: as the checkpoint was trained."),
+    ] = "auto",
+    held_out_only: Annotated[
+        bool, typer.Option("--held-out-only/--all-models", help="Use checkpoints only where they did not train.")
+    ] = True,
+    threads: Threads = 1,
+    device: Device = "auto",
+    version: Version = False,
+) -> None:
+    """Score every single-nucleotide change of regions; draw a heat map with a sequence logo of each."""
+    limit_threads(threads)
+    from allelegro.effects.saturation import central_regions, saturate, whole_contigs, write_saturation
+    from allelegro.effects.scoring import Scorer
+    from allelegro.effects.windows import Genome
+    from allelegro.io.atomic import atomic_folder
+    from allelegro.io.windows import read_windows
+    from allelegro.models.checkpoint import load_model
+    from allelegro.models.device import choose_device, keep_freed_memory
+
+    keep_freed_memory()
+    genome = Genome(fasta)
+    place = choose_device(device)
+    models = [load_model(path, place) for path in checkpoint]
+    scorer = Scorer(name, models, context, slide=windows is None, held_out_only=held_out_only)
+    if windows is None:
+        regions = whole_contigs(genome)
+    else:
+        regions = central_regions(read_windows(windows), scorer, span, count, window or [])
+    with atomic_folder(out) as partial:
+        done = write_saturation(saturate(regions, genome, scorer, deletions), partial)
+    logger.info("%s regions saturated", done)

@@ -1,0 +1,120 @@
+"""Effects on people's own haplotypes: does the effect of a variant depend on its background?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.effects.scoring import Scorer
+from allelegro.effects.variants import Dropped
+from allelegro.effects.windows import AllelePairs, Codes
+from allelegro.genotype.coordinates import haplotype_offsets
+from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.dna import N, encode
+
+BACKGROUND_COLUMNS = [
+    "chrom", "pos", "ref", "alt", "id", "model", "window", "backgrounds", "haplotypes",
+    "effect_reference", "effect_mean", "effect_sd", "effect_min", "effect_max",
+]  # fmt: skip
+
+
+def score_backgrounds(
+    chunks: Iterator[pd.DataFrame], scorer: Scorer, store: HaplotypeStore, dropped: Dropped
+) -> Iterator[pd.DataFrame]:
+    """Score single-nucleotide variants on every distinct haplotype of the store window whose centre is nearest.
+
+    Both alleles are put on each haplotype, in a window of the model's width centred on the variant (bases beyond the
+    store window are N for every background alike). ``effect_mean`` and ``effect_sd`` weigh each distinct haplotype by
+    the people's haplotypes that carry it (``haplotypes``); ``effect_reference`` is the effect on the reference haplotype.
+    Haplotypes that lack the position (a deletion) are left out; variants outside every window or that are not SNVs are
+    dropped with their reason.
+    """
+    places = _Windows(store)
+    for frame in chunks:
+        snv = (frame["before"].str.len() == 1) & (frame["after"].str.len() == 1)
+        frame = dropped.keep(frame, snv, "not_snv")
+        window = places.nearest(frame)
+        frame, window = dropped.keep(frame, window >= 0, "outside_windows"), window[window >= 0]
+        tables = [
+            _one_variant(row, int(at), scorer, store, dropped)
+            for (_, row), at in zip(frame.iterrows(), window, strict=True)
+        ]
+        scored = [table for table in tables if table is not None]
+        if scored:
+            yield pd.DataFrame(scored, columns=BACKGROUND_COLUMNS)
+
+
+class _Windows:
+    """Finds the window whose centre is nearest among those that contain a position."""
+
+    def __init__(self, store: HaplotypeStore) -> None:
+        windows = store.windows
+        self.half = store.width // 2
+        self._centres: dict[str, tuple[NDArray[np.int64], NDArray[np.intp]]] = {}
+        for chrom, rows in windows.groupby("chrom"):
+            centres = rows["start"].to_numpy(np.int64) + self.half
+            order = np.argsort(centres, kind="stable")
+            self._centres[str(chrom).removeprefix("chr")] = centres[order], rows.index.to_numpy()[order]
+
+    def nearest(self, frame: pd.DataFrame) -> NDArray[np.intp]:
+        """Window of each variant, -1 where none contains it."""
+        found = np.full(len(frame), -1, np.intp)
+        names = frame["chrom"].astype(str).str.removeprefix("chr").to_numpy()
+        starts = frame["start"].to_numpy(np.int64)
+        for name, (centres, index) in self._centres.items():
+            rows = np.flatnonzero(names == name)
+            after = np.searchsorted(centres, starts[rows]).clip(1, max(1, len(centres) - 1))
+            left, right = centres[after - 1], centres[np.minimum(after, len(centres) - 1)]
+            place = np.where(
+                np.abs(starts[rows] - left) <= np.abs(starts[rows] - right),
+                after - 1,
+                np.minimum(after, len(centres) - 1),
+            )
+            inside = np.abs(starts[rows] - centres[place]) < self.half
+            found[rows[inside]] = index[place[inside]]
+        return found
+
+
+def _one_variant(
+    row: pd.Series, window: int, scorer: Scorer, store: HaplotypeStore, dropped: Dropped
+) -> list[object] | None:
+    first = int(store.offsets[window])
+    offset = int(row["start"] - store.windows["start"].iloc[window])
+    carriers = np.bincount(store.index[window].ravel(), minlength=len(store.distinct(window)))
+    places = [(number, int(haplotype_offsets(store, first + number)[offset])) for number in range(len(carriers))]
+    places = [(number, place) for number, place in places if place >= 0]
+    frame = pd.DataFrame([row] * len(places))
+    if not places or store.sequences[first, offset] != encode(row["before"])[0]:
+        dropped.add(frame.head(1), "ref_mismatch")
+        return None
+
+    def make_pairs(_: pd.DataFrame, width: int) -> AllelePairs:
+        cut = np.stack([_centred(store.sequences[first + number], place, width) for number, place in places])
+        alleles = [cut.copy(), cut.copy()]
+        for codes, allele in zip(alleles, (row["before"], row["after"]), strict=True):
+            codes[:, width // 2] = encode(allele)[0]
+        return AllelePairs(alleles[0][:, None], np.arange(len(places)), alleles[1][:, None])
+
+    scores = scorer.score(frame, make_pairs, dropped)
+    if scores.empty:
+        return None
+    effect = scores["effect"].to_numpy()
+    weight = carriers[[number for number, _ in places]].astype(float)
+    weight = weight if weight.any() else np.ones_like(weight)
+    mean = float(np.average(effect, weights=weight))
+    spread = float(np.sqrt(np.average((effect - mean) ** 2, weights=weight)))
+    reference = effect[0] if places[0][0] == 0 else np.nan
+    return [
+        *(row[name] for name in ("chrom", "pos", "ref", "alt", "id")), scorer.name, store.windows["name"].iloc[window],
+        len(places), int(weight.sum()), reference, mean, spread, effect.min(), effect.max(),
+    ]  # fmt: skip
+
+
+def _centred(codes: Codes, place: int, width: int) -> Codes:
+    """``width`` bases with ``place`` at index ``width // 2``; N beyond the haplotype."""
+    padded = np.full(width, N, np.uint8)
+    start = place - width // 2
+    first, last = max(start, 0), min(start + width, codes.size)
+    padded[first - start : last - start] = codes[first:last]
+    return padded

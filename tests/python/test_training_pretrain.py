@@ -1,0 +1,191 @@
+"""Pretraining: augmentation as published, roles of folds, and a motif that is learnt from a table to a checkpoint."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from allelegro.cli.pretrain_legnet import app
+from allelegro.errors import DataError
+from allelegro.io.dna import decode, encode, reverse_complement
+from allelegro.io.tables import write_table
+from allelegro.io.windows import write_windows
+from allelegro.models.checkpoint import LoadedModel, load_model
+from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.training.augment import LEFT_FLANK, RIGHT_FLANK, Shifter
+from allelegro.training.engine import Settings
+from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR
+from allelegro.training.pretrain import HeldOut, MpraProblem, pretrain, split
+
+MOTIF = "TGACTCATGACTCA"
+SETTINGS = Settings(epochs=6, batch_size=64, max_lr=0.05)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def motif_table(n: int = 640, insert: int = 40) -> pd.DataFrame:
+    """Constructs of which half carry a motif on either strand that raises their activity by 2."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (n, insert), np.uint8)
+    motif, present = encode(MOTIF), np.arange(n) % 2 == 0
+    for row in np.flatnonzero(present):
+        start = rng.integers(0, insert - len(motif))
+        codes[row, start : start + len(motif)] = motif if rng.random() < 0.5 else reverse_complement(motif)
+    return pd.DataFrame(
+        {
+            "seq_id": [f"element{row}" for row in range(n)],
+            "seq": [LEFT_ADAPTOR + decode(row) + RIGHT_ADAPTOR for row in codes],
+            "mean_value": 2.0 * present + rng.normal(0, 0.2, n),
+            "fold_num": np.arange(n) // 2 % 10 + 1,
+            "rev": 0,
+            "group": np.arange(n),
+            "chrom": [f"chr{row % 5 + 1}" for row in range(n)],
+            "start": np.arange(n) * 1000,
+            "end": np.arange(n) * 1000 + insert,
+        }
+    )
+
+
+def test_shifts_read_the_vector_as_published() -> None:
+    width = len(LEFT_ADAPTOR) + 40 + len(RIGHT_ADAPTOR)
+    construct = motif_table(2)["seq"].iloc[0]
+    shifter = Shifter(np.stack([encode(construct)] * 300), before=3, after=21)
+    assert decode(shifter[torch.tensor([0])][0].numpy()) == construct  # nothing drawn yet
+    shifter.draw(torch.Generator().manual_seed(1))
+    read = shifter[torch.arange(300)].numpy()
+    vector = LEFT_FLANK + construct + RIGHT_FLANK
+    expected = {vector[len(LEFT_FLANK) + shift :][:width]: shift for shift in range(-3, 22)}
+    strands = [(decode(row), decode(reverse_complement(row))) for row in read]
+    seen = [(expected.get(forward, expected.get(reverse)), forward in expected) for forward, reverse in strands]
+    assert {shift for shift, _ in seen} == set(range(-3, 22))
+    assert 0.35 < np.mean([forward for _, forward in seen]) < 0.65
+
+
+def test_shifts_beyond_the_vector_are_refused() -> None:
+    with pytest.raises(ValueError, match="within 21 bp"):
+        Shifter(np.zeros((2, 70), np.uint8), before=22)
+
+
+def test_roles_of_rows() -> None:
+    table = motif_table(200)
+    windows = pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [50_500]})
+    parts = split(table, HeldOut(3, 4, ("chr2",), windows), Path("t.tsv"))
+    assert set(parts.test["fold_num"]) == {3}
+    assert len(parts.test) == 20  # held-out chromosomes stay in the test fold
+    assert set(parts.validation["fold_num"]) == {4}
+    assert set(parts.train["fold_num"]) == {1, 2, 5, 6, 7, 8, 9, 10}
+    for part in (parts.train, parts.validation):
+        assert "chr2" not in set(part["chrom"])
+        assert not ((part["chrom"] == "chr1") & (part["start"] < 50_500)).any()
+    without_test = split(table, HeldOut(None, 4), Path("t.tsv"))
+    assert (len(without_test.train), len(without_test.test)) == (180, 0)
+
+
+@pytest.mark.parametrize(
+    ("held_out", "change", "message"),
+    [
+        (HeldOut(3, 3), {}, "both 3"),
+        (HeldOut(30, 4), {}, "no rows in test fold 30; folds are"),
+        (HeldOut(3, 4), {"mean_value": 1.0}, "mean_value is 1.0 in every training row"),
+        (HeldOut(3, 4, ("chr1", "chr2", "chr3", "chr4", "chr5")), {}, "0 rows left for training"),
+        (HeldOut(3, 4, ("chrUn",)), {}, "no chromosome in common"),
+    ],
+)
+def test_wrong_splits_are_named(held_out: HeldOut, change: dict[str, object], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        split(motif_table(200).assign(**change), held_out, Path("t.tsv"))
+
+
+def test_a_motif_is_learnt_on_both_strands(tmp_path: Path) -> None:
+    write_table(motif_table(), tmp_path / "mpra.tsv")
+    windows = pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [500], "name": ["w"], "score": [0]})
+    write_windows(windows.assign(strand=".", fold=0), tmp_path / "windows.bed")
+    arguments = [
+        "--table",
+        tmp_path / "mpra.tsv",
+        "--out",
+        tmp_path / "model",
+        "--test-fold",
+        1,
+        "--validation-fold",
+        2,
+    ]
+    arguments += ["--preset", "tiny", "--epochs", 6, "--batch-size", 64, "--max-lr", 0.05, "--device", "cpu"]
+    arguments += ["--held-out-chromosome", "chr5", "--held-out-windows", tmp_path / "windows.bed"]
+    with pytest.raises(SystemExit) as left:
+        app(list(map(str, arguments)))
+    assert left.value.code == 0
+    model = load_model(tmp_path / "model")
+    document = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert document["metrics"]["test_pearson"] > 0.8
+    assert document["training"]["held_out_chromosomes"] == ["chr5"]
+    assert document["training"]["held_out_regions"] == [["chr1", 0, 500]]
+    assert document["context"] == {"left": LEFT_ADAPTOR, "right": RIGHT_ADAPTOR}
+    background = encode("ACATAGTCCATAGTACCATTAGACATCAGTACATAGCATA")
+    carrier = background.copy()
+    carrier[10:24] = encode(MOTIF)
+    without, forward, reverse = model.predict_log2(
+        model.in_context(np.stack([background, carrier, reverse_complement(carrier)]))
+    )
+    assert forward - without > 1
+    assert reverse - without > 1
+    history = pd.read_csv(tmp_path / "model" / "history.tsv", sep="\t")
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert {"train_loss", "pearson"} <= set(history)
+
+
+def test_a_sequence_without_activity_is_named(tmp_path: Path) -> None:
+    table = motif_table(100).assign(mean_value=lambda t: t["mean_value"].astype(object))
+    table.loc[7, "mean_value"] = "high"
+    write_table(table, tmp_path / "mpra.tsv")
+    with pytest.raises(DataError, match="row 8: mean_value high is not a number"):
+        pretrain(tmp_path / "mpra.tsv", tmp_path / "out", HeldOut(1, 2), SETTINGS, "tiny")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_fingerprint_is_of_data_and_weights() -> None:
+    table = motif_table(60)
+
+    def fingerprint(table: pd.DataFrame, seed: int) -> str:
+        torch.manual_seed(seed)
+        return MpraProblem(LegNet(**PRESETS["tiny"]), table, table, (0, 21)).fingerprint()
+
+    assert fingerprint(table, 1) == fingerprint(table, 1)
+    assert len({fingerprint(table, 1), fingerprint(table, 2), fingerprint(table[:59], 1)}) == 3
+
+
+def test_training_and_scoring_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = motif_table(60)
+    problem = MpraProblem(LegNet(**PRESETS["tiny"]), table, table, (0, 21))
+    cuda = torch.device("cuda")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        with cuda:
+            problem.module = LegNet(**PRESETS["tiny"])
+        monkeypatch.setattr(problem.module, "to", lambda device: None)  # fake weights cannot be moved
+        problem.to(cuda)
+        problem.begin_epoch(0, torch.Generator())
+        batch = torch.arange(16, device=cuda)
+        loss = problem.loss(problem.module, batch)
+        assert (loss.device.type, loss.shape) == ("cuda", ())
+        model = LoadedModel({"target": {"kind": "log_rate"}}, problem.module, "m", cuda)
+        assert model._log2(problem.constructs[batch]).device.type == "cuda"
+
+
+def test_bfloat16_and_float32_learn_the_same() -> None:
+    from allelegro.training.pretrain import Parts, train_legnet
+
+    table = motif_table()
+    parts = Parts(table[table["fold_num"] > 2], table[table["fold_num"] == 2], table[:0])
+    rates = []
+    for precision in ("auto", "fp32"):
+        settings = replace(SETTINGS, precision=precision)
+        rates.append(train_legnet(parts, PRESETS["tiny"], settings, device="cpu")[1].metrics["pearson"])  # type: ignore[arg-type]
+    assert min(rates) > 0.8

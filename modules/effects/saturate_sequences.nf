@@ -2,6 +2,7 @@
 process SATURATE_SEQUENCES {
     tag "${model}"
     label 'scoring'
+    label 'gpu'
 
     input:
     tuple val(model), path(models, stageAs: 'models/*')

@@ -2,6 +2,7 @@
 process SCORE_VARIANTS {
     tag "${meta.set} ${meta.model} ${shard}/${shards}"
     label 'scoring'
+    label 'gpu'
 
     input:
     tuple val(meta), path(variants), path(models, stageAs: 'models/*'), val(shard), val(shards)

@@ -1,6 +1,7 @@
 // All models of the run against held-out loci and donors: tidy metrics with intervals, and the predictions behind them.
 process EVALUATE_PROCAP {
     label 'training'
+    label 'gpu'
 
     input:
     val names

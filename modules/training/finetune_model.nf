@@ -1,7 +1,10 @@
+include { launcher } from './launcher.nf'
+
 // One model of the run on PRO-cap: LegNet, one of its twins, or CLIPNET, for one (test fold, seed).
 process FINETUNE_MODEL {
     tag "${meta.id}"
     label 'training'
+    label 'gpu'
 
     input:
     tuple val(meta), path(pretrained, stageAs: 'pretrained/*')
@@ -15,12 +18,13 @@ process FINETUNE_MODEL {
     tuple val(task.process), eval('software_versions.py torch numpy safetensors'), emit: versions
 
     script:
-    // Half-trained state lives outside the work directory, so that a retried task goes on from its last epoch.
-    def launcher = task.accelerator && task.accelerator.request > 1 ? "torchrun --standalone --nproc-per-node ${task.accelerator.request} \$(command -v finetune_model.py)" : 'finetune_model.py'
     def init = pretrained ? "--init ${pretrained}" : ''
+    // Half-trained state lives outside the work directory, so that a retried task goes on from its last epoch;
+    // its name holds what it was trained on, so that no other training picks it up.
+    def inputs = ["${counts}/counts.npy", "${counts}/metadata.json", "${haplotypes}/metadata.json"] + (pretrained ? ["${pretrained}/model.json"] : [])
     """
-    state=${checkpoints}/${meta.id}-\$(cat */metadata.json pretrained/*/model.json - <<< '${meta} ${tool}' 2> /dev/null | sha256sum | cut -c 1-16)
-    ${launcher} --counts ${counts} --haplotypes ${haplotypes} --out ${meta.id} --model ${meta.architecture} --genotypes ${meta.genotypes} \\
+    state="${checkpoints}/${meta.id}-${"${meta} ${tool}".md5()}-\$(cat ${inputs.join(' ')} | md5sum | cut -d ' ' -f 1)"
+    ${launcher(task, 'finetune_model.py')} --counts ${counts} --haplotypes ${haplotypes} --out ${meta.id} --model ${meta.architecture} --genotypes ${meta.genotypes} \\
         ${init} --test-fold ${meta.test_fold} --validation-fold ${meta.validation_fold} --seed ${meta.seed} \\
         --checkpoint-dir "\$state" --threads ${task.cpus} ${tool.args}
     rm -rf "\$state"

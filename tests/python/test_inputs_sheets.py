@@ -1,0 +1,168 @@
+"""Every problem of the inputs is named with file, row and value, all at once; good inputs become one JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pysam
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def check(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run check_inputs.py as a user would."""
+    command = [sys.executable, str(ROOT / "bin" / "check_inputs.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def problems(*arguments: object) -> list[str]:
+    """The lines of a failing check; nothing may be written."""
+    result = check(*arguments)
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Path(str(arguments[arguments.index("--out") + 1])).exists()
+    lines = result.stderr.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    return [line.removeprefix("error: ") for line in lines]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """One contig, two donors, one BAM library: small, but of the real kinds."""
+    (tmp_path / "genome.fa").write_text(">chr1\n" + "ACGT" * 250 + "\n")
+    pysam.faidx(str(tmp_path / "genome.fa"))
+    header = pysam.AlignmentHeader.from_dict({"HD": {"SO": "coordinate"}, "SQ": [{"SN": "chr1", "LN": 1000}]})
+    write_bam(tmp_path / "a.bam", header)
+    write_vcf(tmp_path / "variants.vcf", "chr1")
+    (tmp_path / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD1\ta.bam\n")
+    return tmp_path
+
+
+def write_bam(path: Path, header: pysam.AlignmentHeader) -> None:
+    with pysam.AlignmentFile(str(path), "wb", header=header) as file:
+        for start in range(200):
+            read = pysam.AlignedSegment(header)
+            read.query_name, read.reference_id, read.reference_start = f"r{start}", 0, start
+            read.query_sequence, read.cigarstring, read.mapping_quality = "ACGT" * 9, "36M", 60
+            file.write(read)
+    pysam.index(str(path))
+
+
+def write_vcf(path: Path, contig: str) -> None:
+    path.write_text(
+        f"##fileformat=VCFv4.2\n##contig=<ID={contig},length=1000>\n"
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tD1\tD2\n"
+        f"{contig}\t5\t.\tA\tC\t.\t.\t.\tGT\t0|1\t1|1\n"
+    )
+    pysam.tabix_index(str(path), preset="vcf", force=True)
+
+
+def arguments(cohort: Path) -> list[object]:
+    return [
+        *("--libraries", cohort / "libraries.tsv", "--genome", cohort / "genome.fa"),
+        *("--variants", cohort / "variants.vcf.gz", "--out", cohort / "inputs.json"),
+    ]
+
+
+def test_good_inputs_become_json_with_runs_merged(cohort: Path) -> None:
+    (cohort / "b.bam").write_bytes((cohort / "a.bam").read_bytes())
+    pysam.index(str(cohort / "b.bam"))
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD1\ta.bam\nA\tD1\tb.bam\n")
+    result = check(*arguments(cohort))
+    assert result.returncode == 0, result.stderr
+    found = json.loads((cohort / "inputs.json").read_text())
+    assert [(row["library"], row["donor"], row["bam"]) for row in found["libraries"]] == [
+        ("A", "D1", ["a.bam", "b.bam"])
+    ]
+    assert set(found["checksums"]) == {"libraries.tsv", "genome.fa", "variants.vcf.gz"}
+
+
+def test_donor_names_stay_as_written(cohort: Path) -> None:
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\n01\t007\ta.bam\n")
+    assert problems(*arguments(cohort)) == [
+        "libraries.tsv row 1: donor '007' is not in variants.vcf.gz (it has D1, D2)"
+    ]
+
+
+def test_all_problems_at_once(cohort: Path) -> None:
+    (cohort / "empty.bw").touch()
+    (cohort / "libraries.tsv").write_text(
+        "library\tdonor\tbam\tplus\tminus\n"
+        "A\tD1\ta.bam\t\t\n"
+        "B b\tD1\tno.bam\t\t\n"
+        "C\tD9\t\tempty.bw\t\n"
+        "D\tD2\ta.bam\tx.bw\ty.bw\n"
+        "E\t\t\t\t\n"
+    )
+    text = "\n".join(problems(*arguments(cohort)))
+    for expected in (
+        "row 2: library 'B b' may hold only",
+        "row 2: bam no.bam: no such file",
+        "row 3: minus is empty; both strands are needed",
+        "row 3: plus empty.bw: the file is empty",
+        "row 3: donor 'D9' is not in variants.vcf.gz",
+        "row 4: bam, minus, plus are given together",
+        "row 4: a.bam is already used in row 1",
+        "row 5: donor is empty",
+        "row 5: no input",
+    ):
+        assert expected in text
+
+
+def test_contig_names_with_and_without_chr(cohort: Path) -> None:
+    write_vcf(cohort / "variants.vcf", "1")
+    (line,) = problems(*arguments(cohort))
+    assert "no contig in common with genome.fa (1 against chr1)" in line
+    assert "prefix chr" in line
+
+
+def test_another_assembly(cohort: Path) -> None:
+    header = pysam.AlignmentHeader.from_dict({"HD": {"SO": "coordinate"}, "SQ": [{"SN": "chr1", "LN": 999}]})
+    write_bam(cohort / "a.bam", header)
+    (line,) = problems(*arguments(cohort))
+    assert "chr1 is 999 bp long, in genome.fa 1000 bp" in line
+
+
+def test_truncated_bam(cohort: Path) -> None:
+    whole = (cohort / "a.bam").read_bytes()
+    (cohort / "a.bam").write_bytes(whole[: len(whole) // 2])
+    (line,) = problems(*arguments(cohort))
+    assert line.startswith("libraries.tsv row 1:")
+    assert "truncated" in line
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("libraries.tsv", None, "no such file"),
+        ("libraries.tsv", "", "the file is empty"),
+        ("libraries.tsv", "library\tbam\nA\ta.bam\n", "column donor is missing"),
+        ("genome.fa", None, "no such file"),
+        ("genome.fa", "", "the file is empty"),
+        ("variants.vcf.gz", None, "no such file"),
+        ("variants.vcf.gz", "not a vcf", "not a readable VCF"),
+    ],
+)
+def test_missing_empty_and_wrong_files(cohort: Path, name: str, content: str | None, expected: str) -> None:
+    if content is None:
+        (cohort / name).unlink()
+    else:
+        (cohort / name).write_text(content)
+        (cohort / "genome.fa.fai").unlink(missing_ok=True)
+    lines = problems(*arguments(cohort))
+    assert any(name in line and expected in line for line in lines), lines
+
+
+def test_variant_set_sheet(cohort: Path) -> None:
+    (cohort / "sets.tsv").write_text("name\tkind\ttable\na\tsatmut\ta.bam\na\todd\tno.tsv\n")
+    (cohort / "outside.tsv").write_text("set\tname\ttable\nz\tenformer\ta.bam\n")
+    text = "\n".join(
+        problems(*arguments(cohort), "--variant-sets", cohort / "sets.tsv", "--comparators", cohort / "outside.tsv")
+    )
+    assert "sets.tsv row 2: name 'a' occurs twice" in text
+    assert "sets.tsv row 2: kind 'odd' is not one of satmut" in text
+    assert "sets.tsv row 2: table no.tsv: no such file" in text
+    assert "row 1: set 'z' is not in the sheet of variant sets" in text

@@ -1,0 +1,66 @@
+"""Schema, configuration, tools' own defaults and documentation say the same."""
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "nextflow_schema.json").read_text(encoding="utf-8"))
+PARAMETERS: dict[str, dict[str, Any]] = {
+    name: entry for group in SCHEMA["$defs"].values() for name, entry in group["properties"].items()
+}
+HANDED = [(name, tool, option) for name, entry in PARAMETERS.items() for tool, option in entry.get("tools", {}).items()]
+
+
+def config_defaults() -> dict[str, Any]:
+    """The ``params`` block of nextflow.config as Python values."""
+    text = (ROOT / "nextflow.config").read_text(encoding="utf-8")
+    block = re.search(r"^params \{\n(.*?)^\}", text, re.DOTALL | re.MULTILINE)
+    assert block
+    words = {"null": None, "true": True, "false": False}
+    pairs = re.findall(r"^    (\w+) = (.+)$", block[1], re.MULTILINE)
+    return {name: words[value] if value in words else json.loads(value.replace("'", '"')) for name, value in pairs}
+
+
+def test_configuration_has_every_parameter_with_the_schema_default() -> None:
+    assert config_defaults() == {name: entry.get("default") for name, entry in PARAMETERS.items()}
+
+
+@pytest.mark.parametrize(("name", "tool", "option"), HANDED)
+def test_tool_takes_the_option_and_agrees_on_its_default(name: str, tool: str, option: str) -> None:
+    app = importlib.import_module(f"allelegro.cli.{tool}").app
+    options = {
+        flag: parameter
+        for parameter in typer.main.get_command(app).params
+        for flag in (*parameter.opts, *parameter.secondary_opts)
+    }
+    assert option in options, f"{tool}.py has no {option}"
+    entry, parameter = PARAMETERS[name], options[option]
+    if entry["type"] == "boolean":
+        return
+    if entry.get("default") is not None:
+        default = getattr(parameter.default, "value", parameter.default)
+        assert default == (pytest.approx(entry["default"]) if entry["type"] == "number" else entry["default"])
+    choices = typing.get_args(parameter.type_descriptor.annotation)
+    if choices and all(isinstance(choice, str) for choice in choices):
+        assert set(entry["enum"]) <= set(choices)
+
+
+def test_every_parameter_is_described_and_typed() -> None:
+    for name, entry in PARAMETERS.items():
+        assert entry["type"] in ("string", "integer", "number", "boolean"), name
+        assert entry["description"].endswith("."), name
+
+
+def test_documentation_is_generated_from_the_schema() -> None:
+    command = [sys.executable, str(ROOT / "docs" / "make_parameters.py"), "--print"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8") == printed, "run make docs"

@@ -3,7 +3,8 @@
 
 usage: haplotypes.py --work FOLDER [--peer PYTHON] [--donors 100] [--megabases 20] [--windows 5000] [--repeats 3]
 
-Every figure is that of whole processes, start and imports included, on one thread; the median of the repeats.
+Every figure is that of whole processes, start and imports included; the median of the repeats. We run on one thread,
+GenVarLoader with its own defaults.
 GenVarLoader's route is the building of its variant store, the writing of its dataset and one full read.
 """
 
@@ -18,10 +19,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "bin"))
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA", "RAYON", "POLARS")}
-ONE_THREAD["POLARS_MAX_THREADS"] = "1"
 # Both sides start from compiled Python files, as after any first use, also where the environment forbids writing them.
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | ONE_THREAD
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def run(command: list[object]) -> tuple[float, float, float, str]:

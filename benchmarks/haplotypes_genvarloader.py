@@ -15,7 +15,9 @@ store, dataset = folder / "variants.svar2", folder / "dataset.gvl"
 if step == "build":
     from genoray import SparseVar2
 
-    SparseVar2.from_vcf(str(store), str(folder / "variants.vcf.gz"), reference=str(folder / "genome.fa"))
+    SparseVar2.from_vcf(
+        str(store), str(folder / "variants.vcf.gz"), reference=str(folder / "genome.fa"), overwrite=True
+    )
 elif step == "write":
     gvl.write(str(dataset), str(folder / "peaks.bed"), variants=str(store), overwrite=True)
 elif step == "write-vcf":
@@ -25,7 +27,7 @@ elif step in ("svar", "write-svar"):
 
     svar = folder / "variants.svar"
     if step == "svar":
-        SparseVar.from_vcf(str(svar), VCF(str(folder / "variants.vcf.gz")), max_mem="2g")
+        SparseVar.from_vcf(str(svar), VCF(str(folder / "variants.vcf.gz")), max_mem="2g", overwrite=True)
     else:
         gvl.write(str(dataset), str(folder / "peaks.bed"), variants=str(svar), overwrite=True)
 else:

@@ -178,6 +178,32 @@ def test_large_bgzip_fasta_with_many_blocks(tmp_path: Path) -> None:
         assert genome.lengths == {"chr1": 400_000, "chr2": 180_000}
 
 
+def test_one_bcf_a_chromosome(tmp_path: Path) -> None:
+    """Their headers declare every contig; only records count."""
+    genome = {"chr1": GENOME, "chr2": GENOME}
+    records = Record(16, "G", "T", ["0|1", "1|0"]), Record(16, "G", "C", ["1|1", "0|0"], chrom="chr2")
+    made = cohort(tmp_path, *records, genome=genome, windows=[("chr2", 10, 20), ("chr1", 10, 20)])
+    parts = []
+    for chrom in genome:
+        parts.append(tmp_path / f"{chrom}.bcf")
+        with (
+            pysam.VariantFile(str(made.paths["vcf"])) as whole,
+            pysam.VariantFile(str(parts[-1]), "wb", header=whole.header) as part,
+        ):
+            for record in whole.fetch(chrom):
+                part.write(record)
+        pysam.tabix_index(str(parts[-1]), preset="bcf", force=True)
+    extract_haplotypes(parts, made.paths["fasta"], made.paths["windows"], tmp_path / "store")
+    assert HaplotypeStore.open(tmp_path / "store").index.tolist() == [[[1, 1], [0, 0]], [[0, 1], [1, 0]]]
+
+
+def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
+    made = cohort(tmp_path)
+    with pytest.raises(DataError, match="is not a haplotype store, so it is not replaced"):
+        extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], tmp_path)
+    assert made.paths["fasta"].is_file()
+
+
 def test_contig_absent_from_the_vcf_is_the_reference_for_everyone(tmp_path: Path, caplog) -> None:
     made = cohort(tmp_path, genome={"chr1": GENOME, "chr2": GENOME}, windows=[("chr2", 0, 10), ("chr1", 10, 20)])
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], tmp_path / "store")

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from genotype_truth import Cohort, Record, expected, random_dna
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,9 +90,34 @@ def cohorts(draw) -> Cohort:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cohorts(), st.booleans())
-def test_random_variants_equal_the_slow_implementation(cohort: Cohort, indels: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+@given(cohorts(), st.booleans(), st.sampled_from([(64, 16_384, 10**6), (1, 1, 10**6), (2, 3, 4), (1, 20, 300)]))
+def test_random_variants_equal_the_slow_implementation(
+    cohort: Cohort, indels: bool, limits: tuple[int, int, int]
+) -> None:
+    """Also when windows are read apart, in several shards, and the padding must grow."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("allelegro.genotype.shard.FIRST_PAD", limits[0])
+        patch.setattr("allelegro.genotype.shard.FETCH_GAP", limits[1])
+        patch.setattr(
+            "allelegro.genotype.shard.TEXT_BUDGET" if limits[2] == 300 else "allelegro.genotype.extract.INDEX_BUDGET",
+            limits[2],
+        )
         store = extract(cohort, Path(folder), indels="keep" if indels else "skip")
         assert_right(store, cohort, indels=indels)
-        store.verify()
+
+
+def test_a_deletion_longer_than_the_padding(tmp_path: Path) -> None:
+    """Windows on both sides of 40 kb that some donors lack are refilled from beyond, with the donor's own alleles."""
+    rng = random.Random(4)
+    sequence = random_dna(rng, 60_000)
+    calls = ["0|1", "1|0", "0|0", "1|1"]
+    records = [Record(10_000, sequence[9_999], "<DEL>", calls, info="END=50000")]
+    for pos in range(9_000, 51_500, 97):
+        ref = sequence[pos - 1]
+        alt = rng.choice([base for base in "ACGT" if base != ref])
+        records.append(Record(pos, ref, alt, [rng.choice(["0|1", "1|0", "0|0", "1|1"]) for _ in calls]))
+    records.sort(key=lambda record: record.pos)
+    windows = [("chr1", start, start + 500) for start in (9_400, 9_700, 9_900, 30_000, 49_600, 49_990, 50_200)]
+    cohort = Cohort({"chr1": sequence}, records, ["a", "b", "c", "d"], windows)
+    store = extract(cohort, tmp_path)
+    assert_right(store, cohort)

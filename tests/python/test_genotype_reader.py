@@ -67,7 +67,7 @@ def test_threads_and_order_of_windows_do_not_change_the_store(cohort: Cohort, tm
 
 
 def test_text_beyond_the_budget_is_read_in_pieces(cohort: Cohort, tmp_path: Path, store, monkeypatch) -> None:
-    monkeypatch.setattr("allelegro.genotype.extract.TEXT_BUDGET", 2000)
+    monkeypatch.setattr("allelegro.genotype.shard.TEXT_BUDGET", 2000)
     pieces = extract(cohort, tmp_path)
     for name in ("sequences.npy", "index.npy", "donors.tsv"):
         assert pieces.metadata["checksums"][name] == store.metadata["checksums"][name]

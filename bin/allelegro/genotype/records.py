@@ -54,7 +54,7 @@ class Alleles:
 
 @njit(cache=True, nogil=True)
 def scan_lines(text: Bytes, lines: int) -> Ints:
-    """Offsets of the fixed columns of every line, shape ``(lines, 11)``; POS is the 0-based position, -1 if malformed."""
+    """Offsets of the fixed columns of every line, shape ``(lines, 11)``; POS is the 0-based position; all -1 if malformed."""
     fields = np.empty((lines, 11), np.int64)
     tabs = np.empty(9, np.int64)
     at = 0
@@ -176,7 +176,7 @@ def left_shiftable(text: Bytes, start: Ints, end: Ints, alt: Ints, length: Ints,
     n = 0
     for k in range(len(start)):
         before = start[k] - 1 - origin
-        if before < 0 or (start[k] < end[k]) == (length[k] > 0):
+        if before < 0 or end[k] - origin > len(reference) or (start[k] < end[k]) == (length[k] > 0):
             continue
         last = _CODE[text[alt[k] + length[k] - 1]] if length[k] else reference[end[k] - 1 - origin]
         if last < 4 and last == reference[before]:

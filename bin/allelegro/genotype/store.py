@@ -163,7 +163,8 @@ class HaplotypeStore:
     ) -> NDArray[np.uint8]:
         """Codes of both haplotypes, ``[…, 2, width]``; written into ``out`` when given, so that no memory is made."""
         rows = self.rows(windows, donors)
-        return np.take(self.sequences, rows, axis=0, out=out, mode="raise" if out is None else "clip")
+        # With "raise", take would fill a buffer of its own before it copies to out; rows are always in range.
+        return np.take(self.sequences, rows, axis=0, out=out, mode="clip")
 
 
 class Piece(Protocol):

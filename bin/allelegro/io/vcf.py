@@ -15,7 +15,7 @@ BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b00030000000000000000
 class IndexedVcf:
     """A bgzip-compressed VCF or a BCF with its ``.tbi`` or ``.csi`` index.
 
-    ``samples`` are in the file's order; ``contigs`` are those that may have records; ``formats`` the declared FORMAT
+    ``samples`` are in the file's order; ``contigs`` are those with records; ``formats`` the declared FORMAT
     keys. Raises DataError when the file or its index is missing, empty, truncated or not bgzip-compressed.
     """
 
@@ -47,11 +47,11 @@ class IndexedVcf:
         self.samples: list[str] = [sample for sample in header[-1].split("\t")[9:] if sample]
         if twice := first_repeated(self.samples):
             raise DataError(f"{path}: sample {twice} occurs twice in the header; rename one with bcftools reheader")
-        declared = [
-            line.split("ID=", 1)[1].split(",")[0].rstrip(">") for line in header if line.startswith("##contig=")
-        ]
-        self.contigs: list[str] = declared if self.is_bcf else list(self._file.contigs)
+        self.contigs: list[str] = self._contigs_with_records() if self.is_bcf else list(self._file.contigs)
         self.formats = {line.split("ID=", 1)[1].split(",")[0] for line in header if line.startswith("##FORMAT=")}
+
+    def _contigs_with_records(self) -> list[str]:
+        return [str(name) for name in self._file.header.contigs if next(self._file.fetch(str(name)), None) is not None]
 
     def lines(self, chrom: str, start: int, end: int) -> Iterator[str]:
         """VCF lines without line end of records that overlap ``[start, end)`` (0-based), in the file's order."""

@@ -3,6 +3,7 @@
 
     benchmarks/peak_calling.py [--reads 400000] [--background plain --background towers …] [--callers allelegro pints macs3]
     benchmarks/peak_calling.py --plus PLUS.bw --minus MINUS.bw        # agreement and time on real counts
+    benchmarks/peak_calling.py --plus PLUS.bw --minus MINUS.bw --jitter 500   # the same with its clusters dissolved
 
 PINTS (pints_caller) and MACS3 (macs3) are taken from PATH or --peers FOLDER; one that is absent is skipped, with a word.
 The planted signal is that of paired or single Laplace-shaped initiation clusters; a background adds noise to it:
@@ -11,6 +12,7 @@ towers   PCR towers: one position, a third of them stuttering over its neighbour
 stacks   rRNA-like stacks: 0.3 to 3 kb in which most positions are occupied, with log-normal heights
 bodies   gene bodies of 5 to 60 kb whose density varies by gamma-distributed factors along 100-bp stretches
 mixed    all of them at once
+patchy   mixed, with about 46 % of the genome unmappable in pieces of 0.2 to 3 kb between the elements
 """
 
 import argparse
@@ -31,7 +33,7 @@ sys.path.insert(0, str(ROOT / "bin"))
 
 from allelegro.io.bigwig import Counts, open_signal, write_bigwig  # noqa: E402
 
-BACKGROUNDS = ("plain", "towers", "stacks", "bodies", "mixed")
+BACKGROUNDS = ("plain", "towers", "stacks", "bodies", "mixed", "patchy")
 CONTIGS = {"chr1": 10_000_000, "chr2": 10_000_000}
 MACS3_OPTIONS = ["--nomodel", "--extsize", "50", "--shift", "0", "--keep-dup", "all"]
 
@@ -132,16 +134,35 @@ def body_reads(rng: np.random.Generator, reads: int) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
+def mappable(rng: np.random.Generator, reads: np.ndarray, truth: pd.DataFrame) -> np.ndarray:
+    """Which reads lie outside unmappable pieces, which spare the planted elements."""
+    keep = np.ones(reads.shape[1], bool)
+    for number, (name, length) in enumerate(CONTIGS.items()):
+        gap = np.zeros(length + 1, np.int64)
+        start = rng.integers(0, length - 3000, length // 1700)
+        np.add.at(gap, start, 1)
+        np.add.at(gap, start + np.exp(rng.uniform(np.log(200), np.log(3000), len(start))).astype(np.int64), -1)
+        unmappable = np.cumsum(gap) > 0
+        for row in truth[truth["chrom"] == name].itertuples():
+            unmappable[row.start - 100 : row.end + 100] = False
+        own = reads[0] == number
+        keep[own] = ~unmappable[reads[2][own]]
+    return keep
+
+
 def simulate(reads: int, elements: int, background: str, seed: int) -> Planted:
     """Planted elements and the reads of one background; ``reads`` is the plain total, other backgrounds add to it."""
     rng = np.random.default_rng(seed)
     signal, truth = plant_elements(rng, reads, elements)
     parts = [signal, downstream_reads(rng, truth, int(0.13 * reads)), uniform_reads(rng, int(0.25 * reads))]
     extra = {"towers": tower_reads, "stacks": stack_reads, "bodies": body_reads}
-    parts += [make(rng, int(0.2 * reads)) for name, make in extra.items() if background in (name, "mixed")]
+    parts += [make(rng, int(0.2 * reads)) for name, make in extra.items() if background in (name, "mixed", "patchy")]
     all_reads = np.concatenate(parts, axis=1)
     length = np.array([*CONTIGS.values()])[all_reads[0]]
-    return Planted(all_reads[:, (all_reads[2] >= 100) & (all_reads[2] < length - 100)], truth)
+    all_reads = all_reads[:, (all_reads[2] >= 100) & (all_reads[2] < length - 100)]
+    if background == "patchy":
+        all_reads = all_reads[:, mappable(rng, all_reads, truth)]
+    return Planted(all_reads, truth)
 
 
 def write_inputs(planted: Planted, folder: Path) -> tuple[Path, Path]:
@@ -323,8 +344,27 @@ def run_planted(arguments: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def jitter(path: Path, reach: int, rng: np.random.Generator, out: Path) -> Path:
+    """Counts moved at random by up to ``reach`` bp: densities and towers (10 reads and more at a base) stay, clusters go."""
+    signal, moved = open_signal(path), {}
+    for contig, length in signal.contigs.items():
+        positions, counts = signal.counts(contig)
+        apart = np.where(counts < 10, counts, 1)
+        at = np.repeat(positions, apart)
+        at = np.clip(at + rng.integers(-reach, reach + 1, len(at)), 0, length - 1)
+        unique, which = np.unique(at, return_inverse=True)
+        heights = np.bincount(which, np.repeat(np.where(counts < 10, 1, counts), apart)).astype(np.int64)
+        moved[contig] = Counts(unique, heights)
+    write_bigwig(out, signal.contigs, moved)
+    return out
+
+
 def run_real(arguments: argparse.Namespace) -> None:
     """Time and agreement on real counts: the share of each caller's calls that overlap the other's."""
+    if arguments.jitter:
+        folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(arguments.seed)
+        arguments.plus = jitter(arguments.plus, arguments.jitter, rng, folder / "plus.bw")
+        arguments.minus = jitter(arguments.minus, arguments.jitter, rng, folder / "minus.bw")
     results: dict[str, Calls] = {}
     for caller in arguments.callers:
         seconds = []
@@ -381,6 +421,9 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="folder with pints_caller and macs3, when not on PATH")
     parser.add_argument("--plus", type=Path)
     parser.add_argument("--minus", type=Path)
+    parser.add_argument(
+        "--jitter", type=int, default=0, help="move real counts by up to so many bp: calls are then false"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="runs on real counts")
     parser.add_argument("--out", type=Path, help="also write the table here (TSV)")
     arguments = parser.parse_args()

@@ -90,9 +90,9 @@ class Level:
     reads: int
     among: Ints
     position: Ints
-    companions: list[Ints]
-    low: list[Ints]
-    high: list[Ints]
+    companions: list[NDArray[np.uint8]]
+    low: list[NDArray[np.uint32]]
+    high: list[NDArray[np.uint32]]
 
     @classmethod
     def of(cls, position: Ints, count: Ints, reads: int) -> "Level":
@@ -100,10 +100,13 @@ class Level:
         among = np.flatnonzero(count >= reads)
         position = position[among]
         first = np.arange(1, len(position) + 1)
-        reach = [np.searchsorted(position, position + scale, side="right") - first for scale in SCALES]
-        low = [np.searchsorted(position, position - window // 2) for window in (2 * CORE, *RATE_WINDOWS)]
-        high = [np.searchsorted(position, position + window // 2) for window in (2 * CORE, *RATE_WINDOWS)]
-        return cls(reads, among, position, reach, low, high)
+        further = [
+            (np.searchsorted(position, position + scale, side="right") - first).astype(np.uint8) for scale in SCALES
+        ]
+        reach = (CORE, *(window // 2 for window in RATE_WINDOWS))
+        low = [np.searchsorted(position, position - bp).astype(np.uint32) for bp in reach]
+        high = [np.searchsorted(position, position + bp).astype(np.uint32) for bp in reach]
+        return cls(reads, among, position, further, low, high)
 
     def rate(self, free: NDArray[np.bool_], exposure: list[Ints], genome: int) -> Floats:
         """Background sites per bp around each site: the largest of the window rates and the genome's.
@@ -140,7 +143,7 @@ class Clumping:
     excess: Floats
 
     @classmethod
-    def measure(cls, rate: Floats, counts: list[Ints], gap: Ints) -> "Clumping":
+    def measure(cls, rate: Floats, counts: list[NDArray[np.uint8]], gap: Ints) -> "Clumping":
         """Measure φ on background sites: ``rate`` per bp, companions at each scale and the ``gap`` bp to the site before.
 
         Taken are the first sites of clumps, those with none before them within the scale, so that peaks not yet found weigh
@@ -167,7 +170,7 @@ class Clumping:
         return excess
 
 
-def fit_excess(observed: Ints, mean: float, leading: bool) -> float:
+def fit_excess(observed: Ints | NDArray[np.uint8], mean: float, leading: bool) -> float:
     """The φ of :data:`EXCESS_GRID` under which the bulk of the companions of background sites is likeliest.
 
     The bulk reaches one standard deviation above the Poisson mean, short of the companions that peaks have. ``leading``
@@ -186,7 +189,7 @@ def fit_excess(observed: Ints, mean: float, leading: bool) -> float:
     return float(EXCESS_GRID[np.argmax(log_p @ seen)])
 
 
-def tail(observed: Ints, mean: Floats, excess: Floats) -> Floats:
+def tail(observed: Ints | NDArray[np.uint8], mean: Floats, excess: Floats) -> Floats:
     """P(companions ≥ ``observed``) of a background site, exact at any count.
 
     For gamma-mixed Poisson noise with squared coefficient of variation φ, the neighbours of a site follow its Palm law: a
@@ -194,7 +197,7 @@ def tail(observed: Ints, mean: Floats, excess: Floats) -> Floats:
     """
     from scipy.special import betainc, gammainc
 
-    observed = np.maximum(observed, 1).astype(np.float64)
+    n = np.maximum(observed, 1).astype(np.float64)
     phi = np.maximum(excess, 1e-9)
-    clumped = betainc(observed, 1 / phi + 1, phi * mean / (1 + phi * mean))
-    return np.where(excess < 1e-6, gammainc(observed, mean), clumped)
+    clumped = betainc(n, 1 / phi + 1, phi * mean / (1 + phi * mean))
+    return np.where(excess < 1e-6, gammainc(n, mean), clumped)

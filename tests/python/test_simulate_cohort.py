@@ -321,6 +321,32 @@ def test_nothing_half_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_folders_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(DataError, match="no simulated cohort"):
+        simulate_cohort(tmp_path, SMALL)
+    assert (tmp_path / "thesis.tex").is_file()
+
+
+def test_one_donor_and_two_loci_are_enough(tmp_path: Path) -> None:
+    least = Settings(
+        individuals=1,
+        second_libraries=0,
+        loci=2,
+        chromosomes=2,
+        mpra_elements=8,
+        mpra_cells=0,
+        satmut_elements=0,
+        reads_per_library=50,
+        spacing=4000,
+        interaction_order=3,
+        repressors=0,
+    )
+    simulate_cohort(tmp_path / "least", least)
+    assert len(table(tmp_path / "least", "truth/elements.tsv")) == 2
+    assert not (tmp_path / "least/mpra.tsv").exists()
+
+
 def test_command_line_reports_contradictions(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--out", str(tmp_path / "x"), "--preset", "tiny", "--loci", "1"])
     assert isinstance(result.exception, DataError) and "--loci 1" in str(result.exception)

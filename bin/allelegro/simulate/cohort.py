@@ -36,7 +36,7 @@ from allelegro.simulate.settings import Settings
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 PILOT = 400  # elements that set the grammar's scale and the sequencing depth
-LINE = 60
+LINE, BATCH = 60, 5000  # bases of a FASTA line, VCF records rendered at a time
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,11 @@ class Tables:
 def simulate_cohort(out: Path, settings: Settings, *, write_bam: bool = True, threads: int = 1) -> None:
     """Simulate a cohort into the folder ``out``; the layout is listed in docs/methods.md, "Simulator".
 
-    Raises DataError when the settings contradict each other. Memory grows with one chromosome, not with the genome.
+    Raises DataError when the settings contradict each other or ``out`` holds something other than a simulated cohort.
+    Memory grows with one chromosome, not with the genome.
     """
+    if out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
+        raise DataError(f"{out}: holds files that are no simulated cohort; choose another folder")
     logging.getLogger("msprime").setLevel(logging.WARNING)
     with atomic_folder(out) as folder:
         plan = _plan(settings, folder, write_bam)
@@ -247,21 +250,21 @@ def _vcf_header(plan: Plan) -> str:
 
 
 def _write_variants(path: Path, chromosome: assays.Chromosome) -> None:
-    """Append the chromosome's records; genotypes are rendered as one array of bytes."""
-    variants = chromosome.variants
-    donors = variants.genotypes.shape[1] // 2
-    text = np.full((len(variants), donors, 4), ord("|"), np.uint8)
-    text[:, :, 0] = ord("0") + variants.genotypes[:, 0::2]
-    text[:, :, 2] = ord("0") + variants.genotypes[:, 1::2]
-    text[:, :, 3] = ord("\t")
-    text[:, -1, 3] = ord("\n")
+    """Append the chromosome's records, a batch at a time; genotypes are rendered as one array of bytes."""
+    variants, sequence = chromosome.variants, chromosome.genome
     frequency = variants.genotypes.mean(1)
-    for begin in range(0, len(variants), 5000):
+    for begin in range(0, len(variants), BATCH):
+        batch = variants.genotypes[begin : begin + BATCH]
+        text = np.full((len(batch), batch.shape[1] // 2, 4), ord("|"), np.uint8)
+        text[:, :, 0] = ord("0") + batch[:, 0::2]
+        text[:, :, 2] = ord("0") + batch[:, 1::2]
+        text[:, :, 3] = ord("\t")
+        text[:, -1, 3] = ord("\n")
         lines = []
-        for v in range(begin, min(begin + 5000, len(variants))):
-            ref, alt = variants.alleles(chromosome.genome, v)
+        for v, row in enumerate(text, begin):
+            ref, alt = variants.alleles(sequence, v)
             place = f"{chromosome.name}\t{variants.pos[v] + 1}\t{chromosome.name}:{variants.pos[v] + 1}:{ref}:{alt}"
-            lines.append(f"{place}\t{ref}\t{alt}\t.\tPASS\tAF={frequency[v]:.4g}\tGT\t".encode() + text[v].tobytes())
+            lines.append(f"{place}\t{ref}\t{alt}\t.\tPASS\tAF={frequency[v]:.4g}\tGT\t".encode() + row.tobytes())
         bgzf.append(path, b"".join(lines))
 
 

@@ -58,10 +58,12 @@ def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -
         model=msprime.BinaryMutationModel(),
         random_seed=int(rng.integers(1, 2**31)),
     )
-    genotypes = mutated.genotype_matrix()
     position = mutated.tables.sites.position.astype(np.int64)
-    genotypes = (genotypes != genotypes[:, -1:]).astype(np.int8)[:, :-2]
-    seen = genotypes.any(1) & (position >= EDGE) & (position < len(genome) - EDGE)
+    inside = (position >= EDGE) & (position < len(genome) - EDGE)
+    genotypes = np.empty((len(position), 2 * settings.individuals), np.int8)
+    for site, variant in enumerate(mutated.variants()):
+        genotypes[site] = variant.genotypes[:-2] != variant.genotypes[-1]
+    seen = inside & genotypes.any(1)
     return _assign_alleles(genome, position[seen], genotypes[seen], settings.indel_share, rng)
 
 

@@ -62,6 +62,13 @@ class Settings:
             raise DataError(f"--second-libraries {self.second_libraries}: more than --individuals {self.individuals}")
         if self.width % 2 or not 400 <= self.width <= 4000:
             raise DataError(f"--width {self.width}: must be even, 400 to 4000 bp")
+        if self.spacing < 3 * self.width:
+            raise DataError(f"--spacing {self.spacing}: must be at least three times --width {self.width}")
+        if self.mutation_rate <= 0 or self.population_size <= 0 or self.recombination_rate < 0:
+            raise DataError(
+                "--mutation-rate, --population-size: must be above 0, and --recombination-rate at least 0; "
+                f"got {self.mutation_rate}, {self.population_size}, {self.recombination_rate}"
+            )
         if self.interaction_order not in (1, 2, 3):
             raise DataError(f"--interaction-order {self.interaction_order}: must be 1, 2 or 3")
         if self.swap_donors and self.individuals < 2:

@@ -175,6 +175,7 @@ def test_compaction_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     reads = make_reads(5)
     bam = write_bam(tmp_path / "a.bam", reads)
     monkeypatch.setattr("allelegro.procap.coverage._COMPACT_AT", 50)
+    monkeypatch.setattr("allelegro.procap.coverage._Pile.most", 50)
     monkeypatch.setattr("allelegro.procap.alignment._INFLATE_AT_ONCE", 3000)
     for umi in ("none", "RX"):
         run(bam, tmp_path / umi, ReadRules(umi=umi))

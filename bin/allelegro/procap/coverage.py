@@ -111,12 +111,19 @@ class _Pile:
     umis: list[NDArray[np.uint64]] = field(default_factory=list)
     sizes: list[NDArray[np.int64]] = field(default_factory=list)
     waiting: int = 0
+    most: int = _COMPACT_AT
 
     def add(self, keys: NDArray[np.uint64], umis: NDArray[np.uint64]) -> None:
         """Put read ends on the pile."""
-        self._push(keys, umis, np.ones(len(keys), np.int64))
-        if self.waiting > _COMPACT_AT:
+        if self.with_umis:
+            self._push(keys, umis, np.ones(len(keys), np.int64))
+        else:
+            keys = np.sort(keys)
+            heads = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+            self._push(keys[heads], umis, np.diff(heads, append=len(keys)))
+        if self.waiting > self.most:
             self._push(*self._compact())
+            self.most = max(_COMPACT_AT, 2 * self.waiting)
 
     def take(self, boundary: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
         """Take what lies below ``boundary``: keys in order (one entry a molecule with UMIs) and reads of each."""
@@ -136,7 +143,7 @@ class _Pile:
             return np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64)
         keys, umis, sizes = np.concatenate(self.keys), np.concatenate(self.umis), np.concatenate(self.sizes)
         self.keys, self.umis, self.sizes, self.waiting = [], [], [], 0
-        order = np.lexsort((umis, keys)) if self.with_umis else np.argsort(keys)
+        order = np.lexsort((umis, keys)) if self.with_umis else np.argsort(keys, kind="stable")
         keys, umis, sizes = keys[order], umis[order] if self.with_umis else umis, sizes[order]
         new = keys[1:] != keys[:-1]
         if self.with_umis:

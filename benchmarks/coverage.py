@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""BAM to stranded 5'-end bigWigs: procap_coverage.py against bedtools and against a plain pysam loop, on one BAM, in one run.
+
+    benchmarks/coverage.py --bam reads.bam          # a BAM of one's own (single-end, sorted)
+    benchmarks/coverage.py --reads 5000000                                    # 20 Mb of simulated reads
+
+Every command is a process of its own, single-threaded; figures are medians over --repeats. All three tracks must be equal.
+Needs bedtools, pysam, pyBigWig and pybigtools.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+BIN = Path(__file__).parents[1] / "bin"
+
+PYSAM_LOOP = """
+import sys, numpy, pysam, pyBigWig
+bam = pysam.AlignmentFile(sys.argv[1])
+sizes = dict(zip(bam.references, bam.lengths))
+outs = [pyBigWig.open(sys.argv[2] + name, "w") for name in (".plus.bw", ".minus.bw")]
+for out in outs:
+    out.addHeader(list(sizes.items()))
+for contig, size in sizes.items():
+    plus, minus = [], []
+    for read in bam.fetch(contig):
+        if read.is_unmapped or read.is_secondary or read.is_supplementary:
+            continue
+        if read.is_reverse:
+            minus.append(read.reference_end - 1)
+        else:
+            plus.append(read.reference_start)
+    for out, ends in zip(outs, (plus, minus)):
+        track = numpy.bincount(ends, minlength=size)
+        at = numpy.flatnonzero(track)
+        if len(at):
+            out.addEntries(contig, at, values=track[at].astype(float), span=1)
+for out in outs:
+    out.close()
+"""
+
+CONVERT = """
+import sys, pybigtools
+sizes = dict((name, int(size)) for name, size in (line.split() for line in open(sys.argv[3])))
+def rows():
+    for line in open(sys.argv[1]):
+        contig, start, end, value = line.split("\\t")
+        yield contig, int(start), int(end), float(value)
+pybigtools.open(sys.argv[2], "w").write(sizes, rows())
+"""
+
+
+def measure(command: str, repeats: int) -> tuple[float, float, float]:
+    """Median wall seconds, median CPU seconds and largest resident set (MiB) of a shell command and its children."""
+    walls, cpus, peak = [], [], 0.0
+    for _ in range(repeats):
+        start = time.perf_counter()
+        child = subprocess.Popen(["bash", "-c", f"set -eo pipefail; {command}"], stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            sys.exit(f"failed: {command}")
+        walls.append(time.perf_counter() - start)
+        cpus.append(usage.ru_utime + usage.ru_stime)
+        peak = max(peak, usage.ru_maxrss / 1024)
+    return median(walls), median(cpus), peak
+
+
+def simulate(path: Path, reads: int) -> None:
+    """Write a BAM of 50-bp reads over two contigs of 10 Mb: two thirds in sharp peaks, the rest everywhere."""
+    rng, length = np.random.default_rng(5), 10_000_000
+    centres = rng.integers(1000, length - 1000, 2000)
+    weights = rng.lognormal(0, 1.6, 2000)
+    in_peaks = centres[rng.choice(2000, reads * 2 // 3, p=weights / weights.sum())]
+    positions = np.concatenate([in_peaks + np.round(rng.laplace(0, 6, len(in_peaks))).astype(int),
+                                rng.integers(100, length - 100, reads - len(in_peaks))])  # fmt: skip
+    contigs, strands = rng.integers(0, 2, reads), rng.integers(0, 2, reads)
+    starts = np.where(strands == 0, positions, positions - 49)
+    order = np.lexsort((starts, contigs))
+    bases = np.array(list("ACGT"))[rng.integers(0, 4, (4096, 50))]
+    sequences = ["".join(row) for row in bases]
+    writer = subprocess.Popen(["samtools", "view", "-b", "-o", path, "-"], stdin=subprocess.PIPE, text=True)
+    assert writer.stdin is not None
+    writer.stdin.write(f"@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:{length}\n@SQ\tSN:chr2\tLN:{length}\n")
+    for number, at in enumerate(order):
+        writer.stdin.write(
+            f"r{number}\t{16 * strands[at]}\tchr{contigs[at] + 1}\t{starts[at] + 1}\t60\t50M\t*\t0\t0\t"
+            f"{sequences[at % 4096]}\t{'I' * 50}\n"
+        )
+    writer.stdin.close()
+    writer.wait()
+    subprocess.run(["samtools", "index", path], check=True)
+
+
+def same_tracks(prefixes: list[Path]) -> None:
+    """Stop unless all tracks hold the same counts."""
+    sys.path.insert(0, str(BIN))
+    from allelegro.io.bigwig import StrandPair
+
+    pairs = [StrandPair(Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")) for prefix in prefixes]
+    for contig in pairs[0].contigs:
+        for strand in (0, 1):
+            first, *others = [pair.counts(contig)[strand] for pair in pairs]
+            for other in others:
+                assert np.array_equal(first.positions, other.positions) and np.array_equal(first.counts, other.counts)
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--bam", type=Path, help="BAM, sorted and indexed")
+    parser.add_argument("--reads", type=int, default=5_000_000, help="reads to simulate without --bam")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    for name in ("OMP", "OPENBLAS", "NUMBA"):
+        os.environ[f"{name}_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bam = options.bam or folder / "reads.bam"
+        if not options.bam:
+            simulate(bam, options.reads)
+        sizes = folder / "sizes"
+        sizes.write_text(subprocess.run(["bash", "-c", f"samtools idxstats {bam} | grep -v '^[*]' | cut -f1,2"],
+                                        capture_output=True, text=True, check=True).stdout)  # fmt: skip
+        (folder / "loop.py").write_text(PYSAM_LOOP)
+        (folder / "convert.py").write_text(CONVERT)
+        python = sys.executable
+        bedtools = "; ".join(
+            f"bedtools genomecov -ibam {bam} -5 -strand {sign} -bg > {folder}/{strand}.bg; "
+            f"{python} {folder}/convert.py {folder}/{strand}.bg {folder}/bedtools.{strand}.bw {sizes}"
+            for sign, strand in (("+", "plus"), ("-", "minus"))
+        )
+        commands = {
+            "procap_coverage.py": f"{python} {BIN}/procap_coverage.py --reads {bam} --out-prefix {folder}/ours --min-mapq 0 "
+            "--exclude-contigs '' --threads 1",
+            "bedtools x 2 + pybigtools": bedtools,
+            "pysam loop + pyBigWig": f"{python} {folder}/loop.py {bam} {folder}/loop",
+        }
+        subprocess.run(
+            commands["procap_coverage.py"], shell=True, check=True, capture_output=True
+        )  # compiled kernels are kept
+        figures = {tool: measure(command, options.repeats) for tool, command in commands.items()}
+        same_tracks([folder / "ours", folder / "bedtools", folder / "loop"])
+    load = os.getloadavg()[0]
+    best = [min(figure[place] for tool, figure in figures.items() if tool != "procap_coverage.py") for place in (0, 1)]
+    print(f"1 thread, median of {options.repeats}, load average {load:.1f}; tracks equal")
+    for tool, (wall, cpu, peak) in figures.items():
+        print(f"{tool:28s} wall {wall:6.2f} s   cpu {cpu:6.2f} s   peak {peak:5.0f} MiB")
+    wall, cpu, _ = figures["procap_coverage.py"]
+    print(f"best peer / ours: wall {best[0] / wall:.2f}, cpu {best[1] / cpu:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,11 +14,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 SCALES = (8, 16, 32, 64)  # bp scanned downstream of a site; initiation clusters are tens of bp wide
-RATE_WINDOWS = (
-    1_000,
-    5_000,
-    10_000,
-)  # bp around a site over which its background rate is taken; the largest rate holds
+RATE_WINDOWS = (1_000, 5_000, 10_000)  # bp around a site over which its background rate is taken; the largest holds
 CORE = 150  # bp on both sides of a site kept out of its own background rate
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
@@ -193,11 +189,10 @@ def tail(observed: Ints | NDArray[np.uint8], mean: Floats, excess: Floats) -> Fl
     """P(companions ≥ ``observed``) of a background site, exact at any count.
 
     For gamma-mixed Poisson noise with squared coefficient of variation φ, the neighbours of a site follow its Palm law: a
-    negative binomial of shape 1/φ + 1 and mean (1 + φ)·``mean``; φ = 0 is the Poisson.
+    negative binomial of shape 1/φ + 1 and mean (1 + φ)·``mean``; φ → 0 is the Poisson.
     """
-    from scipy.special import betainc, gammainc
+    from scipy.special import betainc
 
-    n = np.maximum(observed, 1).astype(np.float64)
     phi = np.maximum(excess, 1e-9)
-    clumped = betainc(n, 1 / phi + 1, phi * mean / (1 + phi * mean))
-    return np.where(excess < 1e-6, gammainc(n, mean), clumped)
+    p: Floats = betainc(np.maximum(observed, 1).astype(np.float64), 1 / phi + 1, phi * mean / (1 + phi * mean))
+    return p

@@ -92,17 +92,19 @@ def _covered_regions(
 ) -> list[tuple[int, str, int, int]]:
     """The best-covered stretches as (contig number, contig, start, end), merged where they overlap."""
     names: list[str] = []
-    bins, sums = np.empty(0, np.uint64), np.empty(0, np.int64)
+    parts: list[NDArray[np.uint64]] = []
+    weights: list[NDArray[np.int64]] = []
     for path in reads:
         stream = AlignmentStream(path, reference)
         if names and list(stream.contigs) != names:
             raise DataError(f"{path}: its contigs differ from those of {reads[0]}; align both to one reference")
         names = list(stream.contigs)
         for batch in stream.batches(np.ones(len(names), np.bool_), ReadRules(min_mapq=rules.min_mapq)):
-            places = np.concatenate([bins, batch.keys >> np.uint64(_BIN_BITS)])
-            weights = np.concatenate([sums, np.ones(len(batch.keys), np.int64)])
-            bins, where = np.unique(places, return_inverse=True)
-            sums = np.bincount(where, weights).astype(np.int64)
+            bins, sizes = np.unique(batch.keys >> np.uint64(_BIN_BITS), return_counts=True)
+            parts.append(bins)
+            weights.append(sizes)
+    bins, where = np.unique(np.concatenate(parts), return_inverse=True)
+    sums = np.bincount(where, np.concatenate(weights))
     best = np.sort(bins[np.argsort(-sums, kind="stable")[: rules.max_bins]])
     regions: list[tuple[int, str, int, int]] = []
     for place in best.tolist():

@@ -194,5 +194,5 @@ def tail(observed: Ints | NDArray[np.uint8], mean: Floats, excess: Floats) -> Fl
     from scipy.special import betainc
 
     phi = np.maximum(excess, 1e-9)
-    p: Floats = betainc(np.maximum(observed, 1).astype(np.float64), 1 / phi + 1, phi * mean / (1 + phi * mean))
-    return p
+    odds = phi * mean
+    return np.asarray(betainc(np.maximum(observed, 1), 1 / phi + 1, odds / (1 + odds)), np.float64)

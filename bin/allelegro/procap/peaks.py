@@ -144,11 +144,11 @@ def call_strand(sites: Counts, gaps: Mask, genome: int, fdr: float, min_reads: i
 def _select(windows: Candidates, sites: Counts, tests: int, fdr: float, min_reads: int) -> tuple[Candidates, Floats]:
     """Join scan windows into candidates, keep those at the FDR, and redraw them from windows at their p-value threshold."""
     joined = _with_reads(_join(windows), sites, min_reads)
-    q = benjamini_hochberg(joined.p, tests)
+    q = benjamini_hochberg(joined.p, tests + len(joined.p))
     if not np.any(q <= fdr):
         return _EMPTY, np.empty(0)
     peaks = _with_reads(_join(windows.take(windows.p <= joined.p[q <= fdr].max())), sites, min_reads)
-    return peaks, benjamini_hochberg(peaks.p, tests)
+    return peaks, benjamini_hochberg(peaks.p, tests + len(joined.p))
 
 
 def _with_reads(peaks: Candidates, sites: Counts, min_reads: int) -> Candidates:

@@ -190,9 +190,11 @@ def count_slow_differences(store: HaplotypeStore, vcf: Path, fasta: Path) -> int
             for donor in range(len(store.donors)):
                 for copy in range(2):
                     edits = edits_of(own, chrom, donor, copy, indels=True)
-                    first = [a for a, _, _ in edits]
-                    for window, start in windows["start"].items():
-                        low, high = np.searchsorted(first, [start - PAD, start + width + PAD])
+                    first = np.array([a for a, _, _ in edits], int)
+                    starts = windows["start"].to_numpy()
+                    lows = np.searchsorted(first, starts - PAD).tolist()
+                    highs = np.searchsorted(first, starts + width + PAD).tolist()
+                    for window, start, low, high in zip(windows.index, starts.tolist(), lows, highs, strict=True):
                         near = tuple(edit for edit in edits[low:high] if edit[1] < start + width + PAD)
                         row = store.offsets[window] + store.index[window, donor, copy]
                         different += decode(store.sequences[row]) != spelled(chrom, start, near)

@@ -22,7 +22,7 @@ needs_bcftools = pytest.mark.skipif(shutil.which("bcftools") is None, reason="bc
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[HaplotypeStore, Path, Path]:
-    """Six simulated donors, three variants in ten indels, windows side by side over both chromosomes."""
+    """Six simulated donors, three variants in ten indels, a window every 2 kb of both chromosomes."""
     folder = tmp_path_factory.mktemp("simulated")
     command = [sys.executable, REPOSITORY / "bin" / "simulate_cohort.py", "--preset", "tiny", "--indel-share", "0.3"]
     subprocess.run([*command, "--out", folder / "cohort"], check=True, env=os.environ, capture_output=True)
@@ -32,7 +32,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[HaplotypeStore,
     windows = [
         (chrom, start, start + WIDTH)
         for chrom, length in lengths.items()
-        for start in range(PAD, length - WIDTH - PAD, WIDTH)
+        for start in range(PAD, length - WIDTH - PAD, 2 * WIDTH)
     ]
     write_windows(folder / "windows.bed", windows)
     extract_haplotypes([vcf], fasta, folder / "windows.bed", folder / "store")

@@ -249,11 +249,12 @@ def simulate_dosages(rng: np.random.Generator) -> np.ndarray:
 
 
 def test_king_robust_kinship() -> None:
-    kinship = king_robust(simulate_dosages(np.random.default_rng(3)))
+    kinship, error = king_robust(simulate_dosages(np.random.default_rng(3)))
     expected = {(0, 1): 0, (0, 2): 0.25, (1, 3): 0.25, (2, 3): 0.25, (0, 4): 0, (2, 4): 0, (0, 5): 0.5}
     for pair, value in expected.items():
         assert kinship[pair] == pytest.approx(value, abs=0.02), pair
     assert (kinship == kinship.T).all()
+    assert error.max() < 0.02
     assert [degree(value) for value in (0.5, 0.25, 0.125, 0.06, 0.01)] == [
         "duplicate",
         "first",
@@ -265,7 +266,7 @@ def test_king_robust_kinship() -> None:
 
 def test_king_robust_by_its_formula() -> None:
     dosage = np.random.default_rng(1).integers(0, 3, (50, 4))
-    kinship = king_robust(dosage)
+    kinship, _ = king_robust(dosage)
     for i in range(4):
         for j in range(4):
             a, b = dosage[:, i], dosage[:, j]
@@ -274,6 +275,19 @@ def test_king_robust_by_its_formula() -> None:
             assert kinship[i, j] == pytest.approx(
                 (both - 2 * opposite) / (2 * het_i) + 0.5 - (het_i + het_j) / (4 * het_i)
             )
+
+
+def test_kinship_error_is_that_of_repeats() -> None:
+    """Blocks of ten identical neighbours stand for linkage."""
+    rng = np.random.default_rng(5)
+    values, errors = [], []
+    for _ in range(60):
+        frequency = rng.uniform(0.1, 0.9, 300)
+        dosage = np.repeat(rng.binomial(2, frequency[:, None], (300, 4)), 10, axis=0)
+        kinship, error = king_robust(dosage)
+        values.append(kinship[np.triu_indices(4, 1)])
+        errors.append(error[np.triu_indices(4, 1)])
+    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
 
 
 def test_principal_components_find_two_populations() -> None:

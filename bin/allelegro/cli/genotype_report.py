@@ -15,7 +15,7 @@ def main(
     store: Annotated[Path, typer.Option(help="Haplotype store of extract_haplotypes.py.")],
     out: Annotated[Path, typer.Option(help="Folder to make with the tables and metrics.tsv.")],
     min_kinship: Annotated[
-        float, typer.Option(help="List pairs of donors above this kinship; -1 lists every pair.")
+        float, typer.Option(help="List pairs of donors above this kinship with 95 % confidence; -1 lists all.")
     ] = 0.0442,
     seed: Seed = 0,
     threads: Threads = 1,

@@ -10,9 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from allelegro.genotype.records import _CODE, Bytes, Ints
-
-N = 4
+from allelegro.genotype.records import CODE, Bytes, Ints
+from allelegro.io.dna import N
 
 
 @njit(cache=True, nogil=True)
@@ -225,7 +224,7 @@ def build_sequences(
                     position += 1
                 for j in range(paired, length[k]):
                     if at < width:
-                        line[at] = _CODE[text[alt[k] + j]]
+                        line[at] = CODE[text[alt[k] + j]]
                         at += 1
                 position = end[k]
             while at < width:
@@ -244,7 +243,7 @@ def build_sequences(
                     position -= 1
                 for j in range(paired - 1, -1, -1):
                     if at >= 0:
-                        line[at] = _CODE[text[alt[k] + j]]
+                        line[at] = CODE[text[alt[k] + j]]
                         at -= 1
                 position = start[k] - 1
             while at >= 0:

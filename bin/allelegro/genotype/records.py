@@ -12,6 +12,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from allelegro.io.dna import encode
+
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
@@ -20,9 +22,7 @@ SEQUENCE, STAR, SYMBOLIC = range(3)
 MISSING = 255
 
 TAB, NEWLINE, COMMA, COLON, PIPE, SLASH, DOT = (ord(c) for c in "\t\n,:|/.")
-_CODE = np.full(256, 4, np.uint8)
-for _n, _base in enumerate("ACGT"):
-    _CODE[ord(_base)] = _CODE[ord(_base.lower())] = _n
+CODE = encode(bytes(range(256)))  # the code of every byte
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def mismatching_reference(text: Bytes, fields: Ints, records: Ints, reference: B
         row = fields[records[n]]
         for i in range(row[REF_END] - row[REF]):
             at = row[POS] + i - origin
-            if at < 0 or at >= len(reference) or reference[at] != _CODE[text[row[REF] + i]]:
+            if at < 0 or at >= len(reference) or reference[at] != CODE[text[row[REF] + i]]:
                 wrong[n] = True
                 break
     return wrong
@@ -178,7 +178,7 @@ def left_shiftable(text: Bytes, start: Ints, end: Ints, alt: Ints, length: Ints,
         before = start[k] - 1 - origin
         if before < 0 or end[k] - origin > len(reference) or (start[k] < end[k]) == (length[k] > 0):
             continue
-        last = _CODE[text[alt[k] + length[k] - 1]] if length[k] else reference[end[k] - 1 - origin]
+        last = CODE[text[alt[k] + length[k] - 1]] if length[k] else reference[end[k] - 1 - origin]
         if last < 4 and last == reference[before]:
             found[n] = k
             n += 1

@@ -11,21 +11,38 @@ Floats = NDArray[np.float64]
 DEGREES = {"duplicate": 0.354, "first": 0.177, "second": 0.0884, "third": 0.0442}
 
 
-def king_robust(dosage: NDArray[np.integer[Any]]) -> Floats:
-    """Kinship of every pair of donors, ``[donors, donors]``, from ``dosage`` ``[SNVs, donors]`` (0, 1 or 2).
+def king_robust(dosage: NDArray[np.integer[Any]], blocks: int = 20) -> tuple[Floats, Floats]:
+    """Kinship of every pair of donors and its standard error, each ``[donors, donors]``.
 
-    The KING-robust estimator for pairs from a population with structure (Manichaikul et al., Bioinformatics
-    2010, equation 11). 0.5 is expected of a person with themself, 0.25 of first-degree relatives, 0 or less of unrelated
-    ones. NaN where a donor has no heterozygous SNV.
+    ``dosage`` ``[SNVs, donors]`` (0, 1 or 2) is in order of position. The KING-robust estimator for pairs from a population
+    with structure (Manichaikul et al., Bioinformatics 2010): 0.5 is expected of a person with themself, 0.25 of
+    first-degree relatives, 0 or less of unrelated ones. The error is the jackknife's over ``blocks`` of neighbouring
+    SNVs, as linkage makes neighbours repeat one another. NaN where a donor has no heterozygous SNV.
     """
+    parts = [part for part in np.array_split(dosage, blocks) if len(part)]
+    both, opposite, het = (sum(values) for values in zip(*map(_pair_counts, parts), strict=True))
+    kinship = _kinship(both, opposite, het)
+    total, squares = np.zeros_like(kinship), np.zeros_like(kinship)
+    for part in parts:
+        own_both, own_opposite, own_het = _pair_counts(part)
+        without = _kinship(both - own_both, opposite - own_opposite, het - own_het) - kinship
+        total += without
+        squares += without**2
+    n = len(parts)
+    return kinship, np.sqrt((n - 1) / n * np.maximum(squares - total**2 / n, 0))
+
+
+def _pair_counts(dosage: NDArray[np.integer[Any]]) -> tuple[Floats, Floats, Floats]:
+    """SNVs where both donors are heterozygous, where they are opposite homozygotes, and heterozygous ones of each."""
     het, low, high = ((dosage == copies).astype(np.float32) for copies in (1, 0, 2))
-    both_het = (het.T @ het).astype(float)
-    opposite = low.T @ high
-    opposite = (opposite + opposite.T).astype(float)
-    per_donor = het.sum(axis=0, dtype=float)
-    fewer, more = np.minimum.outer(per_donor, per_donor), np.maximum.outer(per_donor, per_donor)
+    opposite = (low.T @ high).astype(np.float64)
+    return (het.T @ het).astype(np.float64), opposite + opposite.T, het.sum(axis=0, dtype=np.float64)
+
+
+def _kinship(both: Floats, opposite: Floats, het: Floats) -> Floats:
+    fewer, more = np.minimum.outer(het, het), np.maximum.outer(het, het)
     with np.errstate(invalid="ignore", divide="ignore"):
-        kinship: Floats = (both_het - 2 * opposite) / (2 * fewer) + 0.5 - 0.25 * (fewer + more) / fewer
+        kinship: Floats = (both - 2 * opposite) / (2 * fewer) + 0.5 - 0.25 * (fewer + more) / fewer
     kinship[fewer == 0] = np.nan
     return kinship
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from allelegro.genotype.relatedness import DEGREES, degree, king_robust, principal_components
+from allelegro.genotype.relatedness import DEGREES, Floats, degree, king_robust, principal_components
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.genotype.summary import dosages, summarise_windows
 from allelegro.io.atomic import atomic_folder
@@ -14,6 +14,7 @@ from allelegro.io.tables import write_metrics, write_table
 MAX_SNVS = 50_000  # for relatedness: the estimate's error is below 0.01 long before
 COMPONENTS = 10
 ENOUGH_SNVS = 100
+CONFIDENCE = 1.96
 COMMON = 0.05
 
 
@@ -21,13 +22,13 @@ def write_report(store: HaplotypeStore, out: Path, min_kinship: float, seed: int
     """Write ``windows.tsv donors.tsv dropped.tsv haplotypes_per_window.tsv relatedness.tsv principal_components.tsv
     metrics.tsv`` into the folder ``out``.
 
-    ``relatedness.tsv`` lists the pairs of donors with a kinship above ``min_kinship``; principal components need
+    ``relatedness.tsv`` lists the pairs of donors whose kinship is above ``min_kinship`` with 95 % confidence; principal components need
     ``ENOUGH_SNVS`` common SNVs in different windows and at least three donors.
     """
     windows = summarise_windows(store)
     donors = donor_table(store)
-    kinship, n_snvs = relatedness(store, seed)
-    pairs = related_pairs(store.donors, kinship, n_snvs, min_kinship)
+    kinship, error, n_snvs = relatedness(store, seed)
+    pairs = related_pairs(store.donors, kinship, error, n_snvs, min_kinship)
     components, shares, n_common = ancestry(store)
     dropped = pd.DataFrame(store.metadata["dropped"].items(), columns=["reason", "alleles"])
     histogram = windows["distinct_haplotypes"].value_counts().sort_index().rename_axis("distinct_haplotypes")
@@ -38,7 +39,7 @@ def write_report(store: HaplotypeStore, out: Path, min_kinship: float, seed: int
         write_table(histogram.rename("windows").reset_index(), folder / "haplotypes_per_window.tsv")
         write_table(pairs, folder / "relatedness.tsv")
         write_table(components, folder / "principal_components.tsv")
-        rows = _metrics(store, windows, donors) + _kinship_metrics(kinship, n_snvs)
+        rows = _metrics(store, windows, donors) + _kinship_metrics(kinship - CONFIDENCE * error, n_snvs)
         rows += [_metric("variance_share", share, n_common, subset=f"PC{k}") for k, share in enumerate(shares, 1)]
         write_metrics(rows, folder / "metrics.tsv")
 
@@ -52,19 +53,23 @@ def donor_table(store: HaplotypeStore) -> pd.DataFrame:
     return table
 
 
-def relatedness(store: HaplotypeStore, seed: int) -> tuple[np.ndarray, int]:
-    """KING-robust kinship of all pairs and the number of SNVs behind it (at most ``MAX_SNVS``, drawn at random)."""
+def relatedness(store: HaplotypeStore, seed: int) -> tuple[Floats, Floats, int]:
+    """KING-robust kinship of all pairs, its error and the number of SNVs (at most ``MAX_SNVS``, drawn at random)."""
     snvs = _snvs(store)
     if len(snvs) > MAX_SNVS:
         snvs = np.sort(np.random.default_rng(seed).choice(snvs, MAX_SNVS, replace=False))
-    return king_robust(dosages(store, snvs)), len(snvs)
+    return *king_robust(dosages(store, snvs)), len(snvs)
 
 
-def related_pairs(donors: list[str], kinship: np.ndarray, n_snvs: int, min_kinship: float) -> pd.DataFrame:
-    """Pairs above ``min_kinship``, the closest first: ``donor_1 donor_2 kinship degree snvs``."""
+def related_pairs(donors: list[str], kinship: Floats, error: Floats, n_snvs: int, min_kinship: float) -> pd.DataFrame:
+    """Pairs above ``min_kinship`` with 95 % confidence, the closest first: ``donor_1 donor_2 kinship se degree snvs``.
+
+    The degree is that of the lower bound.
+    """
     first, second = np.triu_indices(len(donors), 1)
-    values = kinship[first, second]
-    kept = np.flatnonzero(values > min_kinship)
+    values, errors = kinship[first, second], error[first, second]
+    sure = values - CONFIDENCE * errors
+    kept = np.flatnonzero(sure > min_kinship)
     kept = kept[np.argsort(-values[kept], kind="stable")]
     names = np.array(donors, dtype=object)
     return pd.DataFrame(
@@ -72,7 +77,8 @@ def related_pairs(donors: list[str], kinship: np.ndarray, n_snvs: int, min_kinsh
             "donor_1": names[first[kept]],
             "donor_2": names[second[kept]],
             "kinship": values[kept],
-            "degree": [degree(value) for value in values[kept]],
+            "se": errors[kept],
+            "degree": [degree(value) for value in sure[kept]],
             "snvs": n_snvs,
         }
     )

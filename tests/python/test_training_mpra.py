@@ -137,12 +137,19 @@ def test_folds_are_dealt_evenly_and_by_seed() -> None:
 
 
 def test_copies_and_missing_activities_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = elements(tmp_path, 4, mean_value=[1.0, np.nan, 2.0, 3.0], rev=[0, 0, 1, 0])
+    one, two = random_sequence(), random_sequence()
+    path = elements(
+        tmp_path,
+        5,
+        seq=[one, random_sequence(), turned(one), two, turned(two)],
+        mean_value=[1.0, np.nan, 1.0, 3.0, 3.1],
+        rev=[0, 0, 1, 0, 1],  # a copy, then an orientation measured by itself
+    )
     with caplog.at_level(logging.INFO):
         prepared = prepare_mpra(path, Options(folds=2))
-    assert prepared["seq_id"].tolist() == ["seq1", "seq4"]
-    assert "1 of 4 rows left out: no activity" in caplog.text
-    assert "1 of 4 rows left out: reverse-complement copy" in caplog.text
+    assert prepared["seq_id"].tolist() == ["seq1", "seq4", "seq5"]
+    assert "1 of 5 rows left out: no activity" in caplog.text
+    assert "1 of 5 rows left out: reverse-complement copy" in caplog.text
 
 
 def windows(chrom: str = "chr1") -> pd.DataFrame:

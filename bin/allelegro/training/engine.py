@@ -121,11 +121,15 @@ class Settings:
 
 @dataclass
 class Fitted:
-    """What :func:`fit` hands back besides the network."""
+    """What :func:`fit` hands back besides the network.
+
+    Of several processes only the one that ``leads`` may write outputs.
+    """
 
     history: pd.DataFrame
     best_epoch: int
     metrics: dict[str, float]
+    leads: bool
 
 
 @dataclass
@@ -230,7 +234,7 @@ class _Run:
             raise DataError("no epoch was trained: --epochs must be at least 1")
         self.problem.module.load_state_dict(state.best)
         best = next(row for row in state.history if row["epoch"] == state.best_epoch)
-        return Fitted(pd.DataFrame(state.history), state.best_epoch, best)
+        return Fitted(pd.DataFrame(state.history), state.best_epoch, best, self.world.leads)
 
     def _stalled(self) -> bool:
         patience = self.settings.patience

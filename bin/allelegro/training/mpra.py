@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.io.dna import encode, reverse_complement
+from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import read_table
 from allelegro.io.windows import read_windows
 from allelegro.training.groups import Groups, similar_sequences
@@ -100,7 +100,7 @@ def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     table["mean_value"] = pd.to_numeric(table["mean_value"], errors="coerce")
     reasons = {"no activity": table["mean_value"].isna() | np.isinf(table["mean_value"])}
     if "rev" in table:
-        reasons["reverse-complement copy (rev 1)"] = table["rev"] == 1
+        reasons["reverse-complement copy of a measured row"] = _copies(table)
     for reason, drop in reasons.items():
         if drop.any():
             log.info("%s: %d of %d rows left out: %s", path, drop.sum(), len(table), reason)
@@ -111,6 +111,18 @@ def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(f"{path}: every row was left out: {' or '.join(reasons)}")
     kept: pd.DataFrame = table.loc[keep].reset_index(drop=True)
     return kept
+
+
+def _copies(table: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows with ``rev`` 1 that are the reverse complement of a row with ``rev`` 0 and have its activity.
+
+    Some layouts carry such copies for augmentation; in others ``rev`` 1 is an orientation measured by itself, which stays.
+    """
+    measured = table[table["rev"] == 0]
+    known = {(str(seq).upper(), value) for seq, value in zip(measured["seq"], measured["mean_value"], strict=True)}
+    turned = [decode(reverse_complement(encode(str(sequence)))) for sequence in table["seq"]]
+    pairs = zip(turned, table["mean_value"], strict=True)
+    return (table["rev"] == 1) & pd.Series([pair in known for pair in pairs], index=table.index)
 
 
 def _inserts(table: pd.DataFrame, options: Options, path: Path) -> list[str]:

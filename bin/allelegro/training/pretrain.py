@@ -162,6 +162,8 @@ def pretrain(
     config = _config(table, table_path, hyperparameters, held_out, settings, shifts)
     if len(parts.test):
         metrics |= _test_metrics(problem.module, config, parts.test)
+    if not fitted.leads:
+        return metrics
     log.info("best epoch %d: %s", fitted.best_epoch, " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     save_model(out, problem.module, {**config, "metrics": metrics}, fitted.history)
     return metrics

@@ -171,9 +171,10 @@ class BigWig:
         """Starts, ends (0-based, half-open) and values of a contig's intervals in file order."""
         starts, ends, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         number = self._ids.get(contig, -1)
-        holds = (self._blocks["contig"] <= number) & (self._blocks["last_contig"] >= number)
+        first = np.searchsorted(self._blocks["last_contig"], number)  # blocks lie in the order of contigs
+        last = np.searchsorted(self._blocks["contig"], number, "right")
         with self.path.open("rb") as file:
-            for block in self._blocks[holds]:
+            for block in self._blocks[first:last]:
                 file.seek(int(block["offset"]))
                 raw = file.read(int(block["size"]))
                 try:
@@ -343,6 +344,7 @@ class BigWigWriter:
     def __init__(self, file: IO[bytes], zooms: Sequence[IO[bytes]], contigs: Mapping[str, int]) -> None:
         self._file, self._zooms, self._contigs = file, zooms, dict(contigs)
         self._ids = {name: number for number, name in enumerate(self._contigs)}
+        self._lengths = list(self._contigs.values())
         self._last = (-1, -1)
         self._records = [0] * len(zooms)
         self._data, self._zoom_index = _Index([]), [_Index([]) for _ in zooms]
@@ -395,7 +397,7 @@ class BigWigWriter:
             self._file.write(packed)
 
     def _write_zooms(self, number: int, positions: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        length = list(self._contigs.values())[number]
+        length = self._lengths[number]
         starts, bases = positions, np.ones(len(positions))
         low, high, total, squares = values, values, values, values * values
         self._bases += len(positions)

@@ -19,7 +19,7 @@ SPACING_TOLERANCE, MAX_SLIP = 1.5, 4  # bp
 TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
 INITIATOR_SHARPNESS = 0.9
-FLOOR, CEILING = -1.5, 5.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
+FLOOR, CEILING = -1.5, 8.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
 SLOPE = 1.6  # steepness of occupancy per bit
 WORD, MAX_WIDTH = 6, 12  # a motif is scored as two 6-letter words looked up in tables
 NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
@@ -204,11 +204,11 @@ def _cell_weights(base: Floats, sharing: float, cell: str, rng: np.random.Genera
 
 
 def _draw_motifs(count: int, degeneracy: float, rng: np.random.Generator) -> list[Floats]:
-    """Motifs 7 to 11 bp wide, no two alike: a consensus of balanced composition, each column softened by ``degeneracy``."""
+    """Motifs 7, 9 or 11 bp wide (odd, so that both strands share a centre), no two alike: a consensus of balanced composition, each column softened by ``degeneracy``."""
     motifs: list[Floats] = []
     consensi: list[Codes] = []
     while len(motifs) < count:
-        consensus = rng.integers(0, 4, rng.integers(7, 12)).astype(np.uint8)
+        consensus = rng.integers(0, 4, rng.choice([7, 9, 11])).astype(np.uint8)
         balanced = 0.3 <= np.isin(consensus, (1, 2)).mean() <= 0.7
         if not balanced or any(_similarity(consensus, other) > 5 for other in consensi):
             continue

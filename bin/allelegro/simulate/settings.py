@@ -20,7 +20,7 @@ class Settings:
     spacing: int = 13_000
     mpra_elements: int = 4000
     mpra_cells: int = 1
-    reads_per_library: int = 60_000
+    reads_per_library: int = 80_000
     satmut_elements: int = 6
     # people
     population_size: float = 20_000
@@ -35,13 +35,13 @@ class Settings:
     interaction: float = 0.8
     distal: float = 0.25
     initiator_effect: float = 0.5
-    activity_sd: float = 1.7
+    activity_sd: float = 3.0
     cell_sharing: float = 0.85
     # noise
     dispersion: float = 0.05
     context_sd: float = 0.5
     tss_spread: float = 1.0
-    mpra_noise: float = 0.4
+    mpra_noise: float = 0.6
     background: float = 0.25
     clumpy: bool = True
     duplicates: float = 0.15

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy import stats
+from torch._subclasses.fake_tensor import FakeTensorMode
 from training_cohort import EFFECT, make_toy
 
 from allelegro.cli.finetune_model import app
 from allelegro.errors import DataError
 from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
+from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training.diploid import (
     diploid_log_rate,
     distinct_diplotypes,
@@ -28,7 +31,7 @@ from allelegro.training.diploid import (
 from allelegro.training.finetune import finetune
 from allelegro.training.loss import CountLoss
 from allelegro.training.probe import ridge
-from allelegro.training.problems import ClipnetProblem, Options
+from allelegro.training.problems import ClipnetProblem, LegNetProblem, Options
 
 torch.set_num_threads(1)
 TINY = Options(
@@ -379,3 +382,51 @@ def test_command_line_reports_bad_data_in_one_line(toy, tmp_path, capsys):
         app(["--counts", str(toy.counts), "--haplotypes", str(Path("nowhere")), "--out", str(tmp_path / "x")])
     assert stopped.value.code == 1
     assert capsys.readouterr().err.strip().count("\n") == 0
+
+
+# ------------------------------------------------------------------------------------------ devices and interruptions
+
+
+def test_continuing_after_a_stop_gives_the_same_model(toy, tmp_path, monkeypatch):
+    options = replace(TINY, epochs=4)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "straight", options, "cpu", None)
+    validate, calls = LegNetProblem.validate, []
+
+    def stops_at_third(self, module):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return validate(self, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LegNetProblem, "validate", stops_at_third)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(toy.counts, toy.haplotypes, tmp_path / "stopped", options, "cpu", tmp_path / "state")
+    assert not (tmp_path / "stopped").exists()
+    finetune(toy.counts, toy.haplotypes, tmp_path / "stopped", options, "cpu", tmp_path / "state")
+    straight, stopped = (load_file(tmp_path / name / "model.safetensors") for name in ("straight", "stopped"))
+    assert straight.keys() == stopped.keys()
+    for name, tensor in straight.items():
+        assert torch.equal(tensor, stopped[name]), name
+
+
+@pytest.mark.parametrize("model", ["legnet", "clipnet"])
+def test_forward_pass_and_loss_on_a_pretended_gpu(toy, model):
+    """Every tensor is where it belongs: torch's fake tensors refuse to mix devices, without a GPU at hand."""
+    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
+    split = make_split(cohort, 0, 1)
+    options = replace(TINY, model=model, max_shift=0)
+    if model == "clipnet":
+        network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
+        problem = ClipnetProblem(network, cohort, split, load_profiles(toy.counts, cohort), 120, options)
+    else:
+        problem = LegNetProblem(LegNet(**PRESETS["tiny"]), cohort, split, 120, options)
+    received = []
+    problem.loss(lambda *tensors: received.extend(tensors) or torch.zeros(()), torch.arange(8))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        module = problem.module.to("cuda")
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = module(*(torch.empty_like(tensor, device="cuda") for tensor in received))
+        assert loss.device.type == "cuda"
+        assert loss.shape == ()
+        assert loss.dtype == torch.float32

@@ -92,6 +92,9 @@ def test_nan_rows_constants_and_empty_inputs(pairs):
     assert pearson_ci(holed, y).value == pytest.approx(stats.pearsonr(x[10:], y[10:]).statistic)
     assert np.isnan(pearson_ci(np.ones(5), y[:5])).tolist() == [True, True, True, False]
     assert median_ci([]).n == 0
+    assert pearson_ci(x[:9], y[:9]).value == pytest.approx(stats.pearsonr(x[:9], y[:9]).statistic)
+    assert np.isnan(pearson_ci(x[:9], y[:9]).ci_low)  # too few for an interval
+    assert np.isnan(pearson_ci(x, y, clusters=np.arange(400) % 9).ci_low)
     assert np.isnan(mean_ci([]).value)
     assert pearson_ci(x, y, seed=9) == pearson_ci(x, y, seed=9)
     with pytest.raises(ValueError, match="truth"):

@@ -14,7 +14,7 @@ from allelegro.training.statistics import Estimate, mean_ci, median_ci, paired_b
 
 Matrix = NDArray[np.float64]
 
-MINIMAL_DONORS = 4  # below this a correlation within a locus says nothing
+MINIMAL_DONORS = 3  # below this a correlation within a locus says nothing
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ Weights = NDArray[np.float64]
 Units = NDArray[np.intp]
 Statistic = Callable[[Weights], NDArray[np.float64]]
 
+MINIMAL_UNITS = 10  # with fewer, percentile intervals are far too narrow: none is given
 _CHUNK = 2**24  # weights held at a time
 
 
 class Estimate(NamedTuple):
-    """A value with its 95 % interval and the number of rows it rests on."""
+    """A value with its 95 % interval (NaN with fewer than ``MINIMAL_UNITS`` units) and the number of rows it rests on."""
 
     value: float
     ci_low: float
@@ -185,7 +186,7 @@ def _bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Es
     rows = units.size
     n_units = int(units.max()) + 1 if rows else 0
     value = float(statistic(np.ones((1, n_units)))[0])
-    if n_units < 2 or np.isnan(value):
+    if n_units < MINIMAL_UNITS or np.isnan(value):
         return Estimate(value, np.nan, np.nan, rows)
     rng = np.random.default_rng(seed)
     per_chunk = max(1, _CHUNK // max(n_units, rows))

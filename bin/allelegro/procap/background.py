@@ -14,7 +14,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 SCALES = (8, 16, 32, 64)  # bp scanned downstream of a site; initiation clusters are tens of bp wide
-RATE_WINDOWS = (1_000, 5_000, 10_000)  # bp around a site over which its background rate is taken; the largest holds
+RATE_WINDOWS = (500, 2_000, 10_000)  # bp around a site over which its background rate is taken; the largest holds
 CORE = 150  # bp on both sides of a site kept out of its own background rate
 MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to count
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare

@@ -13,7 +13,7 @@ from effects_toys import ADAPTORS, write_checkpoint, write_genome, write_vcf
 
 from allelegro.cli.score_variants import app
 from allelegro.effects.output import read_scores
-from allelegro.effects.variants import canonical_key
+from allelegro.effects.variants import Dropped, canonical_key, chunks_of, parse_alleles
 from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.inference import StrandPredictor
@@ -188,6 +188,22 @@ def test_every_reason_to_drop_is_counted_and_listed(room: Path) -> None:
         "no_alternative": 1, "alt_equals_ref": 1, "allele_longer_than_window": 1, "beyond_contig_end": 1,
         "contig_not_in_fasta": 1,
     }  # fmt: skip
+
+
+def test_repeats_are_found_across_chunks() -> None:
+    rows = [
+        ("chr1", 5, "A", "C"),
+        ("chr1", 9, "A", "C"),
+        ("chr1", 9, "A", "G"),
+        ("chr1", 9, "A", "C"),
+        ("chr1", 9, "A", "G"),
+    ]
+    table = pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).assign(id=".")
+    for size in (1, 2, 3, 4, 5):
+        dropped = Dropped()
+        kept = pd.concat(parse_alleles(chunks_of(table, size), dropped))
+        assert kept["alt"].tolist() == ["C", "C", "G"]
+        assert dropped.counts["duplicate"] == 2
 
 
 def test_deletion_spellings_agree(room: Path) -> None:

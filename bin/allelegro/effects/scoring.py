@@ -149,7 +149,17 @@ class _Moments:
 def score_variants(
     chunks: Iterator[pd.DataFrame], scorer: Scorer, genome: Genome, dropped: Dropped, stop_on_mismatch: bool = False
 ) -> Iterator[pd.DataFrame]:
-    """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk.
+    """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk; see ``place_and_check``."""
+    for frame in place_and_check(chunks, genome, scorer.widest, dropped, stop_on_mismatch):
+        yield scorer.score(
+            frame, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts, scorer.slide), dropped
+        )
+
+
+def place_and_check(
+    chunks: Iterator[pd.DataFrame], genome: Genome, width: int, dropped: Dropped, stop_on_mismatch: bool = False
+) -> Iterator[pd.DataFrame]:
+    """The variants that the genome has and that fit a window of ``width``; the others are dropped with their reason.
 
     Raises DataError when no contig, or the REF of fewer than half of the variants, is in the FASTA: another genome.
     With ``stop_on_mismatch`` a single disagreeing REF is an error.
@@ -159,7 +169,7 @@ def score_variants(
         if seen == 0:
             require_contigs(frame, genome)
         seen += len(frame)
-        located = place_variants(frame, genome, scorer.widest, dropped)
+        located = place_variants(frame, genome, width, dropped)
         agrees = reference_agrees(located, genome)
         kept = dropped.keep(located, agrees, "ref_mismatch")
         mismatches = dropped.counts["ref_mismatch"]
@@ -170,9 +180,7 @@ def score_variants(
                 f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
             )
         if not kept.empty:
-            yield scorer.score(
-                kept, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts, scorer.slide), dropped
-            )
+            yield kept
 
 
 def score_sequences(chunks: Iterator[pd.DataFrame], scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:

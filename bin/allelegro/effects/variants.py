@@ -171,14 +171,15 @@ def parse_alleles(chunks: Iterable[pd.DataFrame], dropped: Dropped) -> Iterator[
     for frame in chunks:
         # pandas tells a repeat within the chunk; the tail tells one across its edge.
         key = ["chrom", "pos", "ref", "alt"]
-        repeated = frame.duplicated(key)
+        repeated = frame.duplicated(key).to_numpy(copy=True)
         if tail:
-            head = frame["pos"].to_numpy() == next(iter(tail))[1]
-            rows = frame.loc[head, key].itertuples(index=False, name=None)
-            repeated.loc[head] |= [row in tail for row in rows]
+            _, tail_pos, _, _ = next(iter(tail))
+            for i in np.flatnonzero(frame["pos"].to_numpy() == tail_pos):
+                repeated[i] |= tuple(frame[key].iloc[i]) in tail
         last = frame.iloc[-1]
         at_last = (frame["chrom"] == last["chrom"]) & (frame["pos"] == last["pos"])
-        tail = set(frame.loc[at_last, key].itertuples(index=False, name=None))
+        tail = {row for row in tail if row[:2] == (last["chrom"], last["pos"])}
+        tail.update(frame.loc[at_last, key].itertuples(index=False, name=None))
         parsed = _parse(dropped.keep(frame, ~repeated, "duplicate"), dropped)
         if not parsed.empty:
             yield parsed

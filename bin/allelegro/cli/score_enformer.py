@@ -1,0 +1,44 @@
+"""Command line of ``score_enformer.py``."""
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+
+app = Tool()
+logger = logging.getLogger(__name__)
+
+
+@app.command()
+def main(
+    weights: Annotated[Path, typer.Option(help="Folder of Enformer's weights (config.json, pytorch_model.bin).")],
+    variants: Annotated[Path, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")],
+    fasta: Annotated[Path, typer.Option(help="Genome of --variants: plain or bgzip FASTA.")],
+    track: Annotated[list[int], typer.Option(help="Human output track, from 0; repeat to sum several.")],
+    out: Annotated[Path, typer.Option(help="Comparator table: chrom pos ref alt score.")],
+    kind: Annotated[
+        str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
+    ] = None,
+    bins: Annotated[int, typer.Option(min=1, help="Central 128-bp bins that are summed.")] = 3,
+    dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
+    threads: Threads = 1,
+    device: Device = "auto",
+    version: Version = False,
+) -> None:
+    """Score variants with Enformer (needs enformer-pytorch): a table for benchmark_variants.py --comparator."""
+    limit_threads(threads)
+    from allelegro.effects.enformer import COMPARATOR_COLUMNS, EnformerScorer
+    from allelegro.effects.output import write_chunks
+    from allelegro.effects.truth import read_truth
+    from allelegro.effects.variants import Dropped, chunks_of, parse_alleles, read_variants
+    from allelegro.effects.windows import Genome
+    from allelegro.models.device import choose_device
+
+    scorer = EnformerScorer.load(weights, track, choose_device(device), bins)
+    source = read_variants(variants) if kind is None else chunks_of(read_truth(variants, kind).table)
+    with Dropped(dropped) as lost:
+        rows = write_chunks(scorer.score(parse_alleles(source, lost), Genome(fasta), lost), out, COMPARATOR_COLUMNS)
+        logger.info("Enformer: %s variants scored; dropped: %s", f"{rows:,}", lost.summary())

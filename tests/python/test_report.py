@@ -82,7 +82,7 @@ def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffle
         training = {"genotypes": MODELS[name], "init": "pretrained", "test_fold": 0, "test_donors": donors[:2]}
         config = {"architecture": "clipnet" if name == "clipnet" else "legnet", "width": 230, "training": training}
         (model / "model.json").write_text(json.dumps(config))
-        history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_loss": [2.1, 1.4]})
+        history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "loss": [2.1, 1.4]})
         write_table(history, model / "history.tsv")
     values = dict(zip(MODELS, (0.6, 0.5, shuffled_r, 0.4), strict=True))
     metrics = ("across_loci_r", "between_donors_r", "allele_effect_r")

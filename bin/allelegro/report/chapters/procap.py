@@ -103,7 +103,7 @@ def peaks(results: Results, book: Book) -> None:
         section.say("There are no windows in this run.")
         return
     _truth(results, section)
-    merge = results.document("procap", "merge.json")
+    merge = results.document("procap", "windows.json")
     if merge:
         steps = pd.DataFrame(merge["steps"])
         section.show(Table("From peaks to windows", steps))

@@ -62,12 +62,12 @@ def methods(results: Results, book: Book) -> None:
 def provenance(results: Results, book: Book) -> None:
     """What exactly ran: parameters, versions, input checksums, time and memory."""
     section = book.section("provenance", "Provenance")
-    parameters = results.document("pipeline_info", "parameters.json")
+    parameters = results.document("pipeline_info", "params.json")
     if parameters:
         rows = pd.DataFrame([(key, str(value)) for key, value in sorted(parameters.items()) if value is not None])
         section.show(Table("Parameters", rows.set_axis(["parameter", "value"], axis=1)))
     else:
-        section.say("Parameters were not recorded with these results (pipeline_info/parameters.json is missing).")
+        section.say("Parameters were not recorded with these results (pipeline_info/params.json is missing).")
     versions = _versions(results)
     if versions is not None:
         section.show(Table("Software", versions))

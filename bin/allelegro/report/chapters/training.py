@@ -23,6 +23,16 @@ QUESTIONS = (
 )
 
 
+# Columns of history.tsv worth a curve; all but the first are measured on the validation fold.
+MEASURES = {
+    "train_loss": "training loss",
+    "loss": "validation loss",
+    "pearson": "validation Pearson r",
+    "across_loci_r": "validation r across loci",
+    "between_donors_r": "validation r between donors",
+}
+
+
 def curves(results: Results, book: Book) -> None:
     """Learning curves of pretraining and fine-tuning and a table of models."""
     section = book.section("training", "Training")
@@ -38,11 +48,11 @@ def curves(results: Results, book: Book) -> None:
             section.show(
                 plots.lines(
                     f"{kind}-{suffix}".replace("_", "-"),
-                    f"{kind.capitalize()}: {suffix.replace('_', ' ')}",
+                    f"{kind.capitalize()}: {MEASURES[suffix]}",
                     "One line a model; the checkpoint kept is the epoch best on validation.",
                     series,
                     "epoch",
-                    suffix.replace("_", " "),
+                    MEASURES[suffix],
                 )
             )
     section.show(Table("Models", _model_table(results)))
@@ -51,7 +61,7 @@ def curves(results: Results, book: Book) -> None:
 def _measures(models: list[Training]) -> list[str]:
     """Training loss and what is measured on validation, in the order of the history."""
     columns = [column for model in models for column in model.history.columns]
-    return [c for c in dict.fromkeys(columns) if c.startswith(("train_loss", "validation", "val_"))][:3]
+    return [column for column in dict.fromkeys(columns) if column in MEASURES]
 
 
 def _curve(history: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:

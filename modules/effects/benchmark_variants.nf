@@ -13,9 +13,9 @@ process BENCHMARK_VARIANTS {
     tuple val(task.process), eval('software_versions.py numpy pandas scipy'), emit: versions
 
     script:
-    def outside = [names, comparators instanceof List ? comparators : [comparators]].transpose().collect { name, path -> "--comparator ${name}=${path}" }
+    def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }
     """
-    benchmark_variants.py ${scores.collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
+    benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
         --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz ${tool.args}
     """
 

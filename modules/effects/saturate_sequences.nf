@@ -16,7 +16,7 @@ process SATURATE_SEQUENCES {
 
     script:
     """
-    saturate_sequences.py ${models.collect { path -> "--checkpoint ${path}" }.join(' ')} --windows ${windows} --fasta ${genome} \\
+    saturate_sequences.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${model} --windows ${windows} --fasta ${genome} \\
         --out saturation --threads ${task.cpus} ${tool.args}
     """
 

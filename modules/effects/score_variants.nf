@@ -15,7 +15,7 @@ process SCORE_VARIANTS {
 
     script:
     """
-    score_variants.py ${models.collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
+    score_variants.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
         --variants ${variants} --kind ${meta.kind} --fasta ${genome} --shard ${shard}/${shards} \\
         --out ${meta.set}.${meta.model}.${shard}.tsv --threads ${task.cpus} ${tool.args}
     """

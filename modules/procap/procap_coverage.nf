@@ -13,7 +13,7 @@ process PROCAP_COVERAGE {
     tuple val(task.process), eval('software_versions.py pysam pyBigWig numpy'), emit: versions
 
     script:
-    def signal = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus']].collectMany { files, option -> files.collect { path -> "${option} ${path}" } }
+    def signal = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
     procap_coverage.py ${signal.join(' ')} --library ${meta.library} --out-prefix ${meta.library} --threads ${task.cpus} ${tool.args}
     """

@@ -16,7 +16,7 @@ process EVALUATE_PROCAP {
 
     script:
     // Checkpoints of one name are an ensemble: its folds and seeds.
-    def options = [names, models].transpose().collect { name, path -> "--model ${name}=${path}" }
+    def options = [names, [models].flatten()].transpose().collect { name, path -> "--model ${name}=${path}" }
     """
     evaluate_procap.py ${options.join(' ')} --counts ${counts} --haplotypes ${haplotypes} \\
         --out-metrics evaluation/metrics.tsv --out-predictions evaluation/predictions.parquet --threads ${task.cpus} ${tool.args}

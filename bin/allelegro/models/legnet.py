@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from allelegro.models.depthwise import Depthwise
 from allelegro.models.encoding import one_hot
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -35,9 +36,9 @@ class SqueezeExcite(nn.Module):
         return x * gate[:, :, None, None]
 
 
-def convolution(inside: int, outside: int, kernel: int, groups: int = 1) -> nn.Conv2d:
+def convolution(inside: int, outside: int, kernel: int) -> nn.Conv2d:
     """A convolution along the sequence that keeps its width; no bias, since batch normalisation follows."""
-    return nn.Conv2d(inside, outside, (1, kernel), padding=(0, kernel // 2), groups=groups, bias=False)
+    return nn.Conv2d(inside, outside, (1, kernel), padding=(0, kernel // 2), bias=False)
 
 
 def normalised(layer: nn.Conv2d) -> list[nn.Module]:
@@ -53,7 +54,7 @@ class Block(nn.Module):
         inner = inside * expansion
         self.inverted = nn.Sequential(
             *normalised(convolution(inside, inner, 1)),
-            *normalised(convolution(inner, inner, kernel, groups=inner)),
+            *normalised(Depthwise(inner, kernel)),
             SqueezeExcite(inner, expansion),
             *normalised(convolution(inner, inside, 1)),
         )

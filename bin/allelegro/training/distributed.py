@@ -24,6 +24,13 @@ class World:
         """This process's examples of a global batch."""
         return batch[self.rank :: self.size]
 
+    def mean(self, value: Tensor) -> float:
+        """The mean of every process's scalar."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return float(value) / self.size
+
     def agree(self, values: dict[str, float]) -> dict[str, float]:
         """The leading process's values, so that all take the same decisions."""
         if self.size == 1:

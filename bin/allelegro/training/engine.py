@@ -196,6 +196,7 @@ class _Run:
         if self.world.size > 1:
             problem.module = synchronise_norms(problem.module, self.device)
         problem.to(self.device)
+        problem.module.to(memory_format=torch.channels_last)
         module = problem.module
         if self.world.size > 1:
             module = nn.parallel.DistributedDataParallel(module)
@@ -266,7 +267,7 @@ class _Run:
                 state.losses = losses[: step + 1].tolist()
                 self._leave()
         seconds = time.monotonic() - started
-        self._finish_epoch(float(losses.mean()), sequences / seconds, seconds)
+        self._finish_epoch(self.world.mean(losses.mean()), sequences / seconds, seconds)
 
     def _step(self, batch: Tensor, step: int) -> Tensor:
         """One update from a global batch; returns its mean loss on this process. Halves the micro-batch when memory ends."""

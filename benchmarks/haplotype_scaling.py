@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time, memory and size of the haplotype store as the cohort grows; prints a table and draws a plot.
 
-usage: haplotype_scaling.py --work FOLDER [--plot FILE.svg] [--donors 50 100 … 3200] [--megabases 4] [--windows 1000]
+usage: haplotype_scaling.py --work FOLDER [--plot FILE.svg] [--donors 50 100 … 3200] [--megabases 4] [--windows 1000] [--repeats 3]
 
 Each cohort is simulated anew with realistic linkage (see cohort.py). Whole processes on one thread; "start" is a run on
 one window, to tell the fixed cost of starting from the cost of the data.
@@ -18,7 +18,7 @@ from haplotypes import ENVIRONMENT, REPOSITORY, run
 SERIES = {"CPU seconds": "cpu", "peak MiB": "peak", "store, MB": "store", "haplotypes / distinct": "compression"}
 
 
-def measure(work: Path, donors: int, megabases: float, windows: int) -> dict[str, float]:
+def measure(work: Path, donors: int, megabases: float, windows: int, repeats: int) -> dict[str, float]:
     """One cohort: CPU and wall seconds with and without the start, peak MiB, MB of store and of VCF text."""
     paths = make_cohort(work / str(donors), donors, megabases, windows)
     store = work / str(donors) / "store"
@@ -26,9 +26,9 @@ def measure(work: Path, donors: int, megabases: float, windows: int) -> dict[str
     command += ["--fasta", paths["fasta"], "--out", store]
     one = paths["windows"].with_name("one.bed")
     one.write_text("".join(paths["windows"].read_text().splitlines(keepends=True)[:2]))
-    start = min(run([*command, "--windows", one])[1] for _ in range(3))
-    runs = [run([*command, "--windows", paths["windows"]]) for _ in range(3)]
-    wall, cpu, peak = (sorted(values)[1] for values in zip(*(result[:3] for result in runs), strict=True))
+    start = sorted(run([*command, "--windows", one])[1] for _ in range(repeats))[repeats // 2]
+    runs = [run([*command, "--windows", paths["windows"]]) for _ in range(repeats)]
+    wall, cpu, peak = (sorted(values)[repeats // 2] for values in zip(*(result[:3] for result in runs), strict=True))
     facts = json.loads((store / "metadata.json").read_text())
     return {
         "donors": donors,
@@ -52,6 +52,7 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
+    matplotlib.rcParams["svg.fonttype"] = "none"
     donors = [row["donors"] for row in rows]
     figure, panels = plt.subplots(1, 4, figsize=(11, 2.6), layout="constrained")
     for panel, (title, key) in zip(panels, SERIES.items(), strict=True):
@@ -73,13 +74,14 @@ def main() -> None:
     options.add_argument("--donors", type=int, nargs="+", default=[50, 100, 200, 400, 800, 1600, 3200])
     options.add_argument("--megabases", type=float, default=4)
     options.add_argument("--windows", type=int, default=1000)
+    options.add_argument("--repeats", type=int, default=3)
     chosen = options.parse_args()
     ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(chosen.work / "pyc")
     rows = []
     print("| donors | variants | distinct | × | CPU s | of it start | peak MiB | store MB | vcf.gz MB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for donors in chosen.donors:
-        row = measure(chosen.work, donors, chosen.megabases, chosen.windows)
+        row = measure(chosen.work, donors, chosen.megabases, chosen.windows, chosen.repeats)
         rows.append(row)
         figures = f"{row['compression']:.0f} | {row['cpu']:.2f} | {row['start']:.2f} | {row['peak']:.0f}"
         sizes = f"{row['store']:.1f} | {row['vcf']:.1f}"

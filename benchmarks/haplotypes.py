@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Personal sequences of a cohort: from vcf.gz to sequences, and serving them shuffled, beside GenVarLoader.
 
-usage: haplotypes.py --work FOLDER [--peer PYTHON] [--donors 100] [--megabases 20] [--windows 5000] [--repeats 3]
+usage: haplotypes.py --work FOLDER [--peer PYTHON] [--donors 100] [--megabases 20] [--windows 5000]
+       [--repeats 3] [--routes svar2 vcf.gz]
 
 Every figure is that of whole processes, start and imports included; the median of the repeats. We run on one thread,
 GenVarLoader with its own defaults.
@@ -21,6 +22,8 @@ REPOSITORY = Path(__file__).parents[1]
 sys.path.insert(0, str(REPOSITORY / "bin"))
 # Both sides start from compiled Python files, as after any first use, also where the environment forbids writing them.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+PEER_ROUTES = {"svar2": ["build", "write", "read"], "vcf.gz": ["write-vcf", "read"]}
 
 
 def run(command: list[object]) -> tuple[float, float, float, str]:
@@ -67,6 +70,7 @@ def main() -> None:
     options.add_argument("--megabases", type=float, default=20)
     options.add_argument("--windows", type=int, default=5000)
     options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--routes", nargs="+", choices=PEER_ROUTES, default=list(PEER_ROUTES))
     chosen = options.parse_args()
     from cohort import make_cohort
 
@@ -79,21 +83,21 @@ def main() -> None:
     ours_command += ["--fasta", paths["fasta"], "--windows", paths["windows"], "--out", store]
     run(ours_command)  # compile the kernels once, as an installation does
     peer_script = Path(__file__).with_name("haplotypes_genvarloader.py")
-    routes = {"svar2": ["build", "write", "read"], "vcf.gz": ["write-vcf", "read"]} if chosen.peer else {}
+    routes = {route: PEER_ROUTES[route] for route in chosen.routes} if chosen.peer else {}
     ours, served, peers, peer_served = [], [], {route: [] for route in routes}, []
     if chosen.peer:
-        for step in ("svar", "write-svar", *routes["vcf.gz"], *routes["svar2"]):
-            run([chosen.peer, peer_script, step, chosen.work])
+        for step in ("svar", "write-svar", *(step for steps in routes.values() for step in steps)):
+            run([chosen.peer, "-P", peer_script, step, chosen.work])
     for _ in range(chosen.repeats):
         ours.append(run(ours_command)[:3])
         served.append(serve(store))
         for route, steps in routes.items():
-            parts = [run([chosen.peer, peer_script, step, chosen.work]) for step in steps]
+            parts = [run([chosen.peer, "-P", peer_script, step, chosen.work]) for step in steps]
             peers[route].append((sum(p[0] for p in parts), sum(p[1] for p in parts), max(p[2] for p in parts)))
         if chosen.peer:
-            run([chosen.peer, peer_script, "svar", chosen.work])
-            run([chosen.peer, peer_script, "write-svar", chosen.work])
-            peer_served.append(float(run([chosen.peer, peer_script, "serve", chosen.work])[3].split()[-1]))
+            run([chosen.peer, "-P", peer_script, "svar", chosen.work])
+            run([chosen.peer, "-P", peer_script, "write-svar", chosen.work])
+            peer_served.append(float(run([chosen.peer, "-P", peer_script, "serve", chosen.work])[3].split()[-1]))
     wall, cpu, peak = (statistics.median(values) for values in zip(*ours, strict=True))
     print(f"allelegro    vcf.gz to store  {wall:6.2f} s wall  {cpu:6.2f} s CPU  {peak:5.0f} MiB")
     for route, values in peers.items():

@@ -80,8 +80,10 @@ class CountsStore:
             cells, places, values = self._entries(np.arange(low, min(low + _WINDOWS_AT_ONCE, windows)))
             strand, offset = places // self.width, places % self.width
             inside = (offset >= left) & (offset < left + target_width)
-            flat = (cells[inside] + low * libraries) * 2 + strand[inside]
-            sums += np.bincount(flat, values[inside], sums.size).astype(np.int64).reshape(sums.shape)
+            flat = cells[inside] * 2 + strand[inside]
+            part = slice(low * libraries, min(low + _WINDOWS_AT_ONCE, windows) * libraries)
+            size = 2 * (part.stop - part.start)
+            sums[part] = np.bincount(flat, values[inside], size).astype(np.int64).reshape(-1, 2)
         return sums.reshape(windows, libraries, 2)
 
     def profiles(self, windows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
@@ -205,6 +207,7 @@ class _Spool:
     starts: NDArray[np.int64]
     counts: NDArray[np.int64]
     total: int
+    highest: int
 
 
 def _spool_library(windows: pd.DataFrame, library: Library, stem: Path, skip_bad: bool) -> _Spool | str:
@@ -227,7 +230,7 @@ def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spoo
         )
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     sizes, starts = np.zeros(len(windows), np.int64), np.zeros(len(windows), np.int64)
-    counts, total, written = np.zeros((len(windows), 2), np.int64), 0, 0
+    counts, total, written, highest = np.zeros((len(windows), 2), np.int64), 0, 0, 0
     positions_path, values_path = stem.with_suffix(".positions"), stem.with_suffix(".values")
     with positions_path.open("wb") as positions_file, values_path.open("wb") as values_file:
         for contig in contigs:
@@ -244,9 +247,10 @@ def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spoo
             places.tofile(positions_file)
             values.tofile(values_file)
             written += len(places)
+            highest = max(highest, int(values.max(initial=0)))
     if not counts.any():
         raise DataError(f"{library.pairs[0][0]}: no read in any window ({total} reads outside)")
-    return _Spool(positions_path, values_path, sizes, starts, counts, total)
+    return _Spool(positions_path, values_path, sizes, starts, counts, total, highest)
 
 
 def _profiles_of(
@@ -274,10 +278,7 @@ def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.
     sizes = np.stack([spool.sizes for spool in spools], axis=1)
     offsets = np.concatenate(([0], np.cumsum(sizes.ravel())))
     np.save(folder / "profile_offsets.npy", offsets)
-    places = [_spooled(spool.positions, np.uint16) for spool in spools]
-    values = [_spooled(spool.values, np.uint32) for spool in spools]
-    highest = max((int(value.max()) for value in values if len(value)), default=0)
-    kind = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
+    kind = np.uint16 if max(spool.highest for spool in spools) <= np.iinfo(np.uint16).max else np.uint32
     total = int(offsets[-1])
     with _array_file(folder / "profile_positions.npy", np.uint16, total) as place_file, \
             _array_file(folder / "profile_values.npy", kind, total) as value_file:  # fmt: skip
@@ -289,8 +290,8 @@ def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.
                 source = _ranges(spool.starts[block], spool.starts[block] + spool.sizes[block])
                 first = offsets[low * len(spools) + number : offsets.size - 1 : len(spools)][: len(sizes[block])] - base
                 target = _ranges(first, first + spool.sizes[block])
-                cells[0][target] = places[number][source]
-                cells[1][target] = values[number][source]
+                cells[0][target] = _spooled(spool.positions, np.uint16)[source]
+                cells[1][target] = _spooled(spool.values, np.uint32)[source]
             cells[0].tofile(place_file)
             cells[1].tofile(value_file)
     for spool in spools:
@@ -300,6 +301,7 @@ def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.
 
 
 def _spooled(path: Path, kind: type[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
+    """A spool, mapped for one use only: pages of many libraries that stay mapped would count as this process's memory."""
     if path.stat().st_size == 0:
         return np.empty(0, kind)
     return np.memmap(path, kind, "r")

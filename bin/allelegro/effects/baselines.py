@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.effects.variants import Dropped, canonical_key, parse_alleles, read_sequence_pairs
+from allelegro.effects.variants import Dropped, canonical_key, read_sequence_pairs, with_alleles
 from allelegro.effects.windows import (
     AllelePairs,
     Genome,
@@ -32,6 +32,7 @@ WINDOW = 200  # bp around a variant; words that do not touch it cancel
 logger = logging.getLogger(__name__)
 
 Codes = NDArray[np.uint8]
+Words = Sequence[tuple[int, ...]]
 
 
 def gc_change(pairs: AllelePairs) -> NDArray[np.float64]:
@@ -60,10 +61,10 @@ _FEATURE = _canonical()
 _FEATURES = int(_FEATURE.max()) + 1
 
 
-def word_counts(codes: Codes) -> NDArray[np.float32]:
+def word_counts(codes: Codes, words: Words = WORDS) -> NDArray[np.float32]:
     """Counts of (gapped) words, ``[n, features]``, from codes ``[n, width]``; strands are alike, words with N left out."""
     parts = []
-    for word in WORDS:
+    for word in words:
         places = codes.shape[1] - word[-1]
         letters = np.stack([codes[:, offset : offset + places] for offset in word]).astype(np.int64)
         feature = _FEATURE[np.minimum(np.tensordot(4 ** np.arange(LETTERS), letters, axes=1), 4**LETTERS - 1)]
@@ -78,17 +79,20 @@ class WordModel:
     """Ridge regression of activity on word counts."""
 
     weights: NDArray[np.float64]
+    words: Words = WORDS
 
     @classmethod
-    def fit(cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0) -> "WordModel":
+    def fit(
+        cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0, words: Words = WORDS
+    ) -> "WordModel":
         """Fit on sequences of one width; the penalty is chosen on a tenth of the rows, then all are used."""
         codes = np.stack([encode(sequence) for sequence in sequences])
         held_out = np.random.default_rng(seed).random(len(codes)) < 0.1
-        train, check = _Normal.of(codes[~held_out], activity[~held_out]), word_counts(codes[held_out])
+        train, check = _Normal.of(codes[~held_out], activity[~held_out], words), word_counts(codes[held_out], words)
         weights = {penalty: train.solve(penalty) for penalty in PENALTIES}
         errors = {penalty: np.var(activity[held_out] - check @ w) for penalty, w in weights.items()}
         best = min(errors, key=lambda penalty: float(errors[penalty]))
-        return cls(_Normal.of(codes, activity).solve(best))
+        return cls(_Normal.of(codes, activity, words).solve(best), words)
 
     def effects(self, pairs: AllelePairs) -> NDArray[np.float64]:
         """Predicted change of activity of each pair."""
@@ -96,7 +100,10 @@ class WordModel:
         return self._predict(pairs.alternative[:, 0]) - reference[pairs.reference_row]
 
     def _predict(self, codes: Codes) -> NDArray[np.float64]:
-        parts = [word_counts(codes[first : first + CHUNK]) @ self.weights for first in range(0, len(codes), CHUNK)]
+        parts = [
+            word_counts(codes[first : first + CHUNK], self.words) @ self.weights
+            for first in range(0, len(codes), CHUNK)
+        ]
         return np.concatenate(parts)
 
 
@@ -104,24 +111,25 @@ class WordModel:
 class _Normal:
     """Normal equations of centred counts, gathered chunk by chunk."""
 
-    gram: NDArray[np.float64]
-    moment: NDArray[np.float64]
+    gram: NDArray[np.float32]
+    moment: NDArray[np.float32]
 
     @classmethod
-    def of(cls, codes: Codes, activity: NDArray[np.float64]) -> "_Normal":
-        size = len(WORDS) * _FEATURES
-        gram, moment, total = np.zeros((size, size)), np.zeros(size), np.zeros(size)
+    def of(cls, codes: Codes, activity: NDArray[np.float64], words: Words) -> "_Normal":
+        size = len(words) * _FEATURES
+        gram, moment, total = (np.zeros(shape, np.float32) for shape in ((size, size), size, size))
         for first in range(0, len(codes), CHUNK):
-            counts = word_counts(codes[first : first + CHUNK])
+            counts = word_counts(codes[first : first + CHUNK], words)
             gram += counts.T @ counts
-            moment += counts.T @ (activity[first : first + CHUNK] - activity.mean())
+            moment += counts.T @ (activity[first : first + CHUNK] - activity.mean()).astype(np.float32)
             total += counts.sum(axis=0)
-        return cls(gram - np.outer(total, total) / len(codes), moment)
+        gram -= np.outer(total, total) / np.float32(len(codes))
+        return cls(gram, moment)
 
     def solve(self, penalty: float) -> NDArray[np.float64]:
         from scipy.linalg import solve
 
-        ridge = self.gram + penalty * np.eye(len(self.gram))
+        ridge = self.gram + np.float32(penalty) * np.eye(len(self.gram), dtype=np.float32)
         return np.asarray(solve(ridge, self.moment, assume_a="pos"), dtype=np.float64)
 
 
@@ -141,8 +149,7 @@ def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None
     if fasta is not None:
         genome = Genome(fasta)
         require_contigs(table, genome)
-        parsed = next(parse_alleles([table], Dropped()))
-        placed = place_variants(parsed, genome, WINDOW, Dropped())
+        placed = place_variants(with_alleles(table, Dropped()), genome, WINDOW, Dropped())
         placed = placed[reference_agrees(placed, genome)]
         found = None if placed.empty else Sequences(placed.index, genome_pairs(placed, genome, WINDOW, [0]))
     elif sequences is not None:

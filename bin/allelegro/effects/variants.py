@@ -180,12 +180,13 @@ def parse_alleles(chunks: Iterable[pd.DataFrame], dropped: Dropped) -> Iterator[
         at_last = (frame["chrom"] == last["chrom"]) & (frame["pos"] == last["pos"])
         tail = {row for row in tail if row[:2] == (last["chrom"], last["pos"])}
         tail.update(frame.loc[at_last, key].itertuples(index=False, name=None))
-        parsed = _parse(dropped.keep(frame, ~repeated, "duplicate"), dropped)
+        parsed = with_alleles(dropped.keep(frame, ~repeated, "duplicate"), dropped)
         if not parsed.empty:
             yield parsed
 
 
-def _parse(frame: pd.DataFrame, dropped: Dropped) -> pd.DataFrame:
+def with_alleles(frame: pd.DataFrame, dropped: Dropped) -> pd.DataFrame:
+    """Add ``start``, ``before`` and ``after``; variants whose alleles are no DNA are dropped with their reason."""
     ref, alt = frame["ref"].astype(str).str.upper(), frame["alt"].astype(str).str.upper()
     ref, alt = ref.mask(ref.isin(["-", "."]), ""), alt.mask(alt == "-", "")
     frame = frame.assign(start=frame["pos"] - 1, before=ref, after=alt)
@@ -225,7 +226,8 @@ def _trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
 def read_sequence_pairs(path: Path) -> pd.DataFrame:
     """Pairs of allele sequences: ``ref_sequence alt_sequence`` and, when known, ``chrom pos ref alt id``.
 
-    Unknown coordinates become ``.``/0, so that scores keep one layout. Raises DataError for letters outside ACGTN.
+    Unknown coordinates become ``.``/0, so that scores keep one layout; gaps (``-``) of aligned alleles are taken out.
+    Raises DataError for letters outside ACGTN.
     """
     table = read_table(path, ["ref_sequence", "alt_sequence"])
     table = table.rename(columns={"chr": "chrom", "RefAllele": "ref", "AltAllele": "alt", "ID": "id"})
@@ -238,7 +240,7 @@ def read_sequence_pairs(path: Path) -> pd.DataFrame:
     }
     table = table.assign(**{column: value for column, value in unknown.items() if column not in table.columns})
     for column in ("ref_sequence", "alt_sequence"):
-        table[column] = table[column].astype(str).str.upper()
+        table[column] = table[column].astype(str).str.upper().str.replace("-", "")
         bad = ~table[column].str.fullmatch("[ACGTN]+")
         if bad.any():
             row = int(bad.to_numpy().argmax())

@@ -52,10 +52,10 @@ def main(
         typer.Option(min=0, help="Weight of differences between donors within a locus (legnet); 1 is the likelihood."),
     ] = 1.0,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most.")] = 20,
-    batch_loci: Annotated[int, typer.Option(min=1, help="Loci per batch, each with all its donors.")] = 64,
+    batch_loci: Annotated[int, typer.Option(min=1, help="Loci per batch, each with all its donors.")] = 32,
     max_lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; default 0.002 with --init, 0.005 without, 0.001 for clipnet."),
+        typer.Option(help="Peak learning rate; default 0.0005 with --init, 0.005 without, 0.001 for clipnet."),
     ] = None,
     layer_decay: Annotated[
         float, typer.Option(min=0, max=1, help="Factor on the rate from each layer to the one below it (with --init).")

@@ -37,7 +37,9 @@ def fit_head(network: LegNet, codes: Tensor, target: NDArray[np.float64], batch:
     for part in torch.split(both, batch):
         network(LegNet.encode(part))
     hook.remove()
-    weight, bias = ridge(torch.cat(features).double().numpy(), np.concatenate([target, target]))
+    # The strands' mean, not two rows each: they resemble one another, and validation would take them for independent.
+    strands = torch.cat(features).double().view(2, len(codes), -1)
+    weight, bias = ridge(strands.mean(0).numpy(), target)
     last.weight.copy_(torch.from_numpy(weight)[None])
     last.bias.copy_(torch.tensor([bias]))
     network.train()

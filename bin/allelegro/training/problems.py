@@ -44,7 +44,7 @@ class Options:
     loss: str = "nb"
     between_weight: float = 1.0
     epochs: int = 20
-    batch_loci: int = 64
+    batch_loci: int = 32
     max_lr: float | None = None
     layer_decay: float = 0.7
     frozen_epochs: int = 0
@@ -172,10 +172,19 @@ class DiploidLegNet(nn.Module):
 
     offset: Tensor
 
-    def __init__(self, network: LegNet, count_loss: CountLoss, offset: float) -> None:
+    def __init__(self, network: LegNet, count_loss: CountLoss, offset: float, hold_norms: bool) -> None:
         super().__init__()
-        self.network, self.count_loss = network, count_loss
+        self.network, self.count_loss, self.hold_norms = network, count_loss, hold_norms
         self.register_buffer("offset", torch.tensor(offset))
+
+    def train(self, mode: bool = True) -> "DiploidLegNet":
+        """Training mode, but for normalisation statistics that are held: batches of few loci would make them jump."""
+        super().train(mode)
+        if self.hold_norms:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                    layer.eval()
+        return self
 
     def forward(self, codes: Tensor, index: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
         """Loss of loci: ``codes`` ``[rows, width]``, ``index`` ``[locus, donor, 2]``, ``counts`` ``[locus, donor]``."""
@@ -197,14 +206,16 @@ class LegNetProblem(DiploidProblem):
         super().__init__(cohort, split, width, options)
         assert isinstance(network, LegNet)
         level = np.log((cohort.counts[split.train_loci].sum(axis=1) + 0.5) / cohort.sizes.sum())
-        self.module = DiploidLegNet(network, CountLoss(options.loss, options.between_weight), float(level.mean()))
-        if options.init is not None:
+        pretrained = options.init is not None
+        loss = CountLoss(options.loss, options.between_weight)
+        self.module = DiploidLegNet(network, loss, float(level.mean()), hold_norms=pretrained)
+        if pretrained:
             references = torch.from_numpy(cohort.codes[cohort.offsets[split.train_loci]])
             margin = options.max_shift
             fit_head(network, references[:, margin : margin + width], level - level.mean())
 
     def default_lr(self) -> float:
-        return 0.002 if self.options.init is not None else 0.005
+        return 0.0005 if self.options.init is not None else 0.005
 
     def parameter_groups(self, max_lr: float) -> Groups:
         """From input to head, rates falling by ``layer_decay`` a layer towards the input when the trunk is pretrained."""
@@ -277,6 +288,19 @@ class DiploidClipnet(nn.Module):
         return CLIPNET_QUANTITY_WEIGHT * error - cosine
 
 
+@torch.no_grad()
+def start_quantity(network: Clipnet, rpm: NDArray[np.float64]) -> None:
+    """Let the quantity head start at the targets' mean and spread.
+
+    From Keras' zero it would climb there at the learning rate: thousands of steps, which a human cohort has in its first
+    epoch and a small one never.
+    """
+    norm = network.quantity[1]
+    assert isinstance(norm, nn.BatchNorm1d)
+    norm.bias.fill_(float(rpm.mean()))
+    norm.weight.fill_(float(rpm.std()))
+
+
 class ClipnetProblem(DiploidProblem):
     """CLIPNET on unphased two-hot sequence with its published loss, optimiser and augmentation."""
 
@@ -289,6 +313,8 @@ class ClipnetProblem(DiploidProblem):
         assert isinstance(network, Clipnet)
         self.module = DiploidClipnet(network)
         self.target_scale = CLIPNET_MEAN_RPM / float(cohort.rpm[split.train_loci].mean())
+        if options.init is None:
+            start_quantity(network, cohort.rpm[split.train_loci] * self.target_scale)
         self.outputs = 2 * cohort.target_width
         pairs = distinct_diplotypes(cohort)
         entry_locus = np.repeat(np.arange(len(cohort.windows)), np.diff(profiles.offsets))

@@ -25,7 +25,7 @@ workflow EFFECTS {
     SCORE_VARIANTS(work, genome, tools.score_variants)
     GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }))
 
-    // A model that saw every chromosome of a set scores none of its variants.
+    // A model that saw every locus of a set scores none of its variants.
     scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
         .map { meta, path -> [meta.subMap('set', 'kind'), path] }
         .groupTuple(sort: { left, right -> left.name <=> right.name })

@@ -51,5 +51,8 @@ def startOf(Map model, List pretrained, dataset) {
     def fitting = pretrained.find { meta, _path ->
         (!dataset || meta.dataset == dataset) && meta.seed == model.seed && model.test_fold in meta.held_out
     }
+    if (model.pretrained && pretrained && !fitting) {
+        error("--pretrained_from ${dataset}: no such lentiMPRA table; there are ${pretrained.collect { meta, _path -> meta.dataset }.unique().join(', ')}")
+    }
     fitting ? fitting[1] : []
 }

@@ -59,7 +59,7 @@ sinfo -o '%N %T %G'
 export MUNGE_SOCKET=$folder/munge.socket
 mkdir "$folder/launch with spaces"
 cd "$folder/launch with spaces"
-nextflow -log nextflow.log run "$root/main.nf" -profile test,slurm,gpu --simulate "${PRESET:-tiny}" --models "${MODELS:-legnet,scratch}" --device auto \
+nextflow -log nextflow.log run "$root/main.nf" -profile test,slurm,gpu --simulate "${PRESET:-tiny}" --models "${MODELS:-legnet,scratch}" --shards 2 --device auto \
     --max_cpus 1 --max_memory '3 GB' --finetune_epochs "${EPOCHS:-20}" -ansi-log false > run.log 2>&1 & run=$!; pids+=("$run")
 
 # Kill the first fine-tuning job once it has saved a state, as a preempting scheduler would.

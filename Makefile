@@ -26,7 +26,7 @@ $(ENV): $(LOCKS)/dev.txt $(LOCKS)/nextflow.sha256 containers/install_nextflow.py
 	@"$(or $(PYTHON),false)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: Python 3.11 or later is needed; name one by make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	"$(PYTHON)" -m venv .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(LOCKS)/dev.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/dev.txt
 	.venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null || true  # tests of some packages hold wrong syntax on purpose
 	.venv/bin/python containers/install_nextflow.py
 	touch $@

@@ -199,7 +199,7 @@ def test_one_bcf_a_chromosome(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
     made = cohort(tmp_path)
-    with pytest.raises(DataError, match="is not a haplotype store, so it is not replaced"):
+    with pytest.raises(DataError, match="is not replaced"):
         extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], tmp_path)
     assert made.paths["fasta"].is_file()
 

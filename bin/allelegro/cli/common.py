@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ class Tool(typer.Typer):
         super().__init__(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        _writable_numba_cache()
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
         try:
             return super().__call__(*args, **kwargs)
@@ -52,6 +54,13 @@ class Tool(typer.Typer):
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(DATA_ERROR) from None
+
+
+def _writable_numba_cache() -> None:
+    """Numba keeps compiled kernels beside the library; where that is read-only, in the temporary folder of this user."""
+    library = Path(__file__).resolve().parents[1]
+    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(library, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"allelegro-numba-{os.getuid()}")
 
 
 def fail(message: str) -> NoReturn:

@@ -55,6 +55,6 @@ def main(
         regions = whole_contigs(genome)
     else:
         regions = central_regions(read_windows(windows), scorer, span, count, window or [])
-    with atomic_folder(out) as partial:
+    with atomic_folder(out, "saturation.tsv") as partial:
         done = write_saturation(saturate(regions, genome, scorer, deletions), partial)
     logger.info("%s regions saturated", done)

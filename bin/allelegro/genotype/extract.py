@@ -58,9 +58,7 @@ def extract_haplotypes(
         vcf.close()
     shards, order = plan_shards(windows, width, len(chosen))
     worker_arguments = (tuple(vcfs), fasta, chosen, width, rules)
-    if out.exists() and not (out / "metadata.json").is_file():
-        raise DataError(f"{out}: exists and is not a haplotype store, so it is not replaced; choose another --out")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "metadata.json") as folder:
         shutil.copyfile(windows_path, folder / "windows.bed")
         writer = StoreWriter(folder, width, chosen)
         for results in track(_run(shards, worker_arguments, threads), "haplotypes", total=len(shards)):

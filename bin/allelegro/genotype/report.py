@@ -32,7 +32,7 @@ def write_report(store: HaplotypeStore, out: Path, min_kinship: float, seed: int
     components, shares, n_common = ancestry(store)
     dropped = pd.DataFrame(store.metadata["dropped"].items(), columns=["reason", "alleles"])
     histogram = windows["distinct_haplotypes"].value_counts().sort_index().rename_axis("distinct_haplotypes")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "metrics.tsv") as folder:
         write_table(windows, folder / "windows.tsv")
         write_table(donors, folder / "donors.tsv")
         write_table(dropped, folder / "dropped.tsv")

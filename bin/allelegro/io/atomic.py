@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from allelegro.errors import DataError
+
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
@@ -23,8 +25,15 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` that takes its place when the block succeeds."""
+def atomic_folder(target: Path, marker: str) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target`` that takes its place when the block succeeds.
+
+    ``marker`` is a file that every finished folder of this kind holds. A folder that has other files and no marker is
+    somebody's own: it is never replaced, DataError is raised instead.
+    """
+    if target.exists() and not (target / marker).is_file() and (target.is_file() or any(target.iterdir())):
+        raise DataError(f"{target}: holds other files (no {marker}) and is not replaced; give an empty or new folder")
+    target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".partial-{os.getpid()}-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)

@@ -86,13 +86,9 @@ def _ends_whole(path: Path) -> bool:
 
 
 def _bigwig_contigs(path: Path) -> Contigs:
-    import pybigtools
+    from allelegro.io.bigwig import open_signal
 
-    try:
-        with pybigtools.open(str(path)) as file:
-            return {str(name): int(length) for name, length in file.chroms().items()}
-    except (ValueError, OSError, pybigtools.BBIReadError) as error:
-        raise DataError(f"{path}: not a readable bigWig ({error}); copy or make it again") from None
+    return open_signal(path).contigs
 
 
 def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, int], genome_name: str) -> list[str]:

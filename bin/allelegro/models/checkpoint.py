@@ -48,7 +48,7 @@ def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFr
     if missing:
         raise ValueError(f"model.json lacks {', '.join(missing)}")
     software = {"allelegro": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    with atomic_folder(path) as partial:
+    with atomic_folder(path, "model.json") as partial:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
         save_file(weights, partial / "model.safetensors")
         document = {**config, "software": software, "metrics": config.get("metrics", {})}

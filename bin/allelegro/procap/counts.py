@@ -166,7 +166,7 @@ def count_windows(
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     if 2 * width > np.iinfo(np.uint16).max + 1:
         raise DataError(f"{windows_path}: windows of {width} bp are too wide to store; use at most 32,768")
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "metadata.json") as folder:
         with ThreadPoolExecutor(threads) as pool:
             spooled = list(
                 pool.map(lambda item: _spool_library(windows, item[1], folder / f"spool{item[0]}", skip_bad_libraries),

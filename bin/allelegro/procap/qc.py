@@ -80,7 +80,7 @@ def write_library_qc(
     )  # fmt: skip
     matrix = pd.DataFrame(correlation["pearson"], columns=names)
     matrix.insert(0, "library", names)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "metrics.tsv") as folder:
         write_table(libraries, folder / "libraries.tsv")
         write_table(fates, folder / "read_fates.tsv")
         write_table(curve, folder / "complexity.tsv")

@@ -64,6 +64,11 @@ class Table:
     rows: pd.DataFrame
     about: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def columns(self) -> list[tuple[str, bool]]:
+        """Names of the columns, and whether they hold numbers."""
+        return [(str(name), pd.api.types.is_numeric_dtype(self.rows[name])) for name in self.rows]
+
 
 @dataclass
 class Section:

@@ -23,7 +23,7 @@ def build_report(results_folder: Path, out: Path, title: str) -> Path:
     """
     results = Results(results_folder)
     book = write_book(results)
-    with atomic_folder(out) as partial:
+    with atomic_folder(out, "report.html") as partial:
         save_figures(book, partial)
         (partial / "report.html").write_text(render(book, title, overview.subtitle(results)), encoding="utf-8")
     report = out / "report.html"

@@ -60,7 +60,7 @@ def density_panels(
     xlabel: str,
     ylabel: str,
     *,
-    identity: bool = False,
+    correlation: bool = True,
 ) -> Figure | None:
     """Scatter panels side by side with shared axes; drawn as hexagonal density when a panel has many points."""
     points = {label: _finite_pairs(x, y) for label, (x, y) in panels.items()}
@@ -75,10 +75,8 @@ def density_panels(
         )
         for axes, (label, pair) in zip(grid.flat, points.items(), strict=False):
             _density(axes, pair["x"].to_numpy(), pair["y"].to_numpy())
-            axes.set_title(f"{label}\nr = {pair['x'].corr(pair['y']):.2f}, n = {len(pair):,}")
-            if identity:
-                low, high = pair.min().min(), pair.max().max()
-                axes.plot([low, high], [low, high], color=GREY, lw=1, ls="--")
+            r = f"r = {pair['x'].corr(pair['y']):.2f}, " if correlation else ""
+            axes.set_title(f"{label}\n{r}n = {len(pair):,}")
         for axes in grid.flat[len(points) :]:
             axes.remove()
         figure.supxlabel(xlabel, fontsize=10, color=INK)
@@ -110,23 +108,25 @@ def lines(
     diagonal: bool = False,
     log_x: bool = False,
 ) -> Figure | None:
-    """One line a series, labelled in a legend beside the axes."""
+    """One line a series, labelled in a legend beside the axes; too many for a legend are drawn thin and alike."""
     drawn = {label: (np.asarray(x, float), np.asarray(y, float)) for label, (x, y) in series.items()}
     drawn = {label: points for label, points in drawn.items() if len(points[0])}
     if not drawn:
         return None
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.4, 3.1))
-        for index, (label, (x, y)) in enumerate(drawn.items()):
-            style = ["-", "--", ":", "-."][index // len(PALETTE) % 4]
-            axes.plot(x, y, style, marker="o" if len(x) < 15 else None, ms=3.5, lw=1.6, label=label)
+        many = len(drawn) > len(PALETTE)
+        for label, (x, y) in drawn.items():
+            options: dict[str, Any] = {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6} if many else {"lw": 1.6, "label": label}
+            axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, **options)
         if diagonal:
             axes.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
         if log_x:
             axes.set_xscale("log")
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-        axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        if not many:
+            axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
         frames = [pd.DataFrame({"series": label, "x": x, "y": y}) for label, (x, y) in drawn.items()]
         return figure_of(figure, name, title, caption, pd.concat(frames, ignore_index=True))
 

@@ -1,6 +1,7 @@
 """Read a results folder; what a run did not make is ``None``, so that the report can say so."""
 
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -62,12 +63,15 @@ class Results:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Every tidy metric of the run, one table."""
+        # A task's inputs are links: folders behind them are followed.
         paths = [
-            path
-            for path in sorted(self.folder.glob("*/**/*metrics*.tsv"))
-            if "report" not in path.relative_to(self.folder).parts
+            Path(folder) / name
+            for folder, _, names in os.walk(self.folder, followlinks=True)
+            if "report" not in Path(folder).relative_to(self.folder).parts
+            for name in sorted(names)
+            if name == "metrics.tsv" or name.endswith(".metrics.tsv")
         ]
-        return read_metrics(paths) if paths else pd.DataFrame(columns=METRIC_COLUMNS)
+        return read_metrics(sorted(paths)) if paths else pd.DataFrame(columns=METRIC_COLUMNS)
 
     @cached_property
     def library_qc(self) -> list[dict[str, Any]]:

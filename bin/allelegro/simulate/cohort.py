@@ -2,14 +2,12 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pybigtools
 import pysam
 from numpy.typing import NDArray
 
@@ -17,6 +15,7 @@ from allelegro import __version__
 from allelegro.cli.common import progress
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_folder
+from allelegro.io.bigwig import BigWigWriter
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
 from allelegro.simulate import assays, bam, bgzf
@@ -86,10 +85,8 @@ def simulate_cohort(out: Path, settings: Settings, *, write_bam: bool = True, th
     Raises DataError when the settings contradict each other or ``out`` holds something other than a simulated cohort.
     Memory grows with one chromosome, not with the genome.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / "truth.json").is_file():
-        raise DataError(f"{out}: holds files that are no simulated cohort; choose another folder")
     logging.getLogger("msprime").setLevel(logging.WARNING)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "truth.json") as folder:
         plan = _plan(settings, folder, write_bam)
         tables = Tables([], [], [], [], [], [], [], [], [])
         for library in plan.libraries if write_bam else []:
@@ -370,17 +367,12 @@ def _finish(plan: Plan, tables: Tables) -> None:
 
 
 def _write_bigwig(plan: Plan, library: Library, label: str) -> None:
-    path = plan.folder / f"libraries/{library.name}.{label}.bw"
-
-    def entries() -> Iterator[tuple[str, int, int, float]]:
+    with BigWigWriter.create(plan.folder / f"libraries/{library.name}.{label}.bw", dict(plan.contigs)) as writer:
         for number, (name, _) in enumerate(plan.contigs):
             spool = _spool(plan, library, label, number)
             position, count = np.load(spool)
             spool.unlink()
-            for at, value in zip(position.tolist(), count.tolist(), strict=True):
-                yield name, at, at + 1, float(value)
-
-    pybigtools.open(str(path), "w").write(dict(plan.contigs), entries())
+            writer.add(name, position, count)
 
 
 def _write_sheets(plan: Plan) -> None:

@@ -102,7 +102,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "satmut_elements": 2,
         "mutation_rate": 2.5e-8,
     },
-    "demo": {"mutation_rate": 2.5e-8},
+    "demo": {"individuals": 12, "second_libraries": 2, "mutation_rate": 2.5e-8},
     "study": {
         "individuals": 64,
         "second_libraries": 9,

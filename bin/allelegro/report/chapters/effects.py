@@ -9,9 +9,23 @@ from allelegro.report import plots
 from allelegro.report.book import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
-POINT_COLUMNS = {"chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "cluster", "af"}
+POINT_COLUMNS = {
+    "chrom",
+    "pos",
+    "ref",
+    "alt",
+    "id",
+    "group",
+    "measured",
+    "significant",
+    "active",
+    "cluster",
+    "af",
+    "seen",
+}
 MOST_PANELS = 6
-SMALL_EFFECT, LARGE_EFFECT = 0.0, np.inf
+MOST_LOCI = 3
+FEWEST = 10  # variants for a row in a forest plot
 
 
 def variant_effects(results: Results, book: Book) -> None:
@@ -37,7 +51,7 @@ def models_of(points: pd.DataFrame) -> list[str]:
 def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: pd.DataFrame | None) -> None:
     name = re.sub(r"[^A-Za-z0-9]+", "-", dataset).lower()
     for metric, label in (("pearson", "Pearson r of predicted and measured effect"), ("auroc", "AUROC of |effect|")):
-        chosen = rows[(rows["metric"] == metric) & rows["subset"].isin(["all", "significant"])]
+        chosen = rows[(rows["metric"] == metric) & rows["subset"].isin(["all", "significant"]) & (rows["n"] >= FEWEST)]
         if chosen.empty:
             continue
         chosen = chosen.assign(label=chosen["model"] + np.where(chosen["subset"] == "all", "", " (significant)"))
@@ -116,6 +130,29 @@ def _calibration(name: str, dataset: str, points: pd.DataFrame, models: list[str
 
 
 def example_loci(results: Results, book: Book) -> None:
-    """Saturation maps of a few windows, when the run made them."""
+    """Saturation maps of a few windows: every single-nucleotide change and its predicted effect."""
     section = book.section("loci", "Example loci")
-    section.say("No saturation mutagenesis was made in this run.")
+    table = results.table("effects", "saturation", "saturation.tsv")
+    if table is None or table.empty:
+        section.say("No saturation mutagenesis was made in this run.")
+        return
+    section.say("Predicted effect of every single-nucleotide change around the summit of a few test windows.")
+    for region, rows in list(table.groupby("region", sort=False))[:MOST_LOCI]:
+        section.show(_saturation_map(str(region), rows))
+
+
+def _saturation_map(region: str, rows: pd.DataFrame) -> Figure | None:
+    """Bases against positions, coloured by the predicted effect."""
+    single = rows[rows["alt"].isin(list("ACGT")) & rows["ref"].isin(list("ACGT"))]
+    matrix = single.pivot_table(index="alt", columns="pos", values="effect").reindex(list("ACGT"))
+    name = re.sub(r"[^A-Za-z0-9]+", "-", region)
+    return plots.heat_map(
+        f"saturation-{name}",
+        f"Saturation mutagenesis of {region}",
+        f"{rows['chrom'].iloc[0]}:{single['pos'].min():,}–{single['pos'].max():,}; rows are the new base, "
+        "white squares the reference base; red increases activity, blue decreases it.",
+        matrix,
+        "effect (log2)",
+        diverging=True,
+        wide=True,
+    )

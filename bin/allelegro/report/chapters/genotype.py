@@ -85,4 +85,5 @@ def _components(results: Results) -> Figure | None:
         {"donors": (table["PC1"], table["PC2"])},
         "PC1",
         "PC2",
+        correlation=False,
     )

@@ -9,6 +9,12 @@ from allelegro.report import plots
 from allelegro.report.book import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
+# What fits a page; all columns are in procap/qc/libraries.tsv.
+LIBRARY_COLUMNS = (
+    "library", "donor", "reads_given", "reads_counted", "size_factor", "plus_share", "duplication", "peaks", "elements",
+    "share_in_peaks", "share_in_windows", "divergent_share", "share_at_tss",
+)  # fmt: skip
+
 
 def libraries(results: Results, book: Book) -> None:
     """Read fates, correlation between libraries, complexity, and whether each library belongs to its donor."""
@@ -41,7 +47,9 @@ def _read_fates(results: Results) -> Figure | None:
 
 def _library_table(results: Results) -> Table | None:
     table = results.table("procap", "qc", "libraries.tsv")
-    return None if table is None else Table("Libraries", table)
+    return (
+        None if table is None else Table("Libraries", table[[column for column in LIBRARY_COLUMNS if column in table]])
+    )
 
 
 def _correlation(results: Results, section: Section) -> None:

@@ -44,7 +44,8 @@ def curves(results: Results, book: Book) -> None:
             section.say(f"No {kind} in this run.")
             continue
         for suffix in _measures(models):
-            series = {model.name: _curve(model.history, suffix) for model in models if suffix in model.history}
+            shown = [model for model in models if suffix in model.history and _comparable(model, suffix)]
+            series = {model.name: _curve(model.history, suffix) for model in shown}
             section.show(
                 plots.lines(
                     f"{kind}-{suffix}".replace("_", "-"),
@@ -62,6 +63,11 @@ def _measures(models: list[Training]) -> list[str]:
     """Training loss and what is measured on validation, in the order of the history."""
     columns = [column for model in models for column in model.history.columns]
     return [column for column in dict.fromkeys(columns) if column in MEASURES]
+
+
+def _comparable(model: Training, measure: str) -> bool:
+    """CLIPNET's own loss has another scale than a likelihood; its correlations can be compared."""
+    return not (measure.endswith("loss") and model.config["architecture"] == "clipnet")
 
 
 def _curve(history: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """BAM to stranded 5'-end bigWigs: procap_coverage.py against bedtools and against a plain pysam loop, on one BAM, in one run.
 
-    benchmarks/coverage.py --bam reads.bam          # a BAM of one's own (single-end, sorted)
-    benchmarks/coverage.py --reads 5000000                                    # 20 Mb of simulated reads
+    benchmarks/procap_coverage.py --bam reads.bam          # a BAM of one's own (single-end, sorted)
+    benchmarks/procap_coverage.py --reads 5000000                                    # 20 Mb of simulated reads
 
 Every command is a process of its own, single-threaded; figures are medians over --repeats. All three tracks must be equal.
 Needs bedtools, pysam, pyBigWig and pybigtools.

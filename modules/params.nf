@@ -126,8 +126,8 @@ def missingParameters(Map properties, Map given) {
     }
     def cohort = given.libraries || given.counts || given.variants || given.haplotypes
     def needed = [
-        libraries: !given.counts && (cohort || !given.trained), genome: given.variant_sets || !given.counts || !given.haplotypes,
-        variants: !given.haplotypes && (cohort || !given.trained), variant_sets: given.trained && !cohort,
+        libraries: !given.counts && (cohort || !given.trained), genome: given.variant_sets || given.score || !given.counts || !given.haplotypes,
+        variants: !given.haplotypes && (cohort || !given.trained), variant_sets: given.trained && !cohort && !given.score,
     ]
     def missing = needed.findAll { name, need -> need && !given[name] }.collect { name, _need -> "--${name} is missing: ${properties[name].description}" }
     def fromPretrained = given.models.toString().tokenize(',')*.trim().findAll { name -> modelCatalogue()[name]?.pretrained }
@@ -250,7 +250,7 @@ def runPlan(Map given) {
     [
         models: models, pretrained: given.checkpoint ? [] : pretrained, checkpoint: given.checkpoint, pretrained_from: given.pretrained_from,
         state: "${given.checkpoints ?: "${workflow.workDir}/checkpoints"}/${workflow.sessionId}".toString(),
-        shards: given.shards.toInteger(), saturate: given.saturate,
+        shards: given.shards.toInteger(), saturate: given.saturate, score: given.score,
         scoring: given.score_models ? given.score_models.toString().tokenize(',')*.trim() : null, trained: given.trained,
     ]
 }

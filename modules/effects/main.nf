@@ -11,7 +11,7 @@ workflow EFFECTS {
     genome
     models       // [model], checkpoint
     windows
-    plan         // see runPlan: shards; saturate, the model whose saturation mutagenesis is shown, or null
+    plan         // see runPlan: shards; score, variants of no known effect, or null; saturate, the model whose saturation mutagenesis is shown, or null
     tools
 
     main:
@@ -19,7 +19,8 @@ workflow EFFECTS {
     ensembles = models.map { meta, path -> [meta.model, path] }.mix(own)
         .filter { model, _path -> !plan.scoring || model in plan.scoring }
         .groupTuple(sort: { left, right -> left.name <=> right.name })
-    work = variant_sets.combine(ensembles).combine(channel.fromList((1..plan.shards).toList())).map { meta, table, model, paths, shard ->
+    wanted = plan.score ? channel.fromPath(plan.score, checkIfExists: true).map { path -> [[set: setName(path), kind: null], path] } : channel.empty()
+    work = variant_sets.mix(wanted).combine(ensembles).combine(channel.fromList((1..plan.shards).toList())).map { meta, table, model, paths, shard ->
         [meta + [model: model], table, paths, shard, plan.shards]
     }
     SCORE_VARIANTS(work, genome, tools.score_variants)
@@ -45,4 +46,9 @@ workflow EFFECTS {
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
     )
     versions = SCORE_VARIANTS.out.versions.mix(BENCHMARK_VARIANTS.out.versions, SATURATE_SEQUENCES.out.versions)
+}
+
+/** A file's name without the suffixes of its format. */
+def setName(path) {
+    path.name.replaceFirst(/\.(vcf|bcf|tsv|csv|txt)(\.b?gz)?$/, '')
 }

@@ -12,7 +12,7 @@ process SATURATE_SEQUENCES {
 
     output:
     path 'saturation', emit: saturation
-    tuple val(task.process), eval('software_versions.py torch numpy pyfaidx'), emit: versions
+    tuple val(task.process), eval('software_versions.py torch numpy'), emit: versions
 
     script:
     """

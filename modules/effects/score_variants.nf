@@ -11,12 +11,12 @@ process SCORE_VARIANTS {
 
     output:
     tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), emit: scores
-    tuple val(task.process), eval('software_versions.py torch numpy pyfaidx'), emit: versions
+    tuple val(task.process), eval('software_versions.py torch numpy'), emit: versions
 
     script:
     """
     score_variants.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
-        --variants ${variants} --kind ${meta.kind} --fasta ${genome} --shard ${shard}/${shards} \\
+        --variants ${variants} ${meta.kind ? "--kind ${meta.kind}" : ''} --fasta ${genome} --shard ${shard}/${shards} \\
         --out ${meta.set}.${meta.model}.${shard}.tsv --threads ${task.cpus} ${tool.args}
     """
 

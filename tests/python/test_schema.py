@@ -64,3 +64,20 @@ def test_documentation_is_generated_from_the_schema() -> None:
     command = [sys.executable, str(ROOT / "docs" / "make_parameters.py"), "--print"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8") == printed, "run make docs"
+
+
+def test_versions_are_asked_of_locked_packages_only() -> None:
+    locks = {name: (ROOT / "containers" / "requirements" / f"{name}.txt").read_text() for name in ("core", "torch")}
+    for module in sorted(ROOT.glob("modules/*/*.nf")):
+        text = module.read_text(encoding="utf-8")
+        names = re.findall(r"software_versions\.py ([^']+)'", text)
+        lock = locks["torch" if "label 'gpu'" in text else "core"]
+        for name in " ".join(names).split():
+            assert re.search(rf"^{name}==", lock, re.MULTILINE), f"{module.name}: {name} is not in its image"
+
+
+@pytest.mark.parametrize("image", ["core", "torch"])
+def test_image_tags_are_hashes_of_recipe_and_lock(image: str) -> None:
+    script = ROOT / "containers" / "tag.sh"
+    tag = subprocess.run([str(script), image], capture_output=True, text=True, check=True).stdout.strip()
+    assert f"allelegro-{image}:{tag}" in (ROOT / "conf" / "containers.config").read_text(encoding="utf-8")

@@ -88,6 +88,7 @@ def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffle
     metrics = ("across_loci_r", "between_donors_r", "allele_effect_r")
     rows = [_row("training", "procap", name, CELL, metric, r) for name, r in values.items() for metric in metrics]
     rows.append(_row("training", "procap", "legnet - clipnet", CELL, "across_loci_r_difference", 0.2))
+    rows.append(_row("training", "procap", "reference - shuffled", CELL, "between_donors_r_difference", -shuffled_r))
     write_metrics(rows, folder / "evaluation" / "metrics.tsv")
     observed = rng.lognormal(size=WINDOWS * len(donors))
     predictions = pd.DataFrame(

@@ -67,8 +67,9 @@ def main(
     Indels are kept with the window's centre in place and the flanks refilled, so that every sequence has one width.
     """
     limit_threads(threads)
-    from allelegro.genotype.extract import Rules, extract_haplotypes
+    from allelegro.genotype.extract import extract_haplotypes
     from allelegro.genotype.selection import read_names
+    from allelegro.genotype.shard import Rules
 
     rules = Rules(indels.value, unphased.value, on_ref_mismatch.value, seed)
     extract_haplotypes(vcf, fasta, windows, out, read_names(donors), rules, threads)

@@ -64,7 +64,10 @@ def main(
     out_vcf: Annotated[
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
     ] = None,
-    shard: Annotated[str, typer.Option(help="Score part I of N of the chunks (for a scatter): I/N, I from 1.")] = "1/1",
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Score part I of N of the chunks: I/N, I from 1. Part of a scatter may be without scores."),
+    ] = None,
     precision: Annotated[
         Literal["auto", "fp32"], typer.Option(help="auto: bfloat16 where the hardware has it; fp32: 32-bit throughout.")
     ] = "auto",
@@ -87,7 +90,7 @@ def main(
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
     if (haplotypes is None) != (out_backgrounds is None) or (haplotypes is not None and variants is None):
         raise typer.BadParameter("--haplotypes, --out-backgrounds and --variants belong together")
-    part = _shard(shard)
+    part = _shard(shard or "1/1")
     columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
     from allelegro.effects.run import Run, run
@@ -98,7 +101,7 @@ def main(
             checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, truth=TruthOptions(columns, release=release), name=name,
             context=context, strands=strands, shifts=shift or [0], slide=edges == "slide", held_out_only=held_out_only,
             stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, haplotypes=haplotypes, out_backgrounds=out_backgrounds,
-            out_vcf=out_vcf, shard=part,
+            out_vcf=out_vcf, shard=part, may_be_empty=shard is not None,
             precision=precision, batch_size=batch_size, threads=threads, device=device,
         )
     )  # fmt: skip

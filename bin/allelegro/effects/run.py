@@ -53,6 +53,7 @@ class Run:
     out_backgrounds: Path | None
     out_vcf: Path | None
     shard: tuple[int, int]
+    may_be_empty: bool
     precision: Precision
     batch_size: int | None
     threads: int
@@ -71,7 +72,7 @@ def run(options: Run) -> None:
         options.precision, options.batch_size,
     )  # fmt: skip
     with Dropped(options.dropped) as dropped:
-        rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.shard[1] > 1)
+        rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.may_be_empty)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
     if options.haplotypes is not None and options.out_backgrounds is not None:
         _write_backgrounds(options, scorer, options.haplotypes, options.out_backgrounds)

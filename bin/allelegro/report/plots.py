@@ -117,7 +117,9 @@ def lines(
         figure, axes = plt.subplots(figsize=(5.4, 3.1))
         many = len(drawn) > len(PALETTE)
         for label, (x, y) in drawn.items():
-            options: dict[str, Any] = {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6} if many else {"lw": 1.6, "label": label}
+            options: dict[str, Any] = (
+                {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6} if many else {"lw": 1.6, "label": label}
+            )
             axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, **options)
         if diagonal:
             axes.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")

@@ -323,7 +323,7 @@ def test_nothing_half_written(tmp_path: Path) -> None:
 
 def test_other_folders_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(DataError, match="no simulated cohort"):
+    with pytest.raises(DataError, match="is not replaced"):
         simulate_cohort(tmp_path, SMALL)
     assert (tmp_path / "thesis.tex").is_file()
 

@@ -9,7 +9,7 @@ workflow INPUTS {
     tools
 
     main:
-    own = given.findAll { _name, path -> path }
+    own = given.findAll { _name, path -> path }.collectEntries { name, path -> [name, file(path, checkIfExists: true)] }
     if (simulate) {
         SIMULATE_COHORT(simulate, tools.simulate_cohort)
         cohort = SIMULATE_COHORT.out.cohort

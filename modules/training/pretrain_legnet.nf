@@ -17,7 +17,7 @@ process PRETRAIN_LEGNET {
     tuple val(task.process), eval('software_versions.py torch numpy safetensors'), emit: versions
 
     script:
-    def held_out = windows ? "--held-out-windows ${windows} " + meta.held_out.collect { fold -> "--held-out-fold ${fold}" }.join(' ') : ''
+    def held_out = windows ? "--held-out-windows ${windows} --allow-unplaced " + meta.held_out.collect { fold -> "--held-out-fold ${fold}" }.join(' ') : ''
     // Half-trained state lives outside the work directory, so that a retried task goes on from its last epoch;
     // its name holds what it was trained on, so that no other training picks it up.
     """

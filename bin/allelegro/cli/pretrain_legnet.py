@@ -50,6 +50,13 @@ def main(
     held_out_fold: Annotated[
         list[int] | None, typer.Option(help="Folds of --held-out-windows to hold out; repeatable (default 0 and 1).")
     ] = None,
+    allow_unplaced: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unplaced",
+            help="Train also on a table without coordinates on the windows' genome, and record that overlap is unknown.",
+        ),
+    ] = False,
     micro_batch: Annotated[
         int | None, typer.Option(min=1, help="Sequences held on the device at a time; gradients are accumulated.")
     ] = None,
@@ -76,6 +83,7 @@ def main(
         validation_fold,
         tuple(held_out_chromosome or ()),
         windows_of(held_out_windows or [], held_out_fold or [0, 1]),
+        allow_unplaced,
     )
     settings = Settings(
         epochs=epochs,

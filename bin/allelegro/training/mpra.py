@@ -165,23 +165,33 @@ def _exclude(
     return table[~drop].reset_index(drop=True), kept
 
 
+def unplaced(table: pd.DataFrame, windows: pd.DataFrame) -> str | None:
+    """Why the rows of a table cannot be compared with windows by position, or None when they can."""
+    if "chrom" not in table:
+        return "no columns chrom, start, end, so overlap with windows cannot be found; add them"
+    if set(_matching_chroms(table, set(windows["chrom"]))).isdisjoint(windows["chrom"]):
+        return (
+            f"no chromosome in common with the windows ({table['chrom'].iloc[0]} against {windows['chrom'].iloc[0]}); "
+            "use files of one assembly"
+        )
+    return None
+
+
+def _matching_chroms(table: pd.DataFrame, known: set[str]) -> "pd.Series[str]":
+    chroms = table["chrom"].astype(str)
+    return "chr" + chroms if known.isdisjoint(chroms) else chroms
+
+
 def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArray[np.bool_]:
     """Which rows of a table with coordinates overlap a window by at least 1 bp.
 
     The study's tables write chromosomes as 1, 2, …; they match windows on chr1, chr2, … as well. Raises DataError when the table
     has no coordinates or the two have no chromosome in common.
     """
-    if "chrom" not in table:
-        raise DataError(f"{path}: no columns chrom, start, end, so overlap with windows cannot be found; add them")
-    chroms = table["chrom"].astype(str)
-    known = set(windows["chrom"])
-    if not set(chroms) & known:
-        chroms = "chr" + chroms
-    if not set(chroms) & known:
-        raise DataError(
-            f"{path}: no chromosome in common with the windows ({table['chrom'].iloc[0]} against "
-            f"{windows['chrom'].iloc[0]}); use files of one assembly"
-        )
+    problem = unplaced(table, windows)
+    if problem:
+        raise DataError(f"{path}: {problem}")
+    chroms = _matching_chroms(table, set(windows["chrom"]))
     result = np.zeros(len(table), bool)
     starts, ends = table["start"].to_numpy(), table["end"].to_numpy()
     for chrom, part in windows.groupby("chrom"):
@@ -298,7 +308,11 @@ def held_out_windows(paths: Sequence[Path], folds: Sequence[int]) -> pd.DataFram
 
 
 def report_overlap(table: pd.DataFrame, windows_path: Path, path: Path) -> None:
-    """Say how many rows of the table overlap the windows of each fold."""
+    """Say how many rows of the table overlap the windows of each fold, or that this cannot be known."""
+    problem = unplaced(table, read_windows(windows_path))
+    if problem:
+        log.warning("%s: %s", path, problem)
+        return
     for fold, windows in read_windows(windows_path).groupby("fold"):
         shared = overlapping(table, windows, path)
         log.info("%d of %d rows overlap windows of fold %s in %s", shared.sum(), len(table), fold, windows_path)

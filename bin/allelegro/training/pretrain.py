@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training.augment import Shifter
 from allelegro.training.engine import Fitted, Problem, Settings, fit
-from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR, overlapping, read_training_table, sequences_to_codes
+from allelegro.training.mpra import (
+    LEFT_ADAPTOR,
+    RIGHT_ADAPTOR,
+    overlapping,
+    read_training_table,
+    sequences_to_codes,
+    unplaced,
+)
 from allelegro.training.statistics import pearson
 
 log = logging.getLogger(__name__)
@@ -26,12 +33,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What this model must not see: a test fold, the validation fold that picks the epoch, chromosomes, windows."""
+    """What this model must not see: a test fold, the validation fold that picks the epoch, chromosomes, windows.
+
+    With ``unplaced_allowed`` a table that cannot be compared with the windows is trained on all the same, and the
+    checkpoint says that nothing is known to be held out.
+    """
 
     test_fold: int | None
     validation_fold: int
     chromosomes: tuple[str, ...] = ()
     windows: pd.DataFrame | None = None
+    unplaced_allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,15 @@ def split(table: pd.DataFrame, held_out: HeldOut, path: Path) -> Parts:
     return Parts(train, validation, table[folds == held_out.test_fold])
 
 
+def _known(held_out: HeldOut, table: pd.DataFrame, path: Path) -> HeldOut:
+    """``held_out`` without the windows when the table cannot be compared with them and that is allowed."""
+    problem = unplaced(table, held_out.windows) if held_out.windows is not None else None
+    if not problem or not held_out.unplaced_allowed:
+        return held_out
+    log.warning("%s: %s; training on all of it, its overlap with held-out windows is unknown", path, problem)
+    return replace(held_out, windows=None)
+
+
 def _hidden(table: pd.DataFrame, held_out: HeldOut, path: Path) -> NDArray[np.bool_]:
     hidden = np.zeros(len(table), bool)
     if held_out.chromosomes:
@@ -155,6 +176,7 @@ def pretrain(
 ) -> dict[str, float]:
     """Train LegNet on a prepared table and write a checkpoint folder; returns its metrics."""
     table = read_training_table(table_path)
+    held_out = _known(held_out, table, table_path)
     parts = split(table, held_out, table_path)
     hyperparameters = {**PRESETS[preset], "dropout": dropout} if dropout else dict(PRESETS[preset])
     problem, fitted = train_legnet(parts, hyperparameters, settings, shifts, device, checkpoint_dir)
@@ -214,6 +236,7 @@ def _config(
             "test_fold": held_out.test_fold,
             "validation_fold": held_out.validation_fold,
             "held_out_chromosomes": list(held_out.chromosomes) if "chrom" in table else None,
+            "overlap_unknown": held_out.unplaced_allowed and windows is None,
             "held_out_regions": None if windows is None else windows[["chrom", "start", "end"]].values.tolist(),
             "training_donors": [],
             "test_donors": [],

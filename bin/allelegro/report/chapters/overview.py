@@ -202,6 +202,12 @@ def _effect_verdicts(results: Results, book: Book) -> None:
 
 
 def _size_warnings(results: Results, book: Book) -> None:
+    for model in results.pretrained:
+        if model.config["training"].get("overlap_unknown"):
+            book.warn(
+                f"The lentiMPRA table behind {model.name} has no coordinates on this genome: whether its sequences overlap "
+                "held-out windows is unknown."
+            )
     for stage, present in (
         ("PRO-cap", bool(results.library_qc) or results.windows is not None),
         ("genotype", results.haplotypes is not None),

@@ -33,7 +33,10 @@ def variant_effects(results: Results, book: Book) -> None:
     section = book.section("effects", "Variant effects")
     metrics = results.metrics[results.metrics["stage"] == "effects"]
     if metrics.empty:
+        scores = sorted(path.name for path in results.path("effects", "scores").glob("*.tsv"))
         section.say("No benchmark of variant effects ran: no variant set was given.")
+        if scores:
+            section.say(f"Variants were scored: {', '.join(scores)} in effects/scores.")
         return
     section.say(
         "Measured against predicted effects of single variants, each model on the same variants. A positive effect means "

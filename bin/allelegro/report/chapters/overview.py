@@ -212,7 +212,7 @@ def _size_warnings(results: Results, book: Book) -> None:
         ("PRO-cap", bool(results.library_qc) or results.windows is not None),
         ("genotype", results.haplotypes is not None),
         ("fine-tuning", bool(results.finetuned)),
-        ("variant effects", not results.metrics[results.metrics["stage"] == "effects"].empty),
+        ("variant effects", results.path("effects").is_dir()),
     ):
         if not present:
             book.warn(f"The {stage} stage left no results in this folder: it was skipped or did not finish.")

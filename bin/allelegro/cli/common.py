@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 
 T = TypeVar("T")
 
-USAGE_ERROR, DATA_ERROR = 2, 1
+DATA_ERROR = 1
 
 
 def _print_version(requested: bool) -> None:
@@ -31,7 +31,6 @@ Version = Annotated[
 Threads = Annotated[int, typer.Option(min=1, help="Threads to use, also for BLAS and OpenMP.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU when there is one and says so.")]
-InputFile = Annotated[Path, typer.Option(exists=False, dir_okay=False)]
 
 
 class Tool(typer.Typer):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from allelegro.training.statistics import Estimate, Statistic, Units, Weights, _bootstrap, _complete
+from allelegro.training.statistics import Estimate, Statistic, Units, Weights, bootstrap, complete
 
 Scores = NDArray[np.float64]
 Area = Callable[[Scores, Scores], Scores]
@@ -18,16 +18,16 @@ def auroc_ci(
 
     Rows with a NaN are left out; NaN when one of the classes is empty.
     """
-    (scores, labels), units = _complete(clusters, score, positive)
-    return _bootstrap(_curve(scores, labels, units, _roc_area), units, n_boot, seed)
+    (scores, labels), units = complete(clusters, score, positive)
+    return bootstrap(_curve(scores, labels, units, _roc_area), units, n_boot, seed)
 
 
 def auprc_ci(
     score: ArrayLike, positive: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
 ) -> Estimate:
     """Average precision (step-wise area under precision-recall; tied scores enter together), with its interval."""
-    (scores, labels), units = _complete(clusters, score, positive)
-    return _bootstrap(_curve(scores, labels, units, _average_precision), units, n_boot, seed)
+    (scores, labels), units = complete(clusters, score, positive)
+    return bootstrap(_curve(scores, labels, units, _average_precision), units, n_boot, seed)
 
 
 def _curve(scores: Scores, labels: Scores, units: Units, area: Area) -> Statistic:

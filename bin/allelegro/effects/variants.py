@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from allelegro.errors import DataError
-from allelegro.io.tables import read_table
+from allelegro.io.tables import read_table, table_errors
 
 VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096
@@ -123,7 +123,7 @@ def normalise_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
 def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
     separator = "," if ".csv" in path.suffixes else "\t"
     row = 2
-    try:
+    with table_errors(path, "columns chrom pos ref alt"):
         for raw in pd.read_csv(path, sep=separator, dtype=str, chunksize=chunk, keep_default_na=False):
             table = normalise_columns(raw, path)
             positions = pd.to_numeric(table["pos"], errors="coerce")
@@ -135,12 +135,6 @@ def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
                 )
             row += len(table)
             yield table.assign(pos=positions.astype("int64"))[VARIANT_COLUMNS]
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: the file is empty; expected columns chrom pos ref alt") from None
-    except EOFError:
-        raise DataError(f"{path}: the gzip stream ends early; the file is truncated, copy it again") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error})") from None
 
 
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:

@@ -1,6 +1,7 @@
 """Tab-separated tables: checked reading, atomic writing, and the one tidy-metrics layout."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,19 @@ from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 
 METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
+
+
+@contextmanager
+def table_errors(path: Path, expected: str) -> Iterator[None]:
+    """Turn what pandas raises on an empty, truncated or malformed table into DataError."""
+    try:
+        yield
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: the file is empty; expected {expected}") from None
+    except EOFError:
+        raise DataError(f"{path}: the gzip stream ends early; the file is truncated, copy it again") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not a readable table ({error})") from None
 
 
 def read_table(
@@ -23,16 +37,10 @@ def read_table(
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     separator = "," if ".csv" in path.suffixes else "\t"
-    try:
+    with table_errors(path, f"a header line with {', '.join(required)}"):
         table = pd.read_csv(
             path, sep=separator, low_memory=False, dtype=str if as_text else None, keep_default_na=not as_text
         )
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: the file is empty; expected a header line with {', '.join(required)}") from None
-    except EOFError:
-        raise DataError(f"{path}: the gzip stream ends early; the file is truncated, copy it again") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a readable table ({error})") from None
     table.columns = [str(column).lstrip("#").strip() for column in table.columns]
     missing = [column for column in required if column not in table.columns]
     if missing:

@@ -40,7 +40,7 @@ class OddsRatio(NamedTuple):
 
 def pearson(x: ArrayLike, y: ArrayLike) -> float:
     """Pearson r of the pairs in which both are finite; NaN with fewer than 2 pairs or a constant side."""
-    (a, b), units = _complete(None, x, y)
+    (a, b), units = complete(None, x, y)
     return float(_pearson_of(a, b, units)(np.ones((1, a.size)))[0])
 
 
@@ -51,28 +51,28 @@ def pearson_ci(
 
     Rows with a NaN on either side are left out and not counted in ``n``.
     """
-    (a, b), units = _complete(clusters, x, y)
-    return _bootstrap(_pearson_of(a, b, units), units, n_boot, seed)
+    (a, b), units = complete(clusters, x, y)
+    return bootstrap(_pearson_of(a, b, units), units, n_boot, seed)
 
 
 def spearman_ci(
     x: ArrayLike, y: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
 ) -> Estimate:
     """Spearman's rho with a bootstrap interval; every replicate keeps the ranks (ties averaged) of the full sample."""
-    (a, b), units = _complete(clusters, x, y)
-    return _bootstrap(_pearson_of(_ranks(a), _ranks(b), units), units, n_boot, seed)
+    (a, b), units = complete(clusters, x, y)
+    return bootstrap(_pearson_of(_ranks(a), _ranks(b), units), units, n_boot, seed)
 
 
 def mean_ci(values: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> Estimate:
     """Mean (of 0/1 values: a share) with a bootstrap interval; NaNs are left out."""
-    (kept,), units = _complete(clusters, values)
-    return _bootstrap(_mean_of(kept, units), units, n_boot, seed)
+    (kept,), units = complete(clusters, values)
+    return bootstrap(_mean_of(kept, units), units, n_boot, seed)
 
 
 def median_ci(values: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> Estimate:
     """Median with a bootstrap interval; NaNs are left out."""
-    (kept,), units = _complete(clusters, values)
-    return _bootstrap(_median_of(kept, units), units, n_boot, seed)
+    (kept,), units = complete(clusters, values)
+    return bootstrap(_median_of(kept, units), units, n_boot, seed)
 
 
 def paired_bootstrap(
@@ -94,17 +94,17 @@ def paired_bootstrap(
     if statistic in ("pearson", "spearman"):
         if truth is None:
             raise ValueError(f"a paired {statistic} needs the truth")
-        (x, y, t), units = _complete(clusters, a, b, truth)
+        (x, y, t), units = complete(clusters, a, b, truth)
         if statistic == "spearman":
             x, y, t = _ranks(x), _ranks(y), _ranks(t)
         first, second = _pearson_of(x, t, units), _pearson_of(y, t, units)
     elif statistic in ("mean", "median"):
-        (x, y), units = _complete(clusters, a, b)
+        (x, y), units = complete(clusters, a, b)
         make = _mean_of if statistic == "mean" else _median_of
         first, second = make(x, units), make(y, units)
     else:
         raise ValueError(f"unknown statistic {statistic}; one of pearson, spearman, mean, median")
-    return _bootstrap(lambda weights: first(weights) - second(weights), units, n_boot, seed)
+    return bootstrap(lambda weights: first(weights) - second(weights), units, n_boot, seed)
 
 
 def fisher_exact(table: ArrayLike) -> OddsRatio:
@@ -119,7 +119,7 @@ def fisher_exact(table: ArrayLike) -> OddsRatio:
     return OddsRatio(float(result.statistic), float(interval.low), float(interval.high), p, int(counts.sum()))
 
 
-def _complete(clusters: ArrayLike | None, *columns: ArrayLike) -> tuple[NDArray[np.float64], Units]:
+def complete(clusters: ArrayLike | None, *columns: ArrayLike) -> tuple[NDArray[np.float64], Units]:
     """The rows without NaN, ``[columns, rows]``, and the unit (0, 1, …) of each kept row."""
     table = np.stack([np.asarray(column, dtype=np.float64).ravel() for column in columns])
     kept = np.isfinite(table).all(axis=0)
@@ -182,7 +182,7 @@ def _median_of(values: NDArray[np.float64], units: Units) -> Statistic:
     return statistic
 
 
-def _bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Estimate:
+def bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Estimate:
     rows = units.size
     n_units = int(units.max()) + 1 if rows else 0
     value = float(statistic(np.ones((1, n_units)))[0])

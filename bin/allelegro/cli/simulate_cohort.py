@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
-from allelegro.simulate.settings import PRESETS, Settings
+from allelegro.simulate.settings import PRESETS, Settings, settings_of
 
 app = Tool()
 
@@ -39,7 +39,9 @@ def main(
     loci: Annotated[int | None, _size("loci", "Transcribed elements")] = None,
     chromosomes: Annotated[int | None, _size("chromosomes", "Chromosomes")] = None,
     spacing: Annotated[int | None, _size("spacing", "Mean distance between loci in bp")] = None,
-    mpra_elements: Annotated[int | None, _size("mpra_elements", "lentiMPRA tiles, each in both orientations")] = None,
+    mpra_elements: Annotated[
+        int | None, _size("mpra_elements", "lentiMPRA tiles, each in both orientations; more where --loci need them")
+    ] = None,
     mpra_cells: Annotated[int | None, _size("mpra_cells", "lentiMPRA cell types, one table each")] = None,
     reads_per_library: Annotated[
         int | None, _size("reads_per_library", "Expected PRO-cap molecules of a library, background included")
@@ -129,6 +131,5 @@ def main(
     from allelegro.simulate.cohort import simulate_cohort
 
     chosen = {field.name: context.params[field.name] for field in fields(Settings)}
-    sizes = PRESETS[preset.value]
     given = {name: value for name, value in chosen.items() if value is not None}
-    simulate_cohort(out, Settings(**{**sizes, **given}), write_bam=bam, threads=threads)
+    simulate_cohort(out, settings_of(preset.value, given), write_bam=bam, threads=threads)

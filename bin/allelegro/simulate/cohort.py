@@ -30,7 +30,7 @@ from allelegro.simulate.haplotypes import (
 )
 from allelegro.simulate.population import draw_variants
 from allelegro.simulate.procap import Background, coverage, draw_background, draw_molecules
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import Settings, fewest_tiles
 
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -122,7 +122,7 @@ def _plan(settings: Settings, folder: Path, write_bam: bool) -> Plan:
     if closed < 0:
         raise DataError(
             f"--mpra-elements {settings.mpra_elements}: too few for two tiles at each of {settings.loci} loci and a tenth "
-            f"as controls; give at least {-(-20 * settings.loci // 9)}"
+            f"as controls; give at least {fewest_tiles(settings.loci)}"
         )
     lengths = [count * settings.spacing + 2 * EDGE for count in loci]
     return Plan(

@@ -90,6 +90,11 @@ class Settings:
         return [f"cell{number}" for number in range(1, self.mpra_cells + 1)]
 
 
+def fewest_tiles(loci: int) -> int:
+    """lentiMPRA tiles that ``loci`` need: two at each, and a tenth of all as controls."""
+    return -(-20 * loci // 9)
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "individuals": 6,
@@ -114,3 +119,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "satmut_elements": 15,
     },
 }
+
+
+def settings_of(preset: str, given: dict[str, Any]) -> Settings:
+    """The sizes of ``preset`` with what is ``given`` in their place; more loci than the preset's bring their own tiles."""
+    sizes = {**PRESETS[preset], **given}
+    if "mpra_elements" not in given:
+        tiles = sizes.get("mpra_elements", Settings.mpra_elements)
+        sizes["mpra_elements"] = max(tiles, fewest_tiles(sizes.get("loci", Settings.loci)))
+    return Settings(**sizes)

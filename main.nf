@@ -3,7 +3,7 @@
 // Allelegro: inputs → procap → genotype → training → effects → report. Only this file reads params.
 
 include { readSchema ; helpText ; checkParameters ; toolSettings ; runPlan } from './modules/params.nf'
-include { parametersText ; versionsText ; writeText ; writeChecksums } from './modules/provenance.nf'
+include { parametersText ; provenanceTexts ; writeText ; writeChecksums } from './modules/provenance.nf'
 include { INPUTS   } from './modules/inputs'
 include { PROCAP   } from './modules/procap'
 include { GENOTYPE } from './modules/genotype'
@@ -30,11 +30,11 @@ workflow {
     EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, plan, tools)
 
     results = INPUTS.out.results.mix(PROCAP.out.results, GENOTYPE.out.results, TRAINING.out.results, EFFECTS.out.results)
-    versions = INPUTS.out.versions.mix(PROCAP.out.versions, GENOTYPE.out.versions, TRAINING.out.versions, EFFECTS.out.versions)
-        .toList().map { pairs -> versionsText(pairs, workflow.nextflow.version) }
-    REPORT(results, versions.map { text -> ['versions.yml': text, 'params.json': parametersText(params)] }, tools)
+    provenance = INPUTS.out.records.mix(PROCAP.out.records, GENOTYPE.out.records, TRAINING.out.records, EFFECTS.out.records)
+        .toList().map { records -> provenanceTexts(records, params, workflow.nextflow.version) }
+    REPORT(results, provenance, tools)
 
-    versions.subscribe { text -> writeText("${params.outdir}/pipeline_info/versions.yml", text) }
+    provenance.subscribe { texts -> texts.each { name, text -> writeText("${params.outdir}/pipeline_info/${name}", text) } }
     workflow.onComplete { finish() }
 }
 

@@ -5,13 +5,28 @@ def parametersText(Map given) {
     groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(given.sort()))
 }
 
-/** YAML of (process, "name=version …") pairs: a block a process, and Nextflow itself. */
-def versionsText(List pairs, runtime) {
-    def blocks = pairs.collect { process, versions ->
-        def lines = versions.tokenize().collect { item -> item.tokenize('=') }.collect { name, version -> "    ${name}: '${version}'" }
-        (["${process.tokenize(':').last()}:"] + lines).join('\n')
+/** Files of pipeline_info, by name, from the (process, "name=value …") records of all tasks; the report is given the same. */
+def provenanceTexts(List records, Map given, runtime) {
+    def tasks = records.collect { process, text -> [process: process.tokenize(':').last(), said: text.tokenize()*.tokenize('=').collectEntries { pair -> pair }] }
+    ['params.json': parametersText(given), 'versions.yml': versionsText(tasks, runtime), 'costs.tsv': costsText(tasks)]
+}
+
+/** YAML: a block of versions a process, and Nextflow itself. */
+def versionsText(List tasks, runtime) {
+    def blocks = tasks.collect { task ->
+        def versions = task.said.findAll { name, _value -> !name.startsWith('cost.') }
+        (["${task.process}:"] + versions.collect { name, value -> "    ${name}: '${value}'" }).join('\n')
     }
     (["Workflow:\n    nextflow: '${runtime}'".toString()] + blocks.unique().sort()).join('\n')
+}
+
+/** TSV: what the tasks of each process took, as their tools measured it; a task taken from the cache counts as it was when it ran. */
+def costsText(List tasks) {
+    def rows = tasks.findAll { task -> task.said['cost.seconds'] }.groupBy { task -> task.process }.sort().collect { process, group ->
+        def of = { name -> group.collect { task -> task.said["cost.${name}".toString()] as BigDecimal } }
+        [process, group.size(), of('seconds').sum(), of('seconds').max(), of('cpu_seconds').sum(), of('memory_mib').max(), of('gpu_memory_mib').max()]
+    }
+    ([['process', 'tasks', 'seconds', 'longest_seconds', 'cpu_seconds', 'memory_mib', 'gpu_memory_mib']] + rows)*.join('\t').join('\n')
 }
 
 /** Write a text file, its folders too. */

@@ -10,7 +10,7 @@ process BENCHMARK_VARIANTS {
     output:
     path "${meta.set}.metrics.tsv", emit: metrics
     path "${meta.set}.points.tsv.gz", emit: points
-    tuple val(task.process), eval('software_versions.py numpy pandas scipy'), emit: versions
+    tuple val(task.process), eval('task_record.py numpy pandas scipy'), emit: records
 
     script:
     def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }

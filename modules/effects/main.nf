@@ -45,7 +45,7 @@ workflow EFFECTS {
         GATHER_SCORES.out.scores.map { _meta, path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
     )
-    versions = SCORE_VARIANTS.out.versions.mix(BENCHMARK_VARIANTS.out.versions, SATURATE_SEQUENCES.out.versions)
+    records  = SCORE_VARIANTS.out.records.mix(BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
 }
 
 /** A file's name without the suffixes of its format. */

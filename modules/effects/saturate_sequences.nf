@@ -12,7 +12,7 @@ process SATURATE_SEQUENCES {
 
     output:
     path 'saturation', emit: saturation
-    tuple val(task.process), eval('software_versions.py torch numpy'), emit: versions
+    tuple val(task.process), eval('task_record.py torch numpy'), emit: records
 
     script:
     """

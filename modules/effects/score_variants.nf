@@ -11,7 +11,7 @@ process SCORE_VARIANTS {
 
     output:
     tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), emit: scores
-    tuple val(task.process), eval('software_versions.py torch numpy'), emit: versions
+    tuple val(task.process), eval('task_record.py torch numpy'), emit: records
 
     script:
     """

@@ -19,5 +19,5 @@ workflow GENOTYPE {
     emit:
     haplotypes = haplotypes
     results    = haplotypes.mix(GENOTYPE_REPORT.out.qc).map { path -> ['genotype', path] }
-    versions   = EXTRACT_HAPLOTYPES.out.versions.mix(GENOTYPE_REPORT.out.versions)
+    records    = EXTRACT_HAPLOTYPES.out.records.mix(GENOTYPE_REPORT.out.records)
 }

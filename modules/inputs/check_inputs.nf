@@ -8,7 +8,7 @@ process CHECK_INPUTS {
 
     output:
     path 'inputs.json', emit: inputs
-    tuple val(task.process), eval('software_versions.py pysam cyvcf2'), emit: versions
+    tuple val(task.process), eval('task_record.py pysam cyvcf2'), emit: records
 
     script:
     """

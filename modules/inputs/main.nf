@@ -14,12 +14,12 @@ workflow INPUTS {
         SIMULATE_COHORT(simulate, tools.simulate_cohort)
         cohort = SIMULATE_COHORT.out.cohort
         sources = cohort.map { folder -> simulatedSources(folder) + own }
-        versions = SIMULATE_COHORT.out.versions
+        records  = SIMULATE_COHORT.out.records
     }
     else {
         cohort = channel.empty()
         sources = channel.value(own)
-        versions = channel.empty()
+        records  = channel.empty()
     }
 
     CHECK_INPUTS(sources.map { source -> checkedFiles(source) }, tools.check_inputs)
@@ -35,7 +35,7 @@ workflow INPUTS {
     genome       = checked.filter { _rows, source -> source.genome }.map { _rows, source -> withIndex(source.genome, ['.fai', '.gzi']) }.first()
     variants     = checked.filter { _rows, source -> source.variants }.map { _rows, source -> withIndex(source.variants, ['.tbi', '.csi']) }.first()
     results      = CHECK_INPUTS.out.inputs.map { path -> ['inputs', path] }.mix(cohort.map { path -> ['inputs', path] })
-    versions     = versions.mix(CHECK_INPUTS.out.versions)
+    records      = records.mix(CHECK_INPUTS.out.records)
 }
 
 def parseJson(path) {

@@ -12,7 +12,7 @@ process LIBRARY_QC {
 
     output:
     path 'qc', emit: qc
-    tuple val(task.process), eval('software_versions.py numpy pandas'), emit: versions
+    tuple val(task.process), eval('task_record.py numpy pandas'), emit: records
 
     script:
     """

@@ -52,8 +52,8 @@ workflow PROCAP {
         PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
         peaks.map { path -> ['procap/peaks', path] },
     )
-    versions = PROCAP_COVERAGE.out.versions.mix(
-        CALL_PEAKS.out.versions, MERGE_PEAKS.out.versions, COUNT_WINDOWS.out.versions, MATCH_DONORS.out.versions, LIBRARY_QC.out.versions,
+    records  = PROCAP_COVERAGE.out.records.mix(
+        CALL_PEAKS.out.records, MERGE_PEAKS.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
 

@@ -10,7 +10,7 @@ process MATCH_DONORS {
 
     output:
     path "${meta.library}.donors.tsv", emit: qc
-    tuple val(task.process), eval('software_versions.py pysam cyvcf2 numpy'), emit: versions
+    tuple val(task.process), eval('task_record.py pysam cyvcf2 numpy'), emit: records
 
     script:
     """

@@ -10,7 +10,7 @@ process PROCAP_COVERAGE {
     output:
     tuple val(meta), path("${meta.library}.plus.bw"), path("${meta.library}.minus.bw"), emit: coverage
     path "${meta.library}.qc.json", emit: qc
-    tuple val(task.process), eval('software_versions.py pysam numpy'), emit: versions
+    tuple val(task.process), eval('task_record.py pysam numpy'), emit: records
 
     script:
     def signal = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }

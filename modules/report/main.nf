@@ -17,7 +17,7 @@ workflow REPORT {
 
     emit:
     report   = BUILD_REPORT.out.report
-    versions = BUILD_REPORT.out.versions
+    records  = BUILD_REPORT.out.records
 }
 
 /** The files of one subfolder, in one order on every run, or an empty list when there are none. */

@@ -43,7 +43,7 @@ workflow TRAINING {
         pretrained.map { _meta, path -> ['training/pretrained', path] },
         FINETUNE_MODEL.out.model.map { _meta, path -> ['training/finetuned', path] },
     )
-    versions = PREPARE_MPRA.out.versions.mix(PRETRAIN_LEGNET.out.versions, FINETUNE_MODEL.out.versions, EVALUATE_PROCAP.out.versions)
+    records  = PREPARE_MPRA.out.records.mix(PRETRAIN_LEGNET.out.records, FINETUNE_MODEL.out.records, EVALUATE_PROCAP.out.records)
 }
 
 /** The pretrained model a fine-tuning starts from: of the chosen dataset, with its seed, blind to its held-out loci. */

@@ -70,7 +70,7 @@ def test_versions_are_asked_of_locked_packages_only() -> None:
     locks = {name: (ROOT / "containers" / "requirements" / f"{name}.txt").read_text() for name in ("core", "torch")}
     for module in sorted(ROOT.glob("modules/*/*.nf")):
         text = module.read_text(encoding="utf-8")
-        names = re.findall(r"software_versions\.py ([^']+)'", text)
+        names = re.findall(r"task_record\.py ([^']+)'", text)
         lock = locks["torch" if "label 'gpu'" in text else "core"]
         for name in " ".join(names).split():
             assert re.search(rf"^{name}==", lock, re.MULTILINE), f"{module.name}: {name} is not in its image"

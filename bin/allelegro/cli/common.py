@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 import typer
 
 from allelegro import __version__
+from allelegro.cli.cost import recorded
 from allelegro.errors import DataError
 
 T = TypeVar("T")
@@ -43,7 +44,8 @@ class Tool(typer.Typer):
         _writable_numba_cache()
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
         try:
-            return super().__call__(*args, **kwargs)
+            with recorded():
+                return super().__call__(*args, **kwargs)
         except DataError as error:
             fail(str(error))
         except FileNotFoundError as error:

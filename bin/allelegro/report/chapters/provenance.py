@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from allelegro.report.book import Book, Table
+from allelegro.report import plots
+from allelegro.report.book import Book, Section, Table
 from allelegro.report.results import Results
 
 CITATIONS = {
@@ -18,6 +19,15 @@ CITATIONS = {
     "adastra": "ADASTRA: Abramov S. et al. Nature Communications 12, 2751 (2021).",
     "udacha": "UDACHA: Nature Communications (2025), 10.1038/s41467-024-55513-2.",
     "nextflow": "Nextflow: Di Tommaso P. et al. Nature Biotechnology 35, 316–319 (2017).",
+}
+
+COSTS = {
+    "tasks": "Tasks of this process that succeeded.",
+    "seconds": "Wall seconds of all its tasks, one after another, as the tools measured themselves.",
+    "longest_seconds": "Wall seconds of its longest task.",
+    "cpu_seconds": "CPU seconds of all its tasks, user and system.",
+    "memory_mib": "Largest resident memory of one process, MiB.",
+    "gpu_memory_mib": "Largest allocation on a GPU, MiB; 0 when none was used.",
 }
 
 
@@ -75,9 +85,7 @@ def provenance(results: Results, book: Book) -> None:
     if checksums.get("checksums"):
         rows = pd.DataFrame(sorted(checksums["checksums"].items()), columns=["input", "sha256"])
         section.show(Table("Inputs", rows))
-    trace = results.table("pipeline_info", "trace.tsv")
-    if trace is not None and {"process", "status", "realtime", "%cpu", "peak_rss"} <= set(trace.columns):
-        section.show(_cost(trace))
+    _costs(results, section)
     section.say(
         "Nextflow's own resource report, timeline and task graph lie in pipeline_info/ of the results folder; "
         "they are complete once the run has ended."
@@ -100,24 +108,34 @@ def _versions(results: Results) -> pd.DataFrame | None:
     return steps.rename("used by").reset_index()
 
 
-def _cost(trace: pd.DataFrame) -> Table:
-    """Tasks, wall time, CPU time and memory by process, from Nextflow's trace in raw units (ms and bytes)."""
-    done = trace[trace["status"].isin(["COMPLETED", "CACHED"])].copy()
-    done["process"] = done["process"].str.split(":").str[-1]
-    for column in ("realtime", "%cpu", "peak_rss"):
-        done[column] = pd.to_numeric(done[column], errors="coerce")
-    done["cpu"] = done["realtime"] * done["%cpu"] / 100
-    grouped = done.groupby("process", sort=False)
-    rows = pd.DataFrame(
-        {
-            "process": list(grouped.groups),
-            "tasks": grouped.size().to_numpy(),
-            "wall seconds (sum)": (grouped["realtime"].sum() / 1000).round(1).to_numpy(),
-            "CPU seconds (sum)": (grouped["cpu"].sum() / 1000).round(1).to_numpy(),
-            "peak memory MiB (max)": (grouped["peak_rss"].max() / 2**20).round(0).to_numpy(),
-        }
+def _costs(results: Results, section: Section) -> None:
+    """Tasks, wall time, CPU time and memory by process, as the tools measured themselves."""
+    costs = results.table("pipeline_info", "costs.tsv")
+    if costs is None or costs.empty:
+        section.say("What the tasks took was not recorded with these results (pipeline_info/costs.tsv is missing).")
+        return
+    total = costs["seconds"].sum()
+    section.say(
+        f"{costs['tasks'].sum():,} tasks took {_duration(total)} of wall time one after another, {_duration(costs['cpu_seconds'].sum())} of "
+        f"CPU time, and at most {costs['memory_mib'].max():,.0f} MiB each. A task taken from the cache counts as it was when it ran."
     )
-    return Table("Time and memory by process, tasks finished before the report", rows)
+    costs = costs.sort_values("seconds", ascending=False, ignore_index=True)
+    section.show(
+        plots.stacked_bars(
+            "time-by-process",
+            "Time by process",
+            "Wall time of all tasks of a process, one after another, without waiting in a queue.",
+            costs.set_index("process")[["seconds"]] / 60,
+            "minutes",
+        )
+    )
+    section.show(Table("Time and memory by process", costs, COSTS))
+
+
+def _duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds."""
+    whole = round(seconds)
+    return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
 
 
 def glossary(results: Results, book: Book) -> None:

@@ -44,6 +44,7 @@ def test_every_process_runs_and_every_stage_publishes(stub_run: tuple[Path, Path
         "effects/benchmarks/asb.points.tsv.gz",
         "report/report.html",
         "pipeline_info/versions.yml",
+        "pipeline_info/costs.tsv",
         "pipeline_info/dag.mmd",
         "pipeline_info/timeline.html",
         "pipeline_info/execution.html",

@@ -134,7 +134,7 @@ def lines(
 
 
 def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
-    """Horizontal stacked bars; ``rows`` is indexed by label, one column a part."""
+    """Horizontal stacked bars; ``rows`` is indexed by label, one column a part; a legend where there are several."""
     if rows.empty:
         return None
     with plt.rc_context(STYLE):
@@ -146,7 +146,8 @@ def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel
             left += values
         axes.set_yticks(np.arange(len(rows))[::-1], rows.index.astype(str), fontsize=8.5)
         axes.set_xlabel(xlabel)
-        axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+        if rows.shape[1] > 1:
+            axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         return figure_of(figure, name, title, caption, rows.reset_index())
 
 

@@ -125,7 +125,7 @@ def _costs(results: Results, section: Section) -> None:
             "time-by-process",
             "Time by process",
             "Wall time of all tasks of a process, one after another, without waiting in a queue.",
-            costs.set_index("process")[["seconds"]] / 60,
+            costs.set_index("process")[["seconds"]].rename(columns={"seconds": "minutes"}) / 60,
             "minutes",
         )
     )

@@ -4,7 +4,8 @@ process BENCHMARK_VARIANTS {
     label 'single'
 
     input:
-    tuple val(meta), path(truth), path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
+    tuple val(meta), path(truth), path(genome), path(genome_index), path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
+    path training_table
     val tool
 
     output:
@@ -15,7 +16,8 @@ process BENCHMARK_VARIANTS {
     script:
     def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }
     """
-    benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
+    benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} ${meta.release ? "--release ${meta.release}" : ''} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
+        --fasta ${genome} ${training_table ? "--baseline-table ${training_table}" : ''} \\
         --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz ${tool.args}
     """
 

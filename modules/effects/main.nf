@@ -6,11 +6,12 @@ include { SATURATE_SEQUENCES } from './saturate_sequences.nf'
 // Every model scores every variant set, in shards; the sets' measured effects are the benchmark.
 workflow EFFECTS {
     take:
-    variant_sets // [set, kind], table
+    variant_sets // [set, kind, release], table, genome and index of its own or an empty list
     comparators  // set, name of an outside model, its scores
     genome
     models       // [model], checkpoint
     windows
+    tables       // prepared lentiMPRA: the first one trains the k-mer baseline
     plan         // see runPlan: shards; score, variants of no known effect, or null; saturate, the model whose saturation mutagenesis is shown, or null
     tools
 
@@ -19,23 +20,25 @@ workflow EFFECTS {
     ensembles = models.map { meta, path -> [meta.model, path] }.mix(own)
         .filter { model, _path -> !plan.scoring || model in plan.scoring }
         .groupTuple(sort: { left, right -> left.name <=> right.name })
-    wanted = plan.score ? channel.fromPath(plan.score, checkIfExists: true).map { path -> [[set: setName(path), kind: null], path] } : channel.empty()
-    work = variant_sets.mix(wanted).combine(ensembles).combine(channel.fromList((1..plan.shards).toList())).map { meta, table, model, paths, shard ->
-        [meta + [model: model], table, paths, shard, plan.shards]
+    wanted = plan.score ? channel.fromPath(plan.score, checkIfExists: true).map { path -> [[set: setName(path), kind: null], path, []] } : channel.empty()
+    located = variant_sets.mix(wanted).combine(genome).map { meta, table, another, fasta, index -> [meta, table] + (another ?: [fasta, index]) }
+    work = located.combine(ensembles).combine(channel.fromList((1..plan.shards).toList())).map { meta, table, fasta, index, model, paths, shard ->
+        [meta + [model: model], table, fasta, index, paths, shard, plan.shards]
     }
-    SCORE_VARIANTS(work, genome, tools.score_variants)
+    SCORE_VARIANTS(work, tools.score_variants)
     GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }))
 
     // A model that saw every locus of a set scores none of its variants.
     scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
-        .map { meta, path -> [meta.subMap('set', 'kind'), path] }
+        .map { meta, path -> [meta.subMap('set', 'kind', 'release'), path] }
         .groupTuple(sort: { left, right -> left.name <=> right.name })
     outside = comparators.toList().map { rows -> [rows] }
     BENCHMARK_VARIANTS(
-        variant_sets.join(scores).combine(outside).map { meta, table, paths, rows ->
+        located.filter { row -> row[0].kind }.join(scores).combine(outside).map { meta, table, fasta, index, paths, rows ->
             def joined = rows.findAll { set, _name, _scores -> set == meta.set }
-            [meta, table, paths, joined.collect { _set, name, _scores -> name }, joined.collect { _set, _name, score -> score }]
+            [meta, table, fasta, index, paths, joined.collect { _set, name, _scores -> name }, joined.collect { _set, _name, score -> score }]
         },
+        tables.toSortedList { left, right -> left.name <=> right.name }.map { found -> found.take(1) },
         tools.benchmark_variants,
     )
     SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, genome, tools.saturate_sequences)

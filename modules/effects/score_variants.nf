@@ -5,8 +5,7 @@ process SCORE_VARIANTS {
     label 'gpu'
 
     input:
-    tuple val(meta), path(variants), path(models, stageAs: 'models/*'), val(shard), val(shards)
-    tuple path(genome), path(genome_index)
+    tuple val(meta), path(variants), path(genome), path(genome_index), path(models, stageAs: 'models/*'), val(shard), val(shards)
     val tool
 
     output:
@@ -14,9 +13,10 @@ process SCORE_VARIANTS {
     tuple val(task.process), eval('task_record.py torch numpy'), emit: records
 
     script:
+    def source = (meta.kind ? "--kind ${meta.kind}" : '') + (meta.release ? " --release ${meta.release}" : '')
     """
     score_variants.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
-        --variants ${variants} ${meta.kind ? "--kind ${meta.kind}" : ''} --fasta ${genome} --shard ${shard}/${shards} \\
+        --variants ${variants} ${source} --fasta ${genome} --shard ${shard}/${shards} \\
         --out ${meta.set}.${meta.model}.${shard}.tsv --threads ${task.cpus} ${tool.args}
     """
 

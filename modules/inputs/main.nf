@@ -29,7 +29,7 @@ workflow INPUTS {
     libraries    = checked.flatMap { rows, source -> libraryFiles(rows.libraries, source.libraries) }
     mpra         = checked.flatMap { rows, source -> rows.mpra.collect { row -> [row.name, beside(source.mpra, row.table)] } }
     variant_sets = checked.flatMap { rows, source ->
-        rows.variant_sets.collect { row -> [[set: row.name, kind: row.kind], beside(source.variant_sets, row.table)] }
+        rows.variant_sets.collect { row -> [[set: row.name, kind: row.kind, release: row.release ?: null], beside(source.variant_sets, row.table), ownGenome(source.variant_sets, row.genome)] }
     }
     comparators  = checked.flatMap { rows, source -> rows.comparators.collect { row -> [row.set, row.name, beside(source.comparators, row.table)] } }
     genome       = checked.filter { _rows, source -> source.genome }.map { _rows, source -> withIndex(source.genome, ['.fai', '.gzi']) }.first()
@@ -71,6 +71,11 @@ def listedFiles(sheet) {
 /** A path of a sheet: absolute, a URI, or relative to the sheet. */
 def beside(sheet, String path) {
     path.startsWith('/') || path.contains('://') ? file(path) : sheet.parent.resolve(path)
+}
+
+/** Genome and index of a variant set on another assembly than the run's; an empty list: the run's. */
+def ownGenome(sheet, path) {
+    path ? withIndex(beside(sheet, path), ['.fai', '.gzi']) : []
 }
 
 /** A file and those of its indices that exist. */

@@ -38,6 +38,7 @@ workflow TRAINING {
 
     emit:
     models   = FINETUNE_MODEL.out.model.mix(pretrained)
+    tables   = PREPARE_MPRA.out.table.map { _name, path -> path }
     results  = EVALUATE_PROCAP.out.evaluation.map { path -> ['training', path] }.mix(
         PREPARE_MPRA.out.table.map { _name, path -> ['training/mpra', path] },
         pretrained.map { _meta, path -> ['training/pretrained', path] },

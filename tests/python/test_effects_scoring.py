@@ -89,7 +89,7 @@ def test_snvs_and_indels_equal_string_surgery(room: Path) -> None:
     model = write_checkpoint(room / "model", WIDTH)
     records = mixed_records(genome)
     write_vcf(room / "v.vcf", CONTIGS, records)
-    scores = against_genome(room, "--variants", str(room / "v.vcf"))
+    scores = against_genome(room, "--variants", str(room / "v.vcf"), "--edges", "pad")
     assert scores["pos"].tolist() == [record[1] for record in records]
     for (chrom, pos, _, ref, alt), row in zip(records, scores.itertuples(), strict=True):
         before, after = (slow_log2(model, text) for text in slow_window(genome[chrom], pos, ref, alt, WIDTH))
@@ -148,6 +148,23 @@ def test_pairs_of_sequences_are_centred_and_padded(room: Path) -> None:
         offset = (WIDTH - len(ref)) // 2
         placed = [("N" * max(offset, 0) + text[max(-offset, 0) :] + "N" * WIDTH)[:WIDTH] for text in (ref, alt)]
         assert row.effect == pytest.approx(slow_log2(model, placed[1]) - slow_log2(model, placed[0]), abs=1e-4)
+
+
+def test_a_reporter_table_with_sequences_is_scored_on_them(room: Path) -> None:
+    """Its variants lie on no contig of the genome, and need not."""
+    write_checkpoint(room / "model", WIDTH)
+    rng = np.random.default_rng(4)
+    ref = "".join(rng.choice(list("ACGT"), WIDTH))
+    alt = ref[:30] + other(ref[30]) + ref[31:]
+    row = ("chr9", 77, ref[30], alt[30], 0.5, ref, alt)
+    columns = ["chr", "pos", "RefAllele", "AltAllele", "LogSkew.Comb", "ref_sequence", "alt_sequence"]
+    pd.DataFrame([row], columns=columns).to_csv(room / "m.tsv", sep="\t", index=False)
+    (scored,) = against_genome(room, "--variants", str(room / "m.tsv"), "--kind", "mpra").itertuples()
+    (pair,) = score(
+        room, "--checkpoint", str(room / "model"), "--sequences", str(room / "m.tsv"), out="p.tsv"
+    ).itertuples()
+    assert (scored.chrom, scored.pos) == ("chr9", 77)
+    assert scored.effect == pair.effect != 0
 
 
 def test_sliding_windows_stay_inside_an_element(room: Path) -> None:

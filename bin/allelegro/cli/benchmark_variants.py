@@ -39,7 +39,12 @@ def main(
     truth_donor: Annotated[
         list[str] | None, typer.Option(help="Donor of the measurement: said when --checkpoint was trained on it.")
     ] = None,
-    fasta: Annotated[Path | None, typer.Option(help="Genome, for the baselines that need sequence.")] = None,
+    fasta: Annotated[
+        Path | None,
+        typer.Option(
+            help="Genome, for the baselines that need sequence (kind mpra: not when --truth holds sequences)."
+        ),
+    ] = None,
     sequences: Annotated[
         Path | None, typer.Option(help="Instead of --fasta: table with ref_sequence and alt_sequence.")
     ] = None,
@@ -61,9 +66,12 @@ def main(
     from allelegro.effects.baselines import distance_from_centre, sequences_of, signed_baselines
     from allelegro.effects.benchmark import Benchmark, flag_overlap, join, write_points
     from allelegro.effects.truth import TruthOptions, read_truth
+    from allelegro.effects.variants import holds_sequences
     from allelegro.io.tables import write_metrics
 
     options = TruthOptions(columns, zero_based, positive_allele, release, min_tags)
+    if kind == "mpra" and holds_sequences(truth):
+        fasta, sequences = None, truth
     joined = join(read_truth(truth, kind, options), scores, others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
     signed = signed_baselines(joined.table, sequences_of(joined.table, fasta, sequences), baseline_table, seed)

@@ -23,7 +23,11 @@ def main(
         Path | None, typer.Option(help="Instead of --variants: table with ref_sequence and alt_sequence.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
+        str | None,
+        typer.Option(
+            help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table. A table of kind mpra "
+            "that holds ref_sequence and alt_sequence is scored on these, as --sequences."
+        ),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     column: Annotated[
@@ -42,8 +46,10 @@ def main(
     ] = None,
     edges: Annotated[
         Literal["pad", "slide"],
-        typer.Option(help="Windows at a contig's end: pad with N, or slide inside (for a FASTA of elements)."),
-    ] = "pad",
+        typer.Option(
+            help="Windows at a contig's end slide inside, or keep their variant in the middle, padded with N."
+        ),
+    ] = "slide",
     held_out_only: Annotated[
         bool,
         typer.Option(

@@ -14,6 +14,7 @@ from allelegro.effects.variants import (
     CHUNK,
     Dropped,
     chunks_of,
+    holds_sequences,
     is_vcf,
     parse_alleles,
     read_sequence_pairs,
@@ -82,13 +83,20 @@ def run(options: Run) -> None:
 
 
 def _scores(options: Run, scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
-    if options.sequences is not None:
-        pairs = chunks_of(read_sequence_pairs(options.sequences), _chunk_size(options))
+    if (given := _given_sequences(options)) is not None:
+        pairs = chunks_of(read_sequence_pairs(given), _chunk_size(options))
         yield from score_sequences(_part(pairs, options.shard), scorer, dropped)
         return
     assert options.fasta is not None
     genome = Genome(options.fasta)
     yield from score_variants(_variants(options, dropped), scorer, genome, dropped, options.stop_on_mismatch)
+
+
+def _given_sequences(options: Run) -> Path | None:
+    """The table of sequence pairs: ``--sequences``, or a reporter table that says what it measured."""
+    if options.kind == "mpra" and options.variants is not None and holds_sequences(options.variants):
+        return options.variants
+    return options.sequences
 
 
 def _write_backgrounds(options: Run, scorer: Scorer, store: Path, out: Path) -> None:

@@ -217,6 +217,11 @@ def _trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
     return pos, ref or "-", alt or "-"
 
 
+def holds_sequences(path: Path) -> bool:
+    """Whether a table brings the measured sequences of both alleles (``ref_sequence alt_sequence``)."""
+    return {"ref_sequence", "alt_sequence"} <= set(read_table(path).columns)
+
+
 def read_sequence_pairs(path: Path) -> pd.DataFrame:
     """Pairs of allele sequences: ``ref_sequence alt_sequence`` and, when known, ``chrom pos ref alt id``.
 

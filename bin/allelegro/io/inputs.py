@@ -50,7 +50,7 @@ def check_inputs(
     readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
         "libraries": (libraries, read_libraries, LIBRARY_FILES),
         "mpra": (mpra, read_mpra, ("table",)),
-        "variant_sets": (variant_sets, read_variant_sets, ("table",)),
+        "variant_sets": (variant_sets, read_variant_sets, ("table", "genome")),
         "comparators": (comparators, read_comparators, ("table",)),
     }
     sheets: dict[str, Sheet] = {}

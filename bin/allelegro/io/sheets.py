@@ -131,8 +131,12 @@ def read_mpra(path: Path) -> Sheet:
 
 
 def read_variant_sets(path: Path) -> Sheet:
-    """``name kind table``, kind one of :data:`KINDS`."""
-    sheet = read_sheet(path, ("name", "kind", "table"))
+    """``name kind table`` and optionally ``genome release``; kind is one of :data:`KINDS`.
+
+    ``genome`` is the FASTA of a set that lies on another assembly than the run, ``release`` the assembly whose rows of a
+    table with several are meant.
+    """
+    sheet = read_sheet(path, ("name", "kind", "table"), ("genome", "release"))
     check_names(sheet, "name", unique=True)
     for number, row in enumerate(sheet.rows):
         if row["kind"] and row["kind"] not in KINDS:

@@ -27,7 +27,7 @@ workflow {
     PROCAP(INPUTS.out.libraries, INPUTS.out.genome, INPUTS.out.variants, params.subMap('peaks', 'windows', 'counts'), tools)
     GENOTYPE(PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools)
     TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
-    EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, TRAINING.out.tables, plan, tools)
+    EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools)
 
     results = INPUTS.out.results.mix(PROCAP.out.results, GENOTYPE.out.results, TRAINING.out.results, EFFECTS.out.results)
     provenance = INPUTS.out.records.mix(PROCAP.out.records, GENOTYPE.out.records, TRAINING.out.records, EFFECTS.out.records)

@@ -11,6 +11,7 @@ workflow EFFECTS {
     genome
     models       // [model], checkpoint
     windows
+    haplotypes
     tables       // prepared lentiMPRA: the first one trains the k-mer baseline
     plan         // see runPlan: shards; score, variants of no known effect, or null; saturate, the model whose saturation mutagenesis is shown, or null
     tools
@@ -41,7 +42,7 @@ workflow EFFECTS {
         tables.toSortedList { left, right -> left.name <=> right.name }.map { found -> found.take(1) },
         tools.benchmark_variants,
     )
-    SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, genome, tools.saturate_sequences)
+    SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, haplotypes.ifEmpty([]), genome, tools.saturate_sequences)
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(

@@ -1,4 +1,4 @@
-// Every single-nucleotide change of a few windows, for maps and logos.
+// Every single-nucleotide change of a few windows, where donors differ if possible, for maps and logos.
 process SATURATE_SEQUENCES {
     tag "${model}"
     label 'scoring'
@@ -7,6 +7,7 @@ process SATURATE_SEQUENCES {
     input:
     tuple val(model), path(models, stageAs: 'models/*')
     path windows
+    path haplotypes
     tuple path(genome), path(genome_index)
     val tool
 
@@ -16,8 +17,8 @@ process SATURATE_SEQUENCES {
 
     script:
     """
-    saturate_sequences.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${model} --windows ${windows} --fasta ${genome} \\
-        --out saturation --threads ${task.cpus} ${tool.args}
+    saturate_sequences.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${model} --windows ${windows} ${haplotypes ? "--haplotypes ${haplotypes}" : ''} \\
+        --fasta ${genome} --out saturation --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -1,5 +1,6 @@
 """Saturation mutagenesis against one-by-one scoring, haplotype backgrounds, and the optional Enformer scorer."""
 
+import random
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 import torch
 from effects_toys import write_checkpoint, write_fasta, write_genome, write_vcf
+from genotype_truth import Cohort, Record, random_dna
+from test_genotype_extract import extract
 
 from allelegro.cli.saturate_sequences import app as saturate
 from allelegro.cli.score_enformer import app as score_enformer
@@ -61,6 +64,26 @@ def test_windows_are_taken_where_a_model_did_not_train(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         saturate([*arguments, "--out", str(tmp_path / "none"), "--window", "nowhere"], standalone_mode=False)
     assert not (tmp_path / "none").exists()
+
+
+def test_windows_where_donors_differ_come_first(tmp_path: Path) -> None:
+    """The best window has one sequence for all donors; a poorer one, where they differ, is taken before it."""
+    sequence = random_dna(random.Random(3), 900)
+    change = dict(zip("ACGT", "CGTA", strict=True))[sequence[499]]
+    windows = [("chr1", 100, 200), ("chr1", 450, 550), ("chr1", 700, 800)]
+    calls = ["0|1", "1|1", "0|0", "0|0"]
+    cohort = Cohort({"chr1": sequence}, [Record(500, sequence[499], change, calls)], ["a", "b", "c", "d"], windows)
+    extract(cohort, tmp_path / "cohort")
+    write_checkpoint(tmp_path / "m", 48)
+    arguments = [
+        "--checkpoint", str(tmp_path / "m"), "--fasta", str(tmp_path / "cohort" / "genome.fa"), "--device", "cpu",
+        "--windows", str(tmp_path / "cohort" / "windows.bed"), "--span", "10", "--count", "2",
+    ]  # fmt: skip
+    taken = {}
+    for name, more in {"score": [], "donors": ["--haplotypes", str(tmp_path / "cohort" / "store")]}.items():
+        saturate([*arguments, *more, "--out", str(tmp_path / name)], standalone_mode=False)
+        taken[name] = pd.read_csv(tmp_path / name / "saturation.tsv", sep="\t")["region"].unique().tolist()
+    assert taken == {"score": ["window0", "window1"], "donors": ["window1", "window0"]}
 
 
 def test_enformer_is_optional_and_one_line_says_so(

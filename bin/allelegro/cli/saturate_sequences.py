@@ -21,6 +21,9 @@ def main(
     window: Annotated[
         list[str] | None, typer.Option(help="Name of a window to take; repeatable (default: the best by score).")
     ] = None,
+    haplotypes: Annotated[
+        Path | None, typer.Option(help="Haplotype store of --windows: windows where donors differ are taken first.")
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Windows to take when none is named.")] = 4,
     span: Annotated[int, typer.Option(min=1, help="Central bp of a window that are mutated.")] = 200,
     deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base too (ALT -).")] = False,
@@ -41,6 +44,7 @@ def main(
     from allelegro.effects.saturation import central_regions, saturate, whole_contigs, write_saturation
     from allelegro.effects.scoring import Scorer
     from allelegro.effects.windows import Genome
+    from allelegro.genotype.store import HaplotypeStore
     from allelegro.io.atomic import atomic_folder
     from allelegro.io.windows import read_windows
     from allelegro.models.checkpoint import load_model
@@ -54,7 +58,8 @@ def main(
     if windows is None:
         regions = whole_contigs(genome)
     else:
-        regions = central_regions(read_windows(windows), scorer, span, count, window or [])
+        store = HaplotypeStore.open(haplotypes) if haplotypes else None
+        regions = central_regions(read_windows(windows), scorer, span, count, window or [], store)
     with atomic_folder(out, "saturation.tsv") as partial:
         done = write_saturation(saturate(regions, genome, scorer, deletions), partial)
     logger.info("%s regions saturated", done)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from allelegro.effects.scoring import Scorer, score_variants
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
+from allelegro.genotype.common import check_same_windows, common_alleles
+from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
 
@@ -21,10 +24,18 @@ BASES = "ACGT"
 logger = logging.getLogger(__name__)
 
 
-def central_regions(windows: pd.DataFrame, scorer: Scorer, span: int, count: int, names: Sequence[str]) -> pd.DataFrame:
+def central_regions(
+    windows: pd.DataFrame,
+    scorer: Scorer,
+    span: int,
+    count: int,
+    names: Sequence[str],
+    haplotypes: HaplotypeStore | None = None,
+) -> pd.DataFrame:
     """``chrom start end name``: the central ``span`` bp of the named windows, else of the ``count`` best by score.
 
-    Without names only windows that a model of ``scorer`` may score (it did not see them) are considered.
+    Without names only windows that a model of ``scorer`` may score (it did not see them) are considered; with the
+    ``haplotypes`` of these windows, those where donors differ within the span come first.
     """
     middle = (windows["start"] + windows["end"]) // 2
     if names:
@@ -34,8 +45,12 @@ def central_regions(windows: pd.DataFrame, scorer: Scorer, span: int, count: int
         chosen = windows[windows["name"].isin(names)]
     else:
         eligible = np.flatnonzero(scorer.eligible(windows["chrom"], middle).any(axis=0))
-        best = np.argsort(-windows["score"].to_numpy()[eligible], kind="stable")[:count]
-        chosen = windows.iloc[eligible[best]]
+        ranked = eligible[np.argsort(-windows["score"].to_numpy()[eligible], kind="stable")].tolist()
+        if haplotypes is not None:
+            check_same_windows(windows, haplotypes)
+            varied = (place for place in ranked if common_alleles(haplotypes, place, span))
+            ranked = list(dict.fromkeys([*islice(varied, count), *ranked]))
+        chosen = windows.iloc[ranked[:count]]
     first = (middle[chosen.index] - span // 2).clip(lower=0)
     return chosen.assign(start=first, end=first + span)[["chrom", "start", "end", "name"]]
 

@@ -121,6 +121,14 @@ class HaplotypeStore:
         carried = self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]]
         return [tuple(edit) for edit in self._edits[carried].tolist()]
 
+    def copies(self, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Alleles that occur in a window (rows of ``variants``), and how many copies of each a donor carries ``[allele, donor]``."""
+        rows = range(self.offsets[window], self.offsets[window + 1])
+        carried = [self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]] for row in rows]
+        found = np.unique(np.concatenate(carried)).astype(np.int64)
+        carries = np.stack([np.isin(found, alleles) for alleles in carried])
+        return found, carries[self.index[window]].sum(axis=1).T
+
     def contig_length(self, window: int) -> int:
         """Length of the contig that a window lies on."""
         return int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])

@@ -107,6 +107,12 @@ class CountsStore:
         return cells, self._positions[entries].astype(np.int64), self._values[entries].astype(np.int64)
 
 
+def library_sizes(libraries: pd.DataFrame) -> NDArray[np.float64]:
+    """Sizes in millions of reads: size factors, which a few busy loci do not move, on the scale of the mean read total."""
+    factor = libraries["size_factor"].to_numpy(np.float64)
+    return np.asarray(factor / factor.mean() * libraries["total_reads"].mean() / 1e6)
+
+
 def _load(path: Path) -> NDArray[np.integer]:
     try:
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]

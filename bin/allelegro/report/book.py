@@ -135,6 +135,8 @@ def _inline_svg(svg: str, name: str, title: str) -> str:
     for identifier in referenced:
         svg = re.sub(rf'(\bid="|href="#|url\(#){re.escape(identifier)}(?=[")])', rf"\g<1>{name}-{identifier}", svg)
     svg = svg.replace(INK, "currentColor")
+    # A hundredth of a point is finer than any screen or printer.
+    svg = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
     # The figure shrinks with the page but never grows beyond its own size, where its text would look like a poster.
     svg = re.sub(r'(<svg[^>]*?) width="([0-9.]+)pt"', r'\1 style="max-width: \2pt"', svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)

@@ -9,7 +9,7 @@ os.environ.setdefault("MPLCONFIGDIR", os.environ.get("TMPDIR", "/tmp"))
 
 from allelegro.io.atomic import atomic_folder
 from allelegro.report.book import Book, save_figures
-from allelegro.report.chapters import effects, genotype, overview, procap, provenance, training
+from allelegro.report.chapters import effects, genotype, loci, overview, procap, provenance, training
 from allelegro.report.html import render
 from allelegro.report.results import Results
 
@@ -42,7 +42,7 @@ def write_book(results: Results) -> Book:
         training.curves,
         training.held_out,
         effects.variant_effects,
-        effects.example_loci,
+        loci.example_loci,
         provenance.methods,
         provenance.provenance,
         provenance.glossary,

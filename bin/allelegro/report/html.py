@@ -50,5 +50,5 @@ def show(cell: Any) -> Any:
     if isinstance(cell, Number) and float(cell) == int(float(cell)) and abs(float(cell)) < 1e15:  # type: ignore[arg-type]
         return f"{int(float(cell)):,}"  # type: ignore[arg-type]
     if isinstance(cell, Number):
-        return f"{cell:.3g}"
+        return f"{cell:,.0f}" if abs(float(cell)) >= 1000 else f"{cell:.3g}"  # type: ignore[arg-type]
     return _define(cell, {}) if isinstance(cell, str) and cell in GLOSSARY else cell

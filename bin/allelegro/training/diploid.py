@@ -90,7 +90,7 @@ def load_cohort(
     Raises DataError when the stores come from different windows, a donor has no haplotypes, or a width does not fit.
     """
     from allelegro.genotype.store import HaplotypeStore
-    from allelegro.procap.counts import CountsStore, sha256
+    from allelegro.procap.counts import CountsStore, library_sizes, sha256
 
     signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
     if sha256(counts / "windows.bed") != sha256(haplotypes / "windows.bed"):
@@ -129,12 +129,6 @@ def load_cohort(
         target_width=target_width,
         checksums={name: sha256(folder / name) for name, folder in files.items()},
     )
-
-
-def library_sizes(libraries: pd.DataFrame) -> NDArray[np.float64]:
-    """Sizes in millions of reads: size factors, which a few busy loci do not move, on the scale of the mean read total."""
-    factor = libraries["size_factor"].to_numpy(np.float64)
-    return np.asarray(factor / factor.mean() * libraries["total_reads"].mean() / 1e6)
 
 
 def load_profiles(counts: Path, cohort: Cohort) -> Profiles:

@@ -27,7 +27,6 @@ from allelegro.training.diploid import (
     Profiles,
     Split,
     distinct_diplotypes,
-    library_sizes,
     load_cohort,
     load_profiles,
     make_split,
@@ -249,7 +248,7 @@ def _cells(
 
 def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, split: Split) -> None:
     """The ceiling: one library of a donor predicts the other, and half of all libraries the other half."""
-    from allelegro.procap.counts import CountsStore
+    from allelegro.procap.counts import CountsStore, library_sizes
 
     store = CountsStore.open(counts)
     rpm = store.counts(cohort.target_width).sum(axis=2) / library_sizes(store.libraries)

@@ -1,4 +1,4 @@
-"""Variant effects against every benchmark, and example loci as saturation maps."""
+"""Variant effects against every benchmark: how well each model ranks, sorts and sizes them."""
 
 import re
 
@@ -24,7 +24,6 @@ POINT_COLUMNS = {
     "seen",
 }
 MOST_PANELS = 6
-MOST_LOCI = 3
 FEWEST = 10  # variants for a row in a forest plot
 
 
@@ -129,33 +128,4 @@ def _calibration(name: str, dataset: str, points: pd.DataFrame, models: list[str
         "mean predicted effect (log2)",
         "mean measured effect (log2)",
         diagonal=True,
-    )
-
-
-def example_loci(results: Results, book: Book) -> None:
-    """Saturation maps of a few windows: every single-nucleotide change and its predicted effect."""
-    section = book.section("loci", "Example loci")
-    table = results.table("effects", "saturation", "saturation.tsv")
-    if table is None or table.empty:
-        section.say("No saturation mutagenesis was made in this run.")
-        return
-    section.say("Predicted effect of every single-nucleotide change around the summit of a few test windows.")
-    for region, rows in list(table.groupby("region", sort=False))[:MOST_LOCI]:
-        section.show(_saturation_map(str(region), rows))
-
-
-def _saturation_map(region: str, rows: pd.DataFrame) -> Figure | None:
-    """Bases against positions, coloured by the predicted effect."""
-    single = rows[rows["alt"].isin(list("ACGT")) & rows["ref"].isin(list("ACGT"))]
-    matrix = single.pivot_table(index="alt", columns="pos", values="effect").reindex(list("ACGT"))
-    name = re.sub(r"[^A-Za-z0-9]+", "-", region)
-    return plots.heat_map(
-        f"saturation-{name}",
-        f"Saturation mutagenesis of {region}",
-        f"{rows['chrom'].iloc[0]}:{single['pos'].min():,}–{single['pos'].max():,}; rows are the new base, "
-        "white squares the reference base; red increases activity, blue decreases it.",
-        matrix,
-        "effect (log2)",
-        diverging=True,
-        wide=True,
     )

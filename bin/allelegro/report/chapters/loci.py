@@ -1,0 +1,202 @@
+"""Example loci: the signal of each genotype, what models predict for it, and the effect of every base change."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.genotype.common import check_same_windows, common_alleles
+from allelegro.genotype.store import HaplotypeStore
+from allelegro.procap.counts import CountsStore, library_sizes
+from allelegro.report import tracks
+from allelegro.report.book import Book, Figure, Section, Table
+from allelegro.report.results import Results
+
+MOST_LOCI = 3
+FLANK = 100  # bp shown on either side of the saturated bases
+SPAN = 200  # central bp in which a variant is looked for where nothing was saturated
+MOST_MODELS = 3
+BASES = list("ACGT")
+
+
+@dataclass
+class Locus:
+    """A window of the stores: its place, donors' signal, and the genotypes of a common allele when there is one.
+
+    ``signal`` is ``[donor, strand, base]`` in RPM over the whole window, ``genotype`` one label a donor, in order of copies.
+    """
+
+    window: pd.Series
+    donors: list[str]
+    signal: NDArray[np.float64]
+    allele: str
+    position: int | None
+    genotype: "pd.Categorical[object]"
+
+
+def example_loci(results: Results, book: Book) -> None:
+    """Tracks of a few held-out windows; saturation maps and logos where mutagenesis was done."""
+    section = book.section("loci", "Example loci")
+    saturated = results.table("effects", "saturation", "saturation.tsv")
+    regions = {} if saturated is None else {str(name): rows for name, rows in saturated.groupby("region", sort=False)}
+    if not regions:
+        section.say("No saturation mutagenesis was made in this run.")
+    stores = _stores(results)
+    if stores is None:
+        section.say(
+            "Without a counts store and a haplotype store in these results, no signal by genotype can be shown."
+        )
+    names = list(regions) or ([] if stores is None else _held_out_examples(results, stores[1]))
+    if not names:
+        return
+    section.say(
+        "Windows that the models did not train on, where donors differ if there are such. Tracks are the mean of all donors of a genotype; "
+        "bars beside them what was observed and what models predict from sequence alone."
+    )
+    for name in names[:MOST_LOCI]:
+        _one_locus(results, section, name, regions.get(name), stores)
+
+
+def _stores(results: Results) -> tuple[CountsStore, HaplotypeStore] | None:
+    counts, haplotypes = results.path("procap", "counts"), results.path("genotype", "haplotypes")
+    if not (counts / "metadata.json").is_file() or not (haplotypes / "index.npy").is_file():
+        return None
+    stores = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
+    check_same_windows(stores[0].windows, stores[1])
+    return stores
+
+
+def _held_out_examples(results: Results, store: HaplotypeStore) -> list[str]:
+    """Windows of the test fold with the highest score where donors differ."""
+    fold = results.finetuned[0].config["training"].get("test_fold", 0) if results.finetuned else 0
+    windows = store.windows
+    ranked = windows[windows["fold"] == fold].sort_values("score", ascending=False, kind="stable")
+    varied = (str(name) for place, name in ranked["name"].items() if common_alleles(store, int(str(place)), SPAN))
+    return [name for name, _ in zip(varied, range(MOST_LOCI), strict=False)]
+
+
+def _one_locus(
+    results: Results,
+    section: Section,
+    name: str,
+    saturated: pd.DataFrame | None,
+    stores: tuple[CountsStore, HaplotypeStore] | None,
+) -> None:
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", name)
+    snvs = None if saturated is None else saturated[saturated["alt"].isin(BASES) & saturated["ref"].isin(BASES)]
+    locus = None if stores is None else _locus(*stores, name, snvs)
+    if locus is not None:
+        predicted = _predictions(results, locus)
+        section.show(_tracks(slug, locus, predicted, snvs))
+        section.show(_quantities(name, predicted))
+    if snvs is not None and not snvs.empty:
+        section.show(
+            tracks.saturation(
+                f"saturation-{slug}",
+                f"Saturation mutagenesis of {name}",
+                f"{_place(snvs)}. Letters: minus the mean effect of changing the base, so a tall letter raises activity and one below the "
+                "line lowers it. Squares: effect of each new base (log2), red increases activity, blue decreases it; the blank square is the reference base.",
+                snvs,
+            )
+        )
+
+
+def _place(snvs: pd.DataFrame) -> str:
+    return f"{snvs['chrom'].iloc[0]}:{snvs['pos'].min():,}–{snvs['pos'].max():,}"
+
+
+def _locus(counts: CountsStore, store: HaplotypeStore, name: str, snvs: pd.DataFrame | None) -> Locus | None:
+    """The window of this name with its signal, and the common allele near its centre that models expect to matter most."""
+    places = np.flatnonzero(store.windows["name"] == name)
+    if not len(places):
+        return None
+    place = int(places[0])
+    owner = counts.libraries["donor"].astype(str)
+    donors = [donor for donor in store.donors if donor in set(owner)]
+    member = (owner.to_numpy()[:, None] == np.array(donors)).astype(float)
+    sizes = library_sizes(counts.libraries) @ member
+    signal = np.einsum("lsb,ld->dsb", counts.profiles([place])[0], member) / sizes[:, None, None]
+    window = store.windows.iloc[place]
+    alleles = common_alleles(store, place, SPAN)
+    if not alleles:
+        return Locus(window, donors, signal, "", None, _groups(np.zeros(len(donors), np.int64), ["all donors"]))
+    candidates = store.variants.iloc[alleles]
+    best = int(np.argmax([_expected(row, snvs) for _, row in candidates.iterrows()]))
+    allele, variant = alleles[best], candidates.iloc[best]
+    found, copies = store.copies(place)
+    carried = copies[int(np.flatnonzero(found == allele)[0]), [store.donor(donor) for donor in donors]]
+    ref, alt = _short(str(variant["ref"])), _short(str(variant["alt"]))
+    labels = [f"{ref}/{ref}", f"{ref}/{alt}", f"{alt}/{alt}"]
+    return Locus(
+        window,
+        donors,
+        signal,
+        f"{variant['chrom']}:{variant['pos']:,} {ref}>{alt}",
+        int(variant["pos"]),
+        _groups(carried, labels),
+    )
+
+
+def _groups(codes: NDArray[np.int64], labels: list[str]) -> "pd.Categorical[object]":
+    """A label a donor; labels that no donor has are left out."""
+    return pd.Categorical(np.array(labels, object)[codes], [labels[code] for code in np.unique(codes)])
+
+
+def _expected(variant: pd.Series, snvs: pd.DataFrame | None) -> float:
+    """Size of the effect that saturation found for this change; 0 for what is no single-nucleotide change."""
+    if snvs is None:
+        return 0.0
+    same = (snvs["pos"] == variant["pos"]) & (snvs["ref"] == variant["ref"]) & (snvs["alt"] == variant["alt"])
+    return float(snvs.loc[same, "effect"].abs().max()) if same.any() else 0.0
+
+
+def _short(allele: str) -> str:
+    return allele if len(allele) <= 6 else f"{allele[:4]}…{len(allele)}"
+
+
+def _predictions(results: Results, locus: Locus) -> pd.DataFrame:
+    """RPM observed and predicted, one row a donor: ``donor genotype observed`` and one column a model."""
+    columns = {"donor": locus.donors, "genotype": locus.genotype}
+    table = results.predictions
+    if table is None:
+        return pd.DataFrame(columns)
+    roles = [results.roles[role] for role in ("personal", "clipnet", "reference") if role in results.roles]
+    models = [name for name in dict.fromkeys(roles) if name in table][:MOST_MODELS]
+    here = table[table["window"] == locus.window["name"]].astype({"donor": str}).set_index("donor")
+    return pd.DataFrame(columns).join(here[["observed", *models]], on="donor")
+
+
+def _quantities(name: str, predicted: pd.DataFrame) -> Table | None:
+    """Mean of each genotype."""
+    if "observed" not in predicted:
+        return None
+    groups = predicted.groupby("genotype", observed=True)
+    table = groups.mean(numeric_only=True).assign(donors=groups.size()).reset_index().astype({"genotype": str})
+    return Table(
+        f"{name}: RPM by genotype, observed and predicted", table[["genotype", "donors", *table.columns[1:-1]]]
+    )
+
+
+def _tracks(slug: str, locus: Locus, predicted: pd.DataFrame, snvs: pd.DataFrame | None) -> Figure:
+    start, end = int(locus.window["start"]), int(locus.window["end"])
+    centre, reach = (start + end) // 2, SPAN // 2 + FLANK
+    if snvs is not None and not snvs.empty:
+        centre, reach = int(snvs["pos"].min() + snvs["pos"].max()) // 2, int(np.ptp(snvs["pos"])) // 2 + 1 + FLANK
+    first, last = max(start, centre - reach), min(end, centre + reach)
+    what = f"by genotype at {locus.allele}" if locus.allele else "of all donors, who have one sequence here"
+    return tracks.loci(
+        f"locus-{slug}",
+        f"{locus.window['name']}: initiation {what}",
+        f"{locus.window['chrom']}:{first + 1:,}–{last:,}. 5′ ends, RPM at each base, mean of the donors of a genotype: plus strand up, minus strand "
+        "down. Bars: RPM of the window, observed (points: donors) and predicted."
+        + (" The dashed line is the variant." if locus.position else "")
+        + (" Below: effect of every base change (log2), red increases activity." if snvs is not None else ""),
+        locus.signal[:, :, first - start : last - start],
+        first,
+        locus.genotype,
+        predicted,
+        locus.position,
+        snvs,
+    )

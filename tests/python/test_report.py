@@ -2,17 +2,22 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from training_cohort import Toy, make_toy, toy_windows
 
+from allelegro.effects.ranking import auprc_ci, auroc_ci
 from allelegro.errors import DataError
+from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.tables import write_metrics, write_table
-from allelegro.io.windows import write_windows
+from allelegro.procap.counts import CountsStore
 from allelegro.report.build import build_report
+from allelegro.report.chapters.effects import ranking_curve
 from allelegro.report.glossary import GLOSSARY
 
 MODELS = {
@@ -22,50 +27,89 @@ MODELS = {
     "clipnet": "personal",
 }  # and genotypes
 CELL = "unseen_loci/unseen_donors"
-WINDOWS, DONORS = 220, 12
+WINDOWS, DONORS, WIDTH = 220, 12, 120
 
 
-def results_folder(folder: Path, *, donors: int = DONORS, shuffled_r: float = 0.01, parts: str = "pgte") -> Path:
-    """A results folder with made-up numbers: ``parts`` picks procap, genotype, training and effects."""
+def results_folder(folder: Path, *, donors: int = DONORS, shuffled_r: float = 0.01, parts: str = "pgtesc") -> Path:
+    """A results folder with made-up numbers: ``parts`` picks procap, genotype, training, effects, saturation and costs."""
     folder.joinpath("inputs").mkdir(parents=True)
     rng = np.random.default_rng(0)
-    names = [f"D{i}" for i in range(donors)]
+    toy = make_toy(folder / "toy", loci=WINDOWS, donors=donors, second_libraries=0, depth=0.2)
     if "p" in parts:
-        coverage = folder / "procap" / "coverage"
-        coverage.mkdir(parents=True)
-        for name in names:
-            steps = [{"step": "alignments", "reads": 900}, {"step": "kept", "reads": 700}]
-            document = {"library": f"{name}_1", "steps": steps, "dropped": {"low MAPQ": 200}}
-            (coverage / f"{name}_1.qc.json").write_text(json.dumps(document))
-        starts = np.arange(WINDOWS) * 2000
-        write_windows(
-            pd.DataFrame(
-                {
-                    "chrom": "chr1",
-                    "start": starts,
-                    "end": starts + 1000,
-                    "name": [f"w{i}" for i in range(WINDOWS)],
-                    "score": 1,
-                    "strand": ".",
-                    "fold": np.arange(WINDOWS) % 10,
-                }
-            ),
-            folder / "procap" / "windows.bed",
-        )
+        _procap(folder / "procap", toy)
     if "g" in parts:
-        store = folder / "genotype" / "haplotypes"
-        store.mkdir(parents=True)
-        metadata = {
-            "donors": names, "windows": WINDOWS, "width": 1000, "haplotypes": 2 * donors * WINDOWS, "distinct_haplotypes": 900,
-            "variants": 800, "indels": "keep", "dropped": {"star": 1}, "genotypes": {"called": 9000, "missing": 2},
-        }  # fmt: skip
-        (store / "metadata.json").write_text(json.dumps(metadata))
-        np.save(store / "offsets.npy", np.r_[0, np.cumsum(rng.integers(1, 9, WINDOWS))])
+        _genotype(folder / "genotype", toy)
     if "t" in parts:
-        _training(folder / "training", rng, names, shuffled_r)
+        _training(folder / "training", rng, toy.donors, shuffled_r)
     if "e" in parts:
-        _effects(folder / "effects" / "benchmarks", rng)
+        _effects(folder / "effects", rng)
+    if "s" in parts:
+        _saturation(folder / "effects" / "saturation", toy)
+    if "c" in parts:
+        _costs(folder)
+    shutil.rmtree(folder / "toy")
     return folder
+
+
+def _procap(folder: Path, toy: Toy) -> None:
+    coverage = folder / "coverage"
+    coverage.mkdir(parents=True)
+    for library in toy.libraries:
+        steps = [{"step": "alignments", "reads": 900}, {"step": "kept", "reads": 700}]
+        document = {"library": library, "steps": steps, "dropped": {"low MAPQ": 200}}
+        (coverage / f"{library}.qc.json").write_text(json.dumps(document))
+    shutil.copytree(toy.counts, folder / "counts")
+    shutil.copy(toy.counts / "windows.bed", folder)
+
+
+def _genotype(folder: Path, toy: Toy) -> None:
+    """The toy's store; each window carries two changes near its centre (see ``training_cohort``)."""
+    store = folder / "haplotypes"
+    shutil.copytree(toy.haplotypes, store)
+    windows = toy_windows(WINDOWS, WIDTH)
+    rows = []
+    for locus, window in windows.iterrows():
+        for haplotype, offset in ((1, WIDTH // 2 + 3), (2, WIDTH // 2 + 10)):
+            ref, alt = (int(toy.sequences[locus, row, offset]) for row in (0, haplotype))
+            start = int(window["start"]) + offset
+            rows.append((window["chrom"], start + 1, "ACGT"[ref], "ACGT"[alt], start, start + 1, "ACGT"[alt]))
+    names = ["chrom", "pos", "ref", "alt", "start", "end", "bases"]
+    write_table(pd.DataFrame(rows, columns=names), store / "variants.tsv")
+    document = json.loads((store / "metadata.json").read_text()) | {
+        "windows": WINDOWS, "haplotypes": 2 * len(toy.donors) * WINDOWS, "distinct_haplotypes": 4 * WINDOWS,
+        "variants": 2 * WINDOWS, "indels": "keep", "dropped": {"star": 1}, "genotypes": {"called": 9000, "missing": 2},
+    }  # fmt: skip
+    (store / "metadata.json").write_text(json.dumps(document))
+
+
+def _saturation(folder: Path, toy: Toy) -> None:
+    """Two windows; changing a base costs as much as its place in the window, and to T twice as much."""
+    windows = toy_windows(WINDOWS, WIDTH)
+    rows = []
+    for locus in (0, 4):
+        for place in range(WIDTH // 2 - 10, WIDTH // 2 + 15):
+            ref = "ACGT"[toy.sequences[locus, 0, place]]
+            for alt in "ACGT".replace(ref, ""):
+                effect = -place * (2 if alt == "T" else 1) / 100
+                at = windows["start"][locus] + place + 1
+                rows.append((f"w{locus}", windows["chrom"][locus], at, ref, alt, "legnet", effect, 0.0, 1.0))
+    columns = ["region", "chrom", "pos", "ref", "alt", "model", "effect", "effect_sd", "ref_prediction"]
+    write_table(pd.DataFrame(rows, columns=columns), folder / "saturation.tsv")
+
+
+def _costs(folder: Path) -> None:
+    columns = ["process", "tasks", "seconds", "longest_seconds", "cpu_seconds", "memory_mib", "gpu_memory_mib"]
+    rows = [("CALL_PEAKS", 12, 60.0, 7.0, 55.0, 300, 0), ("FINETUNE_MODEL", 4, 4000.0, 1200.0, 3900.0, 2500, 900)]
+    write_table(pd.DataFrame(rows, columns=columns), folder / "pipeline_info" / "costs.tsv")
+    for name, seconds in (("one", 4.0), ("two", 8.0)):
+        record = {
+            "model": "legnet", "architecture": "legnet", "parameters": 1234567, "checkpoints": 2, "variants": 1000,
+            "sequences": 4000, "seconds": seconds, "variants_per_second": 1000 / seconds, "peak_memory_mib": 512.0,
+            "device_memory_mib": None, "threads": 4, "device": "cpu", "precision": "float32",
+        }  # fmt: skip
+        path = folder / "effects" / "scores" / f"{name}.legnet.cost.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record))
 
 
 def _row(stage: str, dataset: str, model: str, subset: str, metric: str, value: float) -> dict[str, object]:
@@ -109,11 +153,12 @@ def _effects(folder: Path, rng: np.random.Generator) -> None:
             "alt": "C",
             "group": "",
             "measured": truth,
-            "significant": 1,
+            "significant": (np.abs(truth) > 1).astype(int),
         }
     )
     for name in MODELS:
         points[name] = truth + rng.normal(size=400)
+    folder = folder / "benchmarks"
     write_table(points, folder / "mpra.points.tsv.gz")
     rows = [_row("effects", "mpra", name, "all", metric, 0.5) for name in MODELS for metric in ("pearson", "auroc")]
     write_metrics(rows, folder / "mpra.metrics.tsv")
@@ -126,6 +171,7 @@ class Outline(HTMLParser):
         super().__init__()
         self.anchors: set[str] = set()
         self.links: list[str] = []
+        self.levels: list[int] = []
         self.figures = self.drawings = self.paths = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -135,6 +181,8 @@ class Outline(HTMLParser):
             self.anchors.add(str(given["id"]))
         if tag == "a" and given.get("href"):
             self.links.append(str(given["href"]))
+        if re.fullmatch(r"h\d", tag):
+            self.levels.append(int(tag[1]))
         self.figures += tag == "figure"
         self.paths += tag == "path"
         if tag == "svg":
@@ -169,7 +217,8 @@ def test_structure_and_self_containment(whole: Path) -> None:
         "methods",
         "glossary",
     } <= parsed.anchors
-    assert parsed.figures == parsed.drawings >= 10
+    assert parsed.figures == parsed.drawings >= 20
+    assert parsed.levels[0] == 1 and max(np.diff(parsed.levels)) == 1, "headings must not skip a level"
     for link in parsed.links:
         assert link[1:] in parsed.anchors if link.startswith("#") else (whole.parent / link).is_file(), link
     assert "<script" not in html and not re.search(r'(src|href)="https?:', html)
@@ -181,8 +230,9 @@ def test_every_figure_has_data_and_a_drawing(whole: Path) -> None:
     assert figures
     for figure in figures:
         table = pd.read_csv(whole.parent / "data" / f"{figure.stem}.tsv", sep="\t")
-        assert not table.empty, figure.name
+        assert not table.empty and not table.isna().all(axis=None), figure.name
         assert figure.read_text().count("<path") > 3, figure.name
+        assert "<text" in figure.read_text(), f"{figure.name}: no axis says what it shows"
 
 
 def test_forest_draws_the_metrics_it_was_given(whole: Path) -> None:
@@ -210,9 +260,86 @@ def test_a_skipped_stage_is_named(tmp_path: Path, parts: str, missing: str) -> N
     assert f"The {missing} stage left no results" in html
 
 
-def test_one_donor_is_said(tmp_path: Path) -> None:
-    html = build_report(results_folder(tmp_path / "r", donors=1, parts="pg"), tmp_path / "out", "t").read_text()
+@pytest.mark.parametrize("parts", ["pg", "pgtesc"])
+def test_one_donor_is_said(tmp_path: Path, parts: str) -> None:
+    html = build_report(results_folder(tmp_path / "r", donors=1, parts=parts), tmp_path / "out", "t").read_text()
     assert "Only one donor" in html
+    assert ("all donors, who have one sequence here" in html) == (parts == "pgtesc")
+
+
+def test_what_was_not_made_is_said_where_it_would_stand(tmp_path: Path) -> None:
+    """No benchmark, no saturation, no costs: each place says so, and loci are shown all the same."""
+    folder = results_folder(tmp_path / "r", parts="pgt")
+    scores = folder / "effects" / "scores"
+    scores.mkdir(parents=True)
+    (scores / "mine.legnet.tsv").touch()
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    for said in (
+        "No benchmark of variant effects ran", "Variants were scored: mine.legnet.tsv", "No saturation mutagenesis was made",
+        "What the tasks took was not recorded", "Parameters were not recorded",
+    ):  # fmt: skip
+        assert said in html
+    assert "initiation by genotype" in html
+
+
+def test_a_benchmark_without_points_or_values_is_no_empty_plot(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path / "r", parts="te")
+    (folder / "effects" / "benchmarks" / "mpra.points.tsv.gz").unlink()
+    rows = [_row("effects", "few", "legnet", "all", "pearson", float("nan")) | {"n": 3}]
+    write_metrics(rows, folder / "effects" / "benchmarks" / "few.metrics.tsv")
+    report = build_report(folder, tmp_path / "out", "t")
+    figures = {path.stem for path in report.parent.glob("figures/*.svg")}
+    assert {name for name in figures if name.startswith("effects-")} == {"effects-all", "effects-mpra-pearson"}
+    assert "few: fewer than 10 variants" in report.read_text()
+
+
+def test_tracks_are_the_mean_of_the_donors_of_a_genotype(whole: Path) -> None:
+    """Against the counts store's own numbers, library by library."""
+    results = whole.parents[1] / "results"
+    drawn = pd.read_csv(whole.parent / "data" / "locus-w0.tsv", sep="\t")
+    store = CountsStore.open(results / "procap" / "counts")
+    haplotypes = HaplotypeStore.open(results / "genotype" / "haplotypes")
+    size = store.libraries["size_factor"] / store.libraries["size_factor"].mean()
+    million = size * store.libraries["total_reads"].mean() / 1e6
+    effect = [
+        (WIDTH // 2 + 3) * (1 + (haplotypes.variants["alt"][0] == "T")),
+        (WIDTH // 2 + 10) * (1 + (haplotypes.variants["alt"][1] == "T")),
+    ]
+    chosen = int(np.argmax(effect))  # the change that the saturation table gives the larger effect
+    variant = haplotypes.variants.iloc[chosen]
+    carried = np.isin(haplotypes.index[0], [chosen + 1, 3]).sum(axis=1)
+    for copies, label in enumerate(("{ref}/{ref}", "{ref}/{alt}", "{alt}/{alt}")):
+        donors = np.flatnonzero(carried == copies)
+        if not len(donors):
+            continue
+        expected = np.mean([store.profiles([0])[0, d, 0] / million[d] for d in donors], axis=0)
+        rows = drawn[(drawn["track"] == "plus") & (drawn["genotype"] == label.format(**variant[["ref", "alt"]]))]
+        offsets = rows["position"].to_numpy(int) - 1 - int(store.windows["start"][0])
+        assert rows["value"].to_numpy() == pytest.approx(expected[offsets], rel=1e-5)
+
+
+def test_logo_heights_are_minus_the_mean_effect(whole: Path) -> None:
+    table = pd.read_csv(whole.parent / "data" / "saturation-w4.tsv", sep="\t")
+    place = table["pos"] - 1 - toy_windows(WINDOWS, WIDTH)["start"][4]
+    doubled = np.where(table["ref"] == "T", 1, 4 / 3)
+    assert table["importance"].to_numpy() == pytest.approx(place.to_numpy() * doubled / 100)
+
+
+def test_ranking_curves_have_the_areas_of_the_benchmark() -> None:
+    rng = np.random.default_rng(3)
+    score, positive = rng.integers(0, 40, 300).astype(float), rng.random(300) < 0.3
+    curve = ranking_curve(score, positive)
+    x, y = (np.r_[0, curve[column]] for column in ("false_positive_rate", "recall"))
+    assert np.trapezoid(y, x) == pytest.approx(auroc_ci(score, positive, n_boot=10).value)
+    steps = np.diff(curve["recall"], prepend=0) * curve["precision"]
+    assert steps.sum() == pytest.approx(auprc_ci(score, positive, n_boot=10).value)
+
+
+def test_costs_are_shown_by_process_and_by_model(whole: Path) -> None:
+    html = whole.read_text()
+    assert "16 tasks took 1 h 7 min of wall time" in html
+    row = re.search(r"<tr><td>legnet</td>.*?</tr>", html[html.index("What scoring costs") :])
+    assert row and re.findall(r">([^<>]+)</td>", row.group())[:6] == ["legnet", "legnet", "1,234,567", "2", "6", "512"]
 
 
 def test_every_metric_shown_is_defined() -> None:

@@ -71,12 +71,23 @@ class Table:
 
 
 @dataclass
+class Heading:
+    """A heading below a section's own."""
+
+    text: str
+
+
+@dataclass
 class Section:
     """One heading of the report."""
 
     anchor: str
     title: str
-    blocks: list[str | Figure | Table] = field(default_factory=list)
+    blocks: list[str | Heading | Figure | Table] = field(default_factory=list)
+
+    def head(self, text: str) -> None:
+        """Add a heading; what follows stands under it."""
+        self.blocks.append(Heading(text))
 
     def say(self, text: str) -> None:
         """Add a paragraph."""

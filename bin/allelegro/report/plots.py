@@ -52,6 +52,63 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
         return figure_of(figure, name, title, caption, rows)
 
 
+def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
+    """Forests side by side, one a ``panel``, with one line a ``label`` in all of them."""
+    drawn = rows.dropna(subset=["value"])
+    if drawn.empty:
+        return None
+    labels, panels = list(dict.fromkeys(drawn["label"])), list(dict.fromkeys(drawn["panel"]))
+    columns = min(5, len(panels))
+    lines = -(-len(panels) // columns)
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            lines, columns, figsize=(9.0, (0.9 + 0.26 * len(labels)) * lines), squeeze=False, sharex=True, sharey=True
+        )
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            here = drawn[drawn["panel"] == panel]
+            for row in here.to_dict("records"):
+                position = -labels.index(row["label"])
+                colour = PALETTE[labels.index(row["label"]) % len(PALETTE)]
+                axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
+                axes.plot(row["value"], position, "o", color=colour, ms=5)
+            axes.axvline(0, color=GREY, lw=1, ls="--")
+            axes.set_title(f"{panel}\nn = {int(here['n'].max()):,}", fontsize=9)
+            axes.set_yticks(-np.arange(len(labels)), [label.replace("_", " ") for label in labels], fontsize=8.5)
+            axes.tick_params(axis="x", labelsize=8)
+        for axes in grid.flat[len(panels) :]:
+            axes.remove()
+        figure.supxlabel(xlabel, fontsize=10, color=INK)
+        data = rows[["panel", "label", "value", "ci_low", "ci_high", "n"]]
+        return figure_of(figure, name, title, caption, data, wide=True)
+
+
+def ranking(name: str, title: str, caption: str, curves: Mapping[str, pd.DataFrame], share: float) -> Figure:
+    """ROC and precision-recall curves side by side, one line a model.
+
+    A curve has ``false_positive_rate recall precision``, best scores first; ``share`` of the rows are positive.
+    """
+    with plt.rc_context(STYLE):
+        figure, (roc, recall) = plt.subplots(1, 2, figsize=(9.0, 3.3))
+        shown = {label: thinned(curve) for label, curve in curves.items()}
+        for label, curve in shown.items():
+            roc.plot([0, *curve["false_positive_rate"]], [0, *curve["recall"]], lw=1.6, label=label)
+            recall.plot(
+                [0, *curve["recall"]], [curve["precision"].iloc[0], *curve["precision"]], lw=1.6, drawstyle="steps-pre"
+            )
+        roc.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
+        recall.axhline(share, color=GREY, lw=1, ls="--")
+        roc.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
+        recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+        figure.legend(*roc.get_legend_handles_labels(), title="auROC / auPRC", fontsize=8.5, loc="outside right center")
+        data = pd.concat([curve.assign(model=label) for label, curve in shown.items()], ignore_index=True)
+        return figure_of(figure, name, title, caption, data, wide=True)
+
+
+def thinned(curve: pd.DataFrame, most: int = 250) -> pd.DataFrame:
+    """At most ``most`` rows, evenly along the curve, its ends included."""
+    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, min(most, len(curve))).astype(int))]
+
+
 def density_panels(
     name: str,
     title: str,

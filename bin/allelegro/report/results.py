@@ -134,6 +134,11 @@ class Results:
         files = self._files("effects/benchmarks/*.points.tsv.gz")
         return {path.name.removesuffix(".points.tsv.gz"): read_table(path, allow_empty=True) for path in files}
 
+    @cached_property
+    def scoring_costs(self) -> list[dict[str, Any]]:
+        """What scoring a variant set with a model cost: one record a set and model."""
+        return [self.document("effects", "scores", path.name) for path in self._files("effects/scores/*.cost.json")]
+
     def _files(self, pattern: str) -> list[Path]:
         return sorted(self.folder.glob(pattern))
 

@@ -84,13 +84,14 @@ def _one_locus(
     saturated: pd.DataFrame | None,
     stores: tuple[CountsStore, HaplotypeStore] | None,
 ) -> None:
+    section.head(name)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name)
     snvs = None if saturated is None else saturated[saturated["alt"].isin(BASES) & saturated["ref"].isin(BASES)]
     locus = None if stores is None else _locus(*stores, name, snvs)
     if locus is not None:
         predicted = _predictions(results, locus)
         section.show(_tracks(slug, locus, predicted, snvs))
-        section.show(_quantities(name, predicted))
+        section.show(_quantities(predicted))
     if snvs is not None and not snvs.empty:
         section.show(
             tracks.saturation(
@@ -168,15 +169,13 @@ def _predictions(results: Results, locus: Locus) -> pd.DataFrame:
     return pd.DataFrame(columns).join(here[["observed", *models]], on="donor")
 
 
-def _quantities(name: str, predicted: pd.DataFrame) -> Table | None:
+def _quantities(predicted: pd.DataFrame) -> Table | None:
     """Mean of each genotype."""
     if "observed" not in predicted:
         return None
     groups = predicted.groupby("genotype", observed=True)
     table = groups.mean(numeric_only=True).assign(donors=groups.size()).reset_index().astype({"genotype": str})
-    return Table(
-        f"{name}: RPM by genotype, observed and predicted", table[["genotype", "donors", *table.columns[1:-1]]]
-    )
+    return Table("RPM by genotype, observed and predicted", table[["genotype", "donors", *table.columns[1:-1]]])
 
 
 def _tracks(slug: str, locus: Locus, predicted: pd.DataFrame, snvs: pd.DataFrame | None) -> Figure:

@@ -53,11 +53,13 @@ def contig_lengths(fasta: Path | None, chrom_sizes: Path | None) -> dict[str, in
 
 
 def _fasta_lengths(fasta: Path) -> dict[str, int]:
+    if not fasta.is_file():
+        raise DataError(f"{fasta}: no such file; check the path")
+    if fasta.stat().st_size == 0:
+        raise DataError(f"{fasta}: the file is empty; expected a FASTA")
     index = fasta.with_name(fasta.name + ".fai")
     if index.is_file():
         return contig_lengths(None, index)
-    if not fasta.is_file():
-        raise DataError(f"{fasta}: no such file; check the path")
     import pysam
 
     with pysam.FastxFile(str(fasta)) as records:

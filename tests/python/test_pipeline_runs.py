@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pipeline_runs import NEXTFLOW, ROOT, Run, copy_of_project, nextflow
+from test_docs import documented_files
 
 pytestmark = pytest.mark.skipif(NEXTFLOW is None, reason="no nextflow; make env installs it")
 
@@ -61,6 +62,13 @@ def test_checksums_are_those_of_the_results(stub_run: tuple[Path, Path, Run]) ->
     for line in lines[::7]:
         digest, name = line.split("  ")
         assert hashlib.sha256((results / name).read_bytes()).hexdigest() == digest
+
+
+def test_every_published_file_is_documented(stub_run: tuple[Path, Path, Run]) -> None:
+    results, patterns = stub_run[2].results, documented_files()
+    for path in results.rglob("*"):
+        name = path.relative_to(results).as_posix()
+        assert path.is_dir() or name == "SHA256SUMS" or any(pattern.match(name) for pattern in patterns), name
 
 
 def test_resume_runs_nothing_when_nothing_changed_and_only_what_an_edit_touches(

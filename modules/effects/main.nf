@@ -27,7 +27,7 @@ workflow EFFECTS {
         [meta + [model: model], table, fasta, index, paths, shard, plan.shards]
     }
     SCORE_VARIANTS(work, tools.score_variants)
-    GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }))
+    GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }), tools.gather_scores)
 
     // A model that saw every locus of a set scores none of its variants.
     scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
@@ -46,7 +46,7 @@ workflow EFFECTS {
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
-        GATHER_SCORES.out.scores.map { _meta, path -> ['effects/scores', path] },
+        GATHER_SCORES.out.scores.map { _meta, path -> path }.mix(GATHER_SCORES.out.cost).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
     )
     records  = SCORE_VARIANTS.out.records.mix(BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)

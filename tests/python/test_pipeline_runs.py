@@ -42,6 +42,7 @@ def test_every_process_runs_and_every_stage_publishes(stub_run: tuple[Path, Path
         "training/finetuned/clipnet/model.safetensors",
         "training/evaluation/metrics.tsv",
         "effects/scores/satmut.legnet.tsv",
+        "effects/scores/satmut.legnet.cost.json",
         "effects/benchmarks/asb.points.tsv.gz",
         "report/report.html",
         "pipeline_info/versions.yml",

@@ -24,12 +24,16 @@ def main(
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Central 128-bp bins that are summed.")] = 3,
     dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
+    cost: Annotated[
+        Path | None, typer.Option(help="Record of what scoring cost: parameters, time, memory (JSON).")
+    ] = None,
     threads: Threads = 1,
     device: Device = "auto",
     version: Version = False,
 ) -> None:
     """Score variants with Enformer (needs enformer-pytorch): a table for benchmark_variants.py --comparator."""
     limit_threads(threads)
+    from allelegro.effects.cost import Meter
     from allelegro.effects.enformer import COMPARATOR_COLUMNS, EnformerScorer
     from allelegro.effects.output import write_chunks
     from allelegro.effects.truth import read_truth
@@ -38,7 +42,10 @@ def main(
     from allelegro.models.device import choose_device
 
     scorer = EnformerScorer.load(weights, track, choose_device(device), bins)
+    meter = Meter(scorer.device)
     source = read_variants(variants) if kind is None else chunks_of(read_truth(variants, kind).table)
     with Dropped(dropped) as lost:
         rows = write_chunks(scorer.score(parse_alleles(source, lost), Genome(fasta), lost), out, COMPARATOR_COLUMNS)
         logger.info("Enformer: %s variants scored; dropped: %s", f"{rows:,}", lost.summary())
+    if cost is not None:
+        meter.cost("enformer", [("enformer", scorer.network)], rows, scorer.sequences, "fp32").write(cost)

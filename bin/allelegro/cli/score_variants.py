@@ -70,6 +70,9 @@ def main(
     out_vcf: Annotated[
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
     ] = None,
+    cost: Annotated[
+        Path | None, typer.Option(help="Record of what scoring cost: parameters, time, memory (JSON).")
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(help="Score part I of N of the chunks: I/N, I from 1. Part of a scatter may be without scores."),
@@ -107,7 +110,7 @@ def main(
             checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, truth=TruthOptions(columns, release=release), name=name,
             context=context, strands=strands, shifts=shift or [0], slide=edges == "slide", held_out_only=held_out_only,
             stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, haplotypes=haplotypes, out_backgrounds=out_backgrounds,
-            out_vcf=out_vcf, shard=part, may_be_empty=shard is not None,
+            out_vcf=out_vcf, cost=cost, shard=part, may_be_empty=shard is not None,
             precision=precision, batch_size=batch_size, threads=threads, device=device,
         )
     )  # fmt: skip

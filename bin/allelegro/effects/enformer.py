@@ -36,6 +36,7 @@ class EnformerScorer:
     ) -> None:
         self.network = network.eval().to(device)
         self.tracks, self.device, self.width, self.bins = list(tracks), device, width, bins
+        self.sequences = 0  # that went through the network so far
 
     @classmethod
     def load(cls, weights: Path, tracks: Sequence[int], device: torch.device, bins: int) -> "EnformerScorer":
@@ -72,6 +73,7 @@ class EnformerScorer:
     def _log2(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:
         batch = torch.from_numpy(codes).to(self.device)
         both = torch.cat([batch, reverse_complement(batch)])
+        self.sequences += len(both)
         output: Any = self.network(one_hot(both, 0.0).transpose(1, 2))
         human = output["human"] if isinstance(output, dict) else output
         first = (human.shape[1] - self.bins) // 2

@@ -1,7 +1,8 @@
 """Writers of scores: streamed TSV or Parquet, and the variants' own VCF with the scores as INFO fields."""
 
 import re
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -78,6 +79,22 @@ def read_scores(path: Path) -> pd.DataFrame:
             raise DataError(f"{path}: no such file; check the path")
         return pd.read_parquet(path)
     return read_table(path, [*_KEY, "model", "effect"])
+
+
+def join_tables(parts: Sequence[Path], target: Path) -> None:
+    """Write tables of one layout under one header, in the order given; raises DataError when their headers differ."""
+    with atomic_path(target) as partial, partial.open("wb") as joined:
+        header = b""
+        for path in parts:
+            if not path.is_file():
+                raise DataError(f"{path}: no such file; check the path")
+            with path.open("rb") as rows:
+                first = rows.readline()
+                if header and first != header:
+                    raise DataError(f"{path}: its header differs from that of {parts[0].name}; score all shards alike")
+                joined.write(first if not header else b"")
+                header = first
+                shutil.copyfileobj(rows, joined)
 
 
 def annotate_vcf(source: Path, scores: Iterable[pd.DataFrame], target: Path, name: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from allelegro.effects.cost import Meter
 from allelegro.effects.output import annotate_vcf, score_chunks, write_chunks, write_scores
 from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
 from allelegro.effects.truth import TruthOptions, read_truth
@@ -53,6 +54,7 @@ class Run:
     haplotypes: Path | None
     out_backgrounds: Path | None
     out_vcf: Path | None
+    cost: Path | None
     shard: tuple[int, int]
     may_be_empty: bool
     precision: Precision
@@ -72,9 +74,13 @@ def run(options: Run) -> None:
         options.name, models, options.context, options.strands, options.shifts, options.slide, options.held_out_only,
         options.precision, options.batch_size,
     )  # fmt: skip
+    meter = Meter(device)
     with Dropped(options.dropped) as dropped:
         rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.may_be_empty)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
+    if options.cost is not None:
+        networks = [(model.config["architecture"], model.module) for model in models]
+        meter.cost(options.name, networks, rows, scorer.sequences, scorer.computed_in).write(options.cost)
     if options.haplotypes is not None and options.out_backgrounds is not None:
         _write_backgrounds(options, scorer, options.haplotypes, options.out_backgrounds)
     if options.out_vcf is not None and options.variants is not None:

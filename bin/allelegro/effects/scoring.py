@@ -52,6 +52,7 @@ class Scorer:
 
     def __post_init__(self) -> None:
         self._predictors = [StrandPredictor(model, self.precision, self.batch_size) for model in self.models]
+        self.sequences = 0  # that went through a network so far
         self._held_out = [HeldOut.of(model.config["training"]) for model in self.models]
         silent = [model.name for model, held_out in zip(self.models, self._held_out, strict=True) if held_out.unknown]
         if self.held_out_only and silent:
@@ -76,6 +77,11 @@ class Scorer:
 
     def _in_construct(self, model: LoadedModel) -> bool:
         return self.context != "genomic" and bool(model.config["context"])
+
+    @property
+    def computed_in(self) -> str:
+        """Precision of the networks: ``bf16``, ``fp32`` or both."""
+        return ", ".join(sorted({predictor.precision for predictor in self._predictors}))
 
     def score(self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped) -> pd.DataFrame:
         """``SCORE_COLUMNS`` of the variants of a chunk; those that every model saw in training are dropped."""
@@ -109,6 +115,7 @@ class Scorer:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
         rows, reference_row = np.unique(pairs.reference_row[mask], return_inverse=True)
         codes = np.concatenate([pairs.reference[rows, shift], pairs.alternative[mask, shift]])
+        self.sequences += len(codes)
         values = predictor(model.in_context(codes) if self._in_construct(model) else codes, strand)
         return values[: rows.size][reference_row], values[rows.size :]
 

@@ -139,15 +139,19 @@ class LoadedModel:
         results = np.empty(len(codes), np.float32)
         for start in range(0, len(codes), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(codes[start : start + batch_size])).to(self.device)
-            both = self._log2(torch.cat([batch, reverse_complement(batch)]))
+            both = self.log2(torch.cat([batch, reverse_complement(batch)]))
             results[start : start + batch_size] = both.view(2, -1).mean(0).float().cpu().numpy()
         return results
 
-    def _log2(self, codes: Tensor) -> Tensor:
+    def log2(self, codes: Tensor) -> Tensor:
+        """log2 activity ``[n]`` of codes ``[n, width]`` on the model's device, as they are given (one strand)."""
         if isinstance(self.module, Clipnet):
             _, quantity = self.module(Clipnet.encode(codes, codes))
             return torch.log2(quantity + QUANTITY_PSEUDOCOUNT)
-        output: Tensor = self.module(LegNet.encode(codes))
+        return self.in_log2(self.module(LegNet.encode(codes)))
+
+    def in_log2(self, output: Tensor) -> Tensor:
+        """LegNet's output as log2 activity: as it is after lentiMPRA, from a natural log rate after PRO-cap."""
         return output if self.config["target"]["kind"] == "log2_activity" else output / float(np.log(2))
 
 

@@ -83,9 +83,14 @@ class StrandPredictor:
         bases = CUDA_BATCH_BASES if model.device.type == "cuda" else CPU_BATCH_BASES
         self.batch_size = batch_size or max(1, bases // model.width)
         dtype = autocast_dtype(model.device) if precision == "auto" else None
-        self._network: FoldedLegNet | None = None
+        self._folded: FoldedLegNet | None = None
         if isinstance(model.module, LegNet):
-            self._network = FoldedLegNet(model.module, dtype or torch.float32).to(model.device)
+            self._folded = FoldedLegNet(model.module, dtype or torch.float32).to(model.device)
+
+    @property
+    def precision(self) -> str:
+        """``bf16`` or ``fp32``: what the convolutions are computed in."""
+        return "bf16" if self._folded is not None and self._folded.dtype == torch.bfloat16 else "fp32"
 
     @torch.inference_mode()
     def __call__(self, codes: NDArray[np.uint8], strand: int) -> NDArray[np.float32]:
@@ -94,12 +99,7 @@ class StrandPredictor:
         for start in range(0, len(codes), self.batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(codes[start : start + self.batch_size]))
             batch = batch.to(self.model.device)
-            values = self._log2(reverse_complement(batch) if strand else batch)
+            batch = reverse_complement(batch) if strand else batch
+            values = self.model.log2(batch) if self._folded is None else self.model.in_log2(self._folded(batch))
             results[start : start + self.batch_size] = values.cpu().numpy()
         return results
-
-    def _log2(self, batch: Tensor) -> Tensor:
-        if self._network is None:
-            return self.model._log2(batch)
-        value: Tensor = self._network(batch)
-        return value if self.model.config["target"]["kind"] == "log2_activity" else value / float(np.log(2))

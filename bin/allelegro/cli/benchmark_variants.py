@@ -64,7 +64,8 @@ def main(
     others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
     from allelegro.effects.baselines import distance_from_centre, sequences_of, signed_baselines
-    from allelegro.effects.benchmark import Benchmark, flag_overlap, join, write_points
+    from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_points
+    from allelegro.effects.matching import minor_frequency
     from allelegro.effects.truth import TruthOptions, read_truth
     from allelegro.effects.variants import holds_sequences
     from allelegro.io.tables import write_metrics
@@ -74,8 +75,12 @@ def main(
         fasta, sequences = None, truth
     joined = join(read_truth(truth, kind, options), scores, others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
+    flag_matched(joined, seed)
     signed = signed_baselines(joined.table, sequences_of(joined.table, fasta, sequences), baseline_table, seed)
-    unsigned = {"baseline_distance": -distance_from_centre(joined.table)}
+    unsigned = {
+        "baseline_distance": -distance_from_centre(joined.table),
+        "baseline_frequency": minor_frequency(joined.table),
+    }
     rows = Benchmark(dataset, joined, signed, unsigned, n_boot, seed).rows()
     write_points(joined, points)
     write_metrics(rows, out)

@@ -45,9 +45,10 @@ def gc_change(pairs: AllelePairs) -> NDArray[np.float64]:
 
 
 def distance_from_centre(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Distance of each variant from the middle of its group's variants (an element), in bp; NaN without groups."""
+    """Distance in bp as the table gives it, else from the middle of the group's variants (an element); NaN without."""
     middle = table.groupby("group")["pos"].transform(lambda pos: (pos.min() + pos.max()) / 2)
-    return np.where(table["group"] == "", np.nan, np.abs(table["pos"] - middle))
+    from_middle = (table["pos"] - middle).where(table["group"] != "")
+    return np.asarray(table["distance"].fillna(from_middle).abs(), dtype=np.float64)
 
 
 def _canonical() -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.effects.heldout import HeldOut
+from allelegro.effects.matching import matched_subset
 from allelegro.effects.output import read_scores
 from allelegro.effects.protocol import protocol
 from allelegro.effects.ranking import auprc_ci, auroc_ci
@@ -127,9 +128,16 @@ def flag_overlap(points: Points, checkpoints: Sequence[Path], donors: Sequence[s
     logger.info("%s of %s variants lie where training looked", f"{int((~unseen).sum()):,}", f"{len(unseen):,}")
 
 
+def flag_matched(points: Points, seed: int) -> None:
+    """Add ``matched`` (yes/no): significant variants and their matched controls; nothing when there is nothing to match on."""
+    chosen = matched_subset(points.table, seed)
+    if chosen is not None:
+        points.table["matched"] = np.where(chosen, "yes", "no")
+
+
 def write_points(points: Points, path: Path) -> None:
-    """Write the variants behind the metrics: ``POINT_COLUMNS``, ``seen`` when flagged, and one column a model."""
-    flags = ["seen"] if "seen" in points.table.columns else []
+    """Write the variants behind the metrics: ``POINT_COLUMNS``, ``seen`` and ``matched`` when flagged, one column a model."""
+    flags = [name for name in ("seen", "matched") if name in points.table.columns]
     write_table(points.table[[*POINT_COLUMNS, *flags, *points.models]], path)
 
 
@@ -178,6 +186,8 @@ class Benchmark:
         candidates = {"significant": table["significant"] == 1, "active": table["active"] == 1}
         if "seen" in table.columns:
             candidates["unseen"] = table["seen"] == "no"
+        if "matched" in table.columns:
+            candidates["matched"] = table["matched"] == "yes"
         if table["group"].nunique() > 1:
             candidates |= {str(group): table["group"] == group for group in table["group"].unique()}
         for name, chosen in candidates.items():

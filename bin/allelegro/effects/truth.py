@@ -3,8 +3,9 @@
 Every reader gives ``TRUTH_COLUMNS``: ``chrom pos ref alt`` (1-based), ``id``, ``group`` (element or factor; "" where
 there is none), ``measured`` (log2, positive when the alternative allele increases activity), ``significant`` (1, 0, or
 NaN for neither), ``active`` (1/0 where the source says whether the element is active at all, else NaN), ``af``
-(frequency of the alternative allele, NaN when unknown) and ``evidence`` (signed −log2 FDR of allele-specific sources,
-positive for the alternative allele, else NaN).
+(frequency of the alternative allele, NaN when unknown), ``evidence`` (signed −log2 FDR of allele-specific sources,
+positive for the alternative allele, else NaN), ``distance`` (bp from the element's centre, peak or TSS, NaN when unknown)
+and ``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none).
 """
 
 import logging
@@ -19,7 +20,10 @@ import pandas as pd
 from allelegro.errors import DataError
 from allelegro.io.tables import read_table
 
-TRUTH_COLUMNS = ["chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence"]
+TRUTH_COLUMNS = [
+    "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
+]  # fmt: skip
+_DISTANCES = ("distance", "tss_distance", "start_distance", "peak_distance", "distance_to_tss", "distance_to_peak")
 KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
 FDR_POSITIVE, FDR_NEGATIVE, FDR_FLOOR = 0.05, 0.5, 1e-10  # thresholds and pseudocount of human_legnet's protocol
 
@@ -94,6 +98,18 @@ class _Rows:
             raise DataError(f"{self.path}: the filter {reason} leaves no variants")
         return table[good]
 
+    def split_variant_id(self) -> None:
+        """Make ``chrom pos ref alt`` of ``variant_id`` (``chr1_1000_A_G``, a further part ignored); others are dropped."""
+        parts = (
+            self.need("variant_id")
+            .astype(str)
+            .str.extract(r"^([^_:]+)[_:](\d+)[_:]([A-Za-z]+)[_:]([A-Za-z]+)(?:[_:]|$)")
+        )
+        self.table = self.table.assign(
+            **dict(zip(("chrom", "pos", "ref", "alt"), (parts[n] for n in parts), strict=True))
+        )
+        self.keep(parts[0].notna(), "variant_id_not_read")
+
     def position(self, base: int) -> pd.Series:
         """1-based positions from the column at hand: ``pos`` (counted from ``base``) or 0-based ``start``."""
         if self.find("pos", "position"):
@@ -110,7 +126,8 @@ class _Rows:
                 "alt": self.need("alt", "AltAllele").astype(str).str.upper(),
                 "id": self.table[column].astype(str) if (column := self.find("id", "rsid", "name", "variant")) else ".",
                 "group": "", "significant": np.nan, "active": np.nan, "af": self.optional("af", "alt_af", "frequency", "maf"),
-                "evidence": np.nan, **columns,
+                "evidence": np.nan, "distance": self.optional(*_DISTANCES),
+                "match": self.table[match].fillna("").astype(str) if (match := self.find("match", "matched_set")) else "", **columns,
             },
             index=self.table.index,
         )  # fmt: skip
@@ -118,13 +135,11 @@ class _Rows:
         table = self.filtered(table, located, "no_coordinates")
         dna = table["ref"].str.fullmatch("[ACGT]+|-") & table["alt"].str.fullmatch("[ACGT]+|-")
         table = self.filtered(table, dna, "not_acgt")
-        table = self.filtered(table, table["measured"].notna(), "no_measurement")
+        known = table["measured"].notna() | (table["significant"].notna() if kind == "qtl" else False)
+        table = self.filtered(table, known, "no_measurement")
         table = self.filtered(table, ~table.duplicated(["chrom", "pos", "ref", "alt", "group"]), "duplicate")
-        return Truth(
-            table.astype({"pos": "int64", "significant": float, "active": float})[TRUTH_COLUMNS].reset_index(drop=True),
-            kind,
-            self.dropped,
-        )
+        table = table.astype({"pos": "int64", "significant": float, "active": float})[TRUTH_COLUMNS]
+        return Truth(table.sort_index().reset_index(drop=True), kind, self.dropped)
 
 
 def read_truth(path: Path, kind: str, options: TruthOptions | None = None) -> Truth:
@@ -200,16 +215,23 @@ def _qtl(rows: _Rows) -> Truth:
     """Molecular QTLs: ``beta`` per copy of the alternative (or the named ``effect_allele``), significance or p; 1-based.
 
     Without a ``significant`` (or ``label``) column, p < 1e-5 is significant and p > 1e-3 is not, as in the
-    standardised caQTL and dsQTL sets (positives −log10 p > 5, controls < 3).
+    standardised caQTL and dsQTL sets (positives −log10 p > 5, controls < 3). tensorQTL's and FastQTL's tables name the
+    variant in ``variant_id`` (``chr1_1000_A_G``). A variant tested for several molecules keeps its smallest p. Controls
+    may be without an effect.
     """
-    beta = rows.number("beta", "slope", "effect_size", "measured")
+    if rows.find("variant_id") and not rows.find("chrom", "chr", "chromosome"):
+        rows.split_variant_id()
+    p_names = ("pvalue", "p", "pval", "pval_nominal", "p_value", "pval_beta")
+    if rows.find(*p_names):
+        rows.table = rows.table.loc[rows.number(*p_names).sort_values(kind="stable").index]
+    beta = rows.optional("beta", "slope", "effect_size", "measured")
     if rows.find("effect_allele"):
         counted, ref, alt = (rows.need(name).astype(str).str.upper() for name in ("effect_allele", "ref", "alt"))
         beta = beta * np.select([counted == alt, counted == ref], [1.0, -1.0], np.nan)
     if rows.find("significant", "label"):
         significant = rows.number("significant", "label")
     else:
-        p = rows.number("pvalue", "p", "pval")
+        p = rows.number(*p_names)
         significant = pd.Series(np.select([p < 1e-5, p > 1e-3], [1.0, 0.0], np.nan), p.index)
     return rows.finish("qtl", rows.position(1), measured=beta, significant=significant)
 

@@ -28,10 +28,10 @@ def recorded() -> Iterator[None]:
             cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
             memory = max(usage.ru_maxrss for usage in used) * KIB / 2**20
             with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
-                file.write(f"{start:.3f} {time.time():.3f} {cpu:.2f} {memory:.0f} {_gpu_memory():.0f}\n")
+                file.write(f"{start:.3f} {time.time():.3f} {cpu:.2f} {memory:.0f} {gpu_memory():.0f}\n")
 
 
-def _gpu_memory() -> float:
+def gpu_memory() -> float:
     """Largest allocation on a GPU in MiB; 0 when none was used."""
     torch = sys.modules.get("torch")
     return torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_initialized() else 0.0

@@ -42,7 +42,7 @@ def main(
     from allelegro.models.device import choose_device
 
     scorer = EnformerScorer.load(weights, track, choose_device(device), bins)
-    meter = Meter(scorer.device)
+    meter = Meter()
     source = read_variants(variants) if kind is None else chunks_of(read_truth(variants, kind).table)
     with Dropped(dropped) as lost:
         rows = write_chunks(scorer.score(parse_alleles(source, lost), Genome(fasta), lost), out, COMPARATOR_COLUMNS)

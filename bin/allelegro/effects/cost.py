@@ -5,15 +5,13 @@ Shards are gathered where there is no torch: it is imported by what measures.
 
 import json
 import resource
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
+from allelegro.cli.cost import KIB, gpu_memory
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 
@@ -26,9 +24,9 @@ class Cost:
     """The cost of scoring ``variants`` with one model, a single network or an ensemble of ``checkpoints``.
 
     ``parameters`` are those of one network (the largest of them); ``sequences`` went through a network: each allele once
-    a checkpoint, strand and shift, a reference that variants of a chunk share only once. ``seconds`` run from the first variant read to the last score written,
-    without the start of Python and the loading of weights. ``peak_memory_mib`` is the largest resident set of the
-    process, ``device_memory_mib`` the largest allocation on a GPU (None without one).
+    a checkpoint, strand and shift, a reference that variants of a chunk share only once. ``seconds`` run from the first
+    variant read to the last score written, without the start of Python and the loading of weights. ``peak_memory_mib``
+    is the largest resident set of the process, ``gpu_memory_mib`` the largest allocation on a GPU (0 without one).
     """
 
     model: str
@@ -39,7 +37,7 @@ class Cost:
     sequences: int
     seconds: float
     peak_memory_mib: float
-    device_memory_mib: float | None
+    gpu_memory_mib: float
     threads: int
     device: str
     precision: str
@@ -65,12 +63,7 @@ class Cost:
 class Meter:
     """Measures the time from its making, and the process's memory."""
 
-    def __init__(self, device: "torch.device") -> None:
-        import torch
-
-        self.device = device
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
+    def __init__(self) -> None:
         self._start = time.perf_counter()
 
     def cost(
@@ -85,18 +78,15 @@ class Meter:
         import torch
 
         seconds = time.perf_counter() - self._start
-        gpu = self.device.type == "cuda"
-        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-            2**10 if sys.platform == "linux" else 1
-        )  # KiB there
+        place = next(networks[0][1].parameters()).device
         return Cost(
             model=model,
             architecture=", ".join(sorted({architecture for architecture, _ in networks})),
             parameters=max(sum(p.numel() for p in network.parameters()) for _, network in networks),
             checkpoints=len(networks), variants=variants, sequences=sequences, seconds=round(seconds, 3),
-            peak_memory_mib=round(resident / 2**20, 1),
-            device_memory_mib=round(torch.cuda.max_memory_allocated(self.device) / 2**20, 1) if gpu else None,
-            threads=torch.get_num_threads(), device=torch.cuda.get_device_name(self.device) if gpu else "cpu", precision=precision,
+            peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**20, 1),
+            gpu_memory_mib=round(gpu_memory(), 1), threads=torch.get_num_threads(),
+            device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu", precision=precision,
         )  # fmt: skip
 
 
@@ -109,14 +99,13 @@ def together(costs: Sequence[Cost]) -> Cost:
     for cost in costs[1:]:
         if (cost.model, cost.parameters, cost.checkpoints) != (first.model, first.parameters, first.checkpoints):
             raise DataError(f"records of cost of {first.model} and {cost.model}: not shards of one model")
-    on_device = [cost.device_memory_mib for cost in costs if cost.device_memory_mib is not None]
     return replace(
         first,
         variants=sum(cost.variants for cost in costs),
         sequences=sum(cost.sequences for cost in costs),
         seconds=round(sum(cost.seconds for cost in costs), 3),
         peak_memory_mib=max(cost.peak_memory_mib for cost in costs),
-        device_memory_mib=max(on_device) if on_device else None,
+        gpu_memory_mib=max(cost.gpu_memory_mib for cost in costs),
         device=", ".join(sorted({cost.device for cost in costs})),
         precision=", ".join(sorted({cost.precision for cost in costs})),
     )

@@ -74,7 +74,7 @@ def run(options: Run) -> None:
         options.name, models, options.context, options.strands, options.shifts, options.slide, options.held_out_only,
         options.precision, options.batch_size,
     )  # fmt: skip
-    meter = Meter(device)
+    meter = Meter()
     with Dropped(options.dropped) as dropped:
         rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.may_be_empty)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())

@@ -26,7 +26,7 @@ class Cost:
     ``parameters`` are those of one network (the largest of them); ``sequences`` went through a network: each allele once
     a checkpoint, strand and shift, a reference that variants of a chunk share only once. ``seconds`` run from the first
     variant read to the last score written, without the start of Python and the loading of weights. ``peak_memory_mib``
-    is the largest resident set of the process, ``gpu_memory_mib`` the largest allocation on a GPU (0 without one).
+    is the largest resident set of the process, ``device_memory_mib`` the largest allocation on a GPU (None without one).
     """
 
     model: str
@@ -37,7 +37,7 @@ class Cost:
     sequences: int
     seconds: float
     peak_memory_mib: float
-    gpu_memory_mib: float
+    device_memory_mib: float | None
     threads: int
     device: str
     precision: str
@@ -85,7 +85,7 @@ class Meter:
             parameters=max(sum(p.numel() for p in network.parameters()) for _, network in networks),
             checkpoints=len(networks), variants=variants, sequences=sequences, seconds=round(seconds, 3),
             peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**20, 1),
-            gpu_memory_mib=round(gpu_memory(), 1), threads=torch.get_num_threads(),
+            device_memory_mib=round(gpu_memory(), 1) or None, threads=torch.get_num_threads(),
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu", precision=precision,
         )  # fmt: skip
 
@@ -105,7 +105,7 @@ def together(costs: Sequence[Cost]) -> Cost:
         sequences=sum(cost.sequences for cost in costs),
         seconds=round(sum(cost.seconds for cost in costs), 3),
         peak_memory_mib=max(cost.peak_memory_mib for cost in costs),
-        gpu_memory_mib=max(cost.gpu_memory_mib for cost in costs),
+        device_memory_mib=max(cost.device_memory_mib or 0 for cost in costs) or None,
         device=", ".join(sorted({cost.device for cost in costs})),
         precision=", ".join(sorted({cost.precision for cost in costs})),
     )

@@ -16,9 +16,10 @@ from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.tables import write_metrics, write_table
 from allelegro.procap.counts import CountsStore
-from allelegro.report.build import build_report
+from allelegro.report.build import build_report, write_book
 from allelegro.report.chapters.effects import ranking_curve
 from allelegro.report.glossary import GLOSSARY
+from allelegro.report.results import Results
 
 MODELS = {
     "legnet": "personal",
@@ -291,6 +292,18 @@ def test_a_benchmark_without_points_or_values_is_no_empty_plot(tmp_path: Path) -
     figures = {path.stem for path in report.parent.glob("figures/*.svg")}
     assert {name for name in figures if name.startswith("effects-")} == {"effects-all", "effects-mpra-pearson"}
     assert "few: fewer than 10 variants" in report.read_text()
+
+
+def test_variants_that_models_saw_are_warned_of(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path / "r", parts="e")
+    path = folder / "effects" / "benchmarks" / "mpra.points.tsv.gz"
+    points = pd.read_csv(path, sep="\t", keep_default_na=False)
+    write_table(points.assign(seen=np.where(np.arange(len(points)) < 30, "yes", "no")), path)
+    (folder / "pipeline_info").mkdir()
+    (folder / "pipeline_info" / "params.json").write_text(json.dumps({"score_seen": True}))
+    book = write_book(Results(folder))
+    assert any("30 of 400 variants of mpra lie where a model was trained" in warning for warning in book.warnings)
+    assert any("--score_seen" in warning for warning in book.warnings)
 
 
 def test_tracks_are_the_mean_of_the_donors_of_a_genotype(whole: Path) -> None:

@@ -20,7 +20,6 @@ def render(book: Book, title: str, subtitle: str) -> str:
     """The report as a string: style inline, figures as inline SVG, no scripts, no network."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(runs=_runs, define=_define, show=show)
-    environment.tests["number"] = lambda cell: isinstance(cell, Number)
     here = resources.files("allelegro.report")
     template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = here.joinpath("style.css").read_text(encoding="utf-8")
@@ -42,7 +41,7 @@ def _define(term: str, about: dict[str, str]) -> Markup:
 
 
 def show(cell: Any) -> Any:
-    """A cell as people read it: thousands separated, three significant digits, an en dash for nothing."""
+    """A cell as people read it: thousands separated, at least three significant digits, an en dash for nothing."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell is pd.NA:
         return "–"
     if isinstance(cell, bool):
@@ -50,5 +49,5 @@ def show(cell: Any) -> Any:
     if isinstance(cell, Number) and float(cell) == int(float(cell)) and abs(float(cell)) < 1e15:  # type: ignore[arg-type]
         return f"{int(float(cell)):,}"  # type: ignore[arg-type]
     if isinstance(cell, Number):
-        return f"{cell:,.0f}" if abs(float(cell)) >= 1000 else f"{cell:.3g}"  # type: ignore[arg-type]
+        return f"{cell:,.0f}" if abs(float(cell)) >= 100 else f"{cell:#.3g}"  # type: ignore[arg-type]
     return _define(cell, {}) if isinstance(cell, str) and cell in GLOSSARY else cell

@@ -1,5 +1,6 @@
 """The handful of plot shapes the report is built from; each returns a :class:`~allelegro.report.book.Figure`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,15 @@ DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#2f7fc1", "#c9ced6"
 BINS_ACROSS = 32
 
 
-def canvas(width: float, height: float, columns: int = 1, rows: int = 1, **options: Any) -> tuple[Any, Any]:
-    """A matplotlib figure in the report's style; sizes in inches."""
-    with plt.rc_context(STYLE):
-        return plt.subplots(rows, columns, figsize=(width, height), **options)
+# A model has one colour in all figures; its name begins with one of these in the pipeline's own runs.
+MODEL_COLOURS = dict(
+    zip(("legnet", "clipnet", "reference", "shuffled", "scratch", "pretrained"), PALETTE, strict=False)
+)
+
+
+def colour_of(label: str, place: int) -> str:
+    """The colour of a model by its name, else the next of the palette."""
+    return MODEL_COLOURS.get(re.split(r"[-_ ]", label)[0], PALETTE[place % len(PALETTE)])
 
 
 def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str, *, zero: bool = True) -> Figure | None:
@@ -37,7 +43,7 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
         groups = list(dict.fromkeys(drawn["group"])) if "group" in drawn else [""]
         positions = np.arange(len(drawn))[::-1]
         for position, row in zip(positions, drawn.to_dict("records"), strict=True):
-            colour = PALETTE[groups.index(row.get("group", "")) % len(PALETTE)]
+            colour = colour_of(str(row["label"]), groups.index(row.get("group", "")))
             if pd.notna(row["ci_low"]):
                 axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
             axes.plot(row["value"], position, "o", color=colour, ms=6)
@@ -68,7 +74,7 @@ def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabe
             here = drawn[drawn["panel"] == panel]
             for row in here.to_dict("records"):
                 position = -labels.index(row["label"])
-                colour = PALETTE[labels.index(row["label"]) % len(PALETTE)]
+                colour = colour_of(str(row["label"]), labels.index(row["label"]))
                 axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
                 axes.plot(row["value"], position, "o", color=colour, ms=5)
             axes.axvline(0, color=GREY, lw=1, ls="--")
@@ -90,11 +96,11 @@ def ranking(name: str, title: str, caption: str, curves: Mapping[str, pd.DataFra
     with plt.rc_context(STYLE):
         figure, (roc, recall) = plt.subplots(1, 2, figsize=(9.0, 3.3))
         shown = {label: thinned(curve) for label, curve in curves.items()}
-        for label, curve in shown.items():
-            roc.plot([0, *curve["false_positive_rate"]], [0, *curve["recall"]], lw=1.6, label=label)
-            recall.plot(
-                [0, *curve["recall"]], [curve["precision"].iloc[0], *curve["precision"]], lw=1.6, drawstyle="steps-pre"
-            )
+        for place, (label, curve) in enumerate(shown.items()):
+            style: dict[str, Any] = {"color": colour_of(label, place), "lw": 1.6}
+            roc.plot([0, *curve["false_positive_rate"]], [0, *curve["recall"]], label=label, **style)
+            precision = [curve["precision"].iloc[0], *curve["precision"]]
+            recall.plot([0, *curve["recall"]], precision, drawstyle="steps-pre", **style)
         roc.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
         recall.axhline(share, color=GREY, lw=1, ls="--")
         roc.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
@@ -173,9 +179,11 @@ def lines(
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.4, 3.1))
         many = len(drawn) > len(PALETTE)
-        for label, (x, y) in drawn.items():
+        for place, (label, (x, y)) in enumerate(drawn.items()):
             options: dict[str, Any] = (
-                {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6} if many else {"lw": 1.6, "label": label}
+                {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6}
+                if many
+                else {"color": colour_of(label, place), "lw": 1.6, "label": label}
             )
             axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, **options)
         if diagonal:

@@ -10,7 +10,7 @@ from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
 from allelegro.report.book import GREY, INK, PALETTE, STYLE, Figure, figure_of
-from allelegro.report.plots import DIVERGING
+from allelegro.report.plots import DIVERGING, colour_of
 
 BASES = list("ACGT")
 LETTER_COLOURS = {"A": "#23976b", "C": "#2f7fc1", "G": "#e0861a", "T": "#cf4a5c"}
@@ -85,7 +85,7 @@ def _strands(axes: Axes, positions: NDArray[np.int64], mean: NDArray[np.floating
 def _bars(axes: Axes, donors: pd.DataFrame, models: list[str], group: str) -> list[pd.DataFrame]:
     """Means as bars, the observed donors as points; returns the rows behind them."""
     for place, model in enumerate(models):
-        colour = OBSERVED if model == "observed" else PALETTE[place - 1]
+        colour = OBSERVED if model == "observed" else colour_of(model, place)
         axes.barh(-place, donors[model].mean(), color=colour, height=0.7, alpha=0.8)
     axes.plot(donors["observed"], np.zeros(len(donors)), "o", ms=2.5, color=INK, alpha=0.7)
     axes.set_yticks(-np.arange(len(models)), [model.replace("_", " ") for model in models], fontsize=7.5)

@@ -108,6 +108,8 @@ def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: p
     if points is None or points.empty:
         return
     models = models_of(points)[:MOST_PANELS]
+    section.show(_sign_by_size(name, dataset, points, models))
+    section.show(_calibration(name, dataset, points, models))
     section.show(
         plots.density_panels(
             f"effects-{name}-scatter",
@@ -119,8 +121,6 @@ def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: p
         )
     )
     section.show(_ranking(name, dataset, rows, points, models))
-    section.show(_sign_by_size(name, dataset, points, models))
-    section.show(_calibration(name, dataset, points, models))
     groups = rows[(rows["metric"] == "pearson") & ~rows["subset"].isin(["all", "significant", "active"])]
     if not groups.empty:
         wide = groups.pivot_table(index="subset", columns="model", values="value", sort=False).reset_index()

@@ -99,6 +99,7 @@ def summary(results: Results, book: Book) -> None:
     _held_out_verdict(results, book)
     _control_verdicts(results, book)
     _effect_verdicts(results, book)
+    _overlap_warnings(results, book)
     _size_warnings(results, book)
 
 
@@ -201,13 +202,28 @@ def _effect_verdicts(results: Results, book: Book) -> None:
         )
 
 
-def _size_warnings(results: Results, book: Book) -> None:
+def _overlap_warnings(results: Results, book: Book) -> None:
+    """Whatever was scored or trained where it should not have been, or may have been."""
+    if (results.document("pipeline_info", "params.json") or {}).get("score_seen"):
+        book.warn(
+            "Variants were also scored by models that saw their place in training (--score_seen): figures may flatter."
+        )
+    for dataset, points in results.benchmark_points.items():
+        seen = int((points["seen"] == "yes").sum()) if "seen" in points else 0
+        if seen:
+            book.warn(
+                f"{seen:,} of {len(points):,} variants of {dataset} lie where a model was trained: see its subset 'unseen'."
+            )
     for model in results.pretrained:
         if model.config["training"].get("overlap_unknown"):
             book.warn(
                 f"The lentiMPRA table behind {model.name} has no coordinates on this genome: whether its sequences overlap "
                 "held-out windows is unknown."
             )
+
+
+def _size_warnings(results: Results, book: Book) -> None:
+    """Stages that are missing, and cohorts too small to learn from."""
     for stage, present in (
         ("PRO-cap", bool(results.library_qc) or results.windows is not None),
         ("genotype", results.haplotypes is not None),

@@ -86,7 +86,6 @@ def _model_table(results: Results) -> pd.DataFrame:
                     "stage": stage,
                     "architecture": model.config["architecture"],
                     "input bp": model.config["width"],
-                    "parameters": model.config.get("parameters"),
                     "genotypes": training.get("genotypes"),
                     "init": training.get("init"),
                     "test fold": training.get("test_fold"),
@@ -180,5 +179,8 @@ def _differences(metrics: pd.DataFrame) -> Table | None:
     ]
     if rows.empty:
         return None
+    rows = rows.assign(
+        metric=rows["metric"].str.removesuffix("_difference"), model=rows["model"].str.replace(" - ", " − ")
+    )
     shown = rows[["metric", "model", "value", "ci_low", "ci_high", "n"]]
     return Table(f"Paired differences between models ({CELLS[HARDEST]})", shown)

@@ -99,7 +99,7 @@ def valueProblem(String name, value, Map property) {
     if (property.pattern && !(text ==~ property.pattern)) {
         return "--${name}: '${text}' does not look like ${property.pattern}"
     }
-    if (property.exists && !file(text).exists()) {
+    if (property.exists && ![file(text)].flatten().any { path -> path.exists() }) {
         return "--${name}: ${text}: no such file or folder"
     }
     return null

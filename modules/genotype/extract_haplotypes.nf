@@ -16,7 +16,7 @@ process EXTRACT_HAPLOTYPES {
     script:
     def wanted = donors ? "--donors ${donors.join(',')}" : ''
     """
-    extract_haplotypes.py --vcf ${variants} --fasta ${genome} --windows ${windows} ${wanted} --out haplotypes --threads ${task.cpus} ${tool.args}
+    extract_haplotypes.py ${[variants].flatten().collect { path -> "--vcf ${path}" }.join(' ')} --fasta ${genome} --windows ${windows} ${wanted} --out haplotypes --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -9,7 +9,7 @@ workflow INPUTS {
     tools
 
     main:
-    own = given.findAll { _name, path -> path }.collectEntries { name, path -> [name, file(path, checkIfExists: true)] }
+    own = given.findAll { _name, path -> path }.collectEntries { name, path -> [name, inOrder(file(path, checkIfExists: true))] }
     if (simulate) {
         SIMULATE_COHORT(simulate, tools.simulate_cohort)
         cohort = SIMULATE_COHORT.out.cohort
@@ -56,7 +56,9 @@ def checkedFiles(Map source) {
     def sheets = ['libraries', 'mpra', 'variant_sets', 'comparators'].findAll { name -> source[name] }
     def references = ['genome', 'variants'].findAll { name -> source[name] }
     def remote = sheets.any { name -> source[name].toUriString() ==~ /\w+:\/\/.*/ }
-    def options = (sheets + references).collect { name -> "--${name.replace('_', '-')} ${sheets.contains(name) ? 'sheets' : 'references'}/'${source[name].name}'" }
+    def options = (sheets + references).collectMany { name ->
+        [source[name]].flatten().collect { path -> "--${name.replace('_', '-')} ${sheets.contains(name) ? 'sheets' : 'references'}/'${path.name}'" }
+    }
     def opened = references.collectMany { name -> withIndex(source[name], ['.fai', '.gzi', '.tbi', '.csi']).flatten() }
     def listed = remote ? [] : sheets.collectMany { name -> listedFiles(source[name]) }
     [(options + (remote ? ['--rows-only'] : [])).join(' '), sheets.collect { name -> source[name] }, opened, listed]
@@ -73,14 +75,20 @@ def beside(sheet, String path) {
     path.startsWith('/') || path.contains('://') ? file(path) : sheet.parent.resolve(path)
 }
 
+/** The files of a glob in one order on every run; a single file as it is. */
+def inOrder(files) {
+    files instanceof List ? files.sort { left, right -> left.name <=> right.name } : files
+}
+
 /** Genome and index of a variant set on another assembly than the run's; an empty list: the run's. */
 def ownGenome(sheet, path) {
     path ? withIndex(beside(sheet, path), ['.fai', '.gzi']) : []
 }
 
-/** A file and those of its indices that exist. */
-def withIndex(path, List suffixes) {
-    [path, suffixes.collect { suffix -> path.resolveSibling("${path.name}${suffix}") }.findAll { index -> index.exists() }]
+/** A file (or several) and those of the indices that exist. */
+def withIndex(files, List suffixes) {
+    def indices = [files].flatten().collectMany { path -> suffixes.collect { suffix -> path.resolveSibling("${path.name}${suffix}") } }
+    [files, indices.findAll { index -> index.exists() }]
 }
 
 /** One tuple a library: its identity, its reads with their indices, or its two strands. */

@@ -14,7 +14,7 @@ process MATCH_DONORS {
 
     script:
     """
-    match_donors.py ${[reads].flatten().collect { path -> "--reads ${path}" }.join(' ')} --vcf ${variants} --library ${meta.library} --donor ${meta.donor} \\
+    match_donors.py ${[reads].flatten().collect { path -> "--reads ${path}" }.join(' ')} ${[variants].flatten().collect { path -> "--vcf ${path}" }.join(' ')} --library ${meta.library} --donor ${meta.donor} \\
         --out ${meta.library}.donors.tsv --threads ${task.cpus} ${tool.args}
     """
 

@@ -84,7 +84,7 @@ def test_every_donor_is_found_and_its_reads_agree(tmp_path: Path) -> None:
     vcf, genotypes, bases = toy(tmp_path)
     for number, name in enumerate(DONORS):
         bam = toy_bam(tmp_path / f"{name}.bam", genotypes, bases, number)
-        table = match_donor([bam], vcf, "L", name, tmp_path / "L.donors.tsv", MatchRules())
+        table = match_donor([bam], [vcf], "L", name, tmp_path / "L.donors.tsv", MatchRules())
         assert table["candidate"].iloc[0] == name
         assert table["verdict"].unique().tolist() == ["match"]
         assert table["concordance"].iloc[0] == 1
@@ -95,30 +95,53 @@ def test_every_donor_is_found_and_its_reads_agree(tmp_path: Path) -> None:
         assert written["candidate"].tolist() == table["candidate"].tolist()
 
 
+def test_genotypes_in_several_files_are_one_set(tmp_path: Path) -> None:
+    vcf, genotypes, bases = toy(tmp_path)
+    bam = toy_bam(tmp_path / "a.bam", genotypes, bases, 0)
+    with pysam.VariantFile(str(vcf)) as whole:
+        header, records = str(whole.header), [str(record) for record in whole]
+    halves = []
+    for number, part in enumerate((records[::2], records[1::2])):
+        plain = tmp_path / f"half{number}.vcf"
+        plain.write_text(header + "".join(part))
+        halves.append(Path(pysam.tabix_index(str(plain), preset="vcf")))
+    together, apart = (
+        match_donor([bam], files, "L", "A", tmp_path / "t.tsv", MatchRules()) for files in ([vcf], halves)
+    )
+    pd.testing.assert_frame_equal(together, apart)
+    other = tmp_path / "other.vcf"
+    other.write_text(header.replace("\tA\tB", "\tB\tA") + records[0])
+    with pytest.raises(DataError, match=r"other\.vcf\.gz: its donors are not those of"):
+        match_donor(
+            [bam], [vcf, Path(pysam.tabix_index(str(other), preset="vcf"))], "L", "A", tmp_path / "t.tsv", MatchRules()
+        )
+
+
 def test_swap_mixture_and_unknown_donor(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     vcf, genotypes, bases = toy(tmp_path)
     bam = toy_bam(tmp_path / "a.bam", genotypes, bases, 0)
     with caplog.at_level(logging.INFO):
-        assert match_donor([bam], vcf, "L", "B", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "swap"
+        assert match_donor([bam], [vcf], "L", "B", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "swap"
     assert "L (B): swap; best donor A" in caplog.text
     assert (
-        match_donor([bam], vcf, "L", "Z", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "donor not genotyped"
+        match_donor([bam], [vcf], "L", "Z", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0]
+        == "donor not genotyped"
     )
     mixed = toy_bam(tmp_path / "mixed.bam", genotypes, bases, None)
-    assert match_donor([mixed], vcf, "L", "B", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "no donor fits"
-    assert match_donor([bam, bam], vcf, "L", "A", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "match"
+    assert match_donor([mixed], [vcf], "L", "B", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "no donor fits"
+    assert match_donor([bam, bam], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "match"
     strict = MatchRules(min_sites=1000)
-    assert match_donor([bam], vcf, "L", "B", tmp_path / "t.tsv", strict)["verdict"].iloc[0] == "undecided"
+    assert match_donor([bam], [vcf], "L", "B", tmp_path / "t.tsv", strict)["verdict"].iloc[0] == "undecided"
 
 
 def test_contigs_that_do_not_meet_and_broken_vcf(tmp_path: Path) -> None:
     vcf, genotypes, bases = toy(tmp_path, contig="1")
     bam = toy_bam(tmp_path / "a.bam", genotypes, bases, 0)
     with pytest.raises(DataError, match=r"toy.vcf.gz: none of the reads' contigs is in it \(chr1 against 1\)"):
-        match_donor([bam], vcf, "L", "A", tmp_path / "t.tsv", MatchRules())
+        match_donor([bam], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())
     vcf.write_bytes(vcf.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"toy.vcf.gz: .*truncated"):
-        match_donor([bam], vcf, "L", "A", tmp_path / "t.tsv", MatchRules())
+        match_donor([bam], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())
     assert not (tmp_path / "t.tsv").exists()
 
 
@@ -170,7 +193,7 @@ def test_a_swapped_pair_of_the_simulated_cohort_is_named(tmp_path: Path) -> None
     sheet = pd.read_csv(tmp_path / "sim" / "libraries.tsv", sep="\t")
     truth = pd.DataFrame(pd.read_json(tmp_path / "sim" / "truth.json", typ="series")["libraries"]).set_index("library")
     tables = [
-        match_donor([tmp_path / "sim" / row.bam], tmp_path / "sim" / "variants.vcf.gz", row.library, row.donor,
+        match_donor([tmp_path / "sim" / row.bam], [tmp_path / "sim" / "variants.vcf.gz"], row.library, row.donor,
                     tmp_path / f"{row.library}.tsv", MatchRules())
         for row in sheet.itertuples()
     ]  # fmt: skip

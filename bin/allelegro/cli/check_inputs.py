@@ -19,7 +19,9 @@ def main(
     variant_sets: Annotated[Path | None, typer.Option(help="Sheet of measured effects: name kind table.")] = None,
     comparators: Annotated[Path | None, typer.Option(help="Sheet of outside models' scores: set name table.")] = None,
     genome: Annotated[Path | None, typer.Option(help="Reference genome, FASTA.")] = None,
-    variants: Annotated[Path | None, typer.Option(help="Phased genotypes, indexed VCF or BCF.")] = None,
+    variants: Annotated[
+        list[Path] | None, typer.Option(help="Phased genotypes, indexed VCF or BCF; repeat for one a chromosome.")
+    ] = None,
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
     ] = False,
@@ -37,7 +39,7 @@ def main(
         variant_sets=variant_sets,
         comparators=comparators,
         genome=genome,
-        variants=variants,
+        variants=variants or [],
         rows_only=rows_only,
     )
     if found.problems:

@@ -15,7 +15,10 @@ def main(
     reads: Annotated[
         list[Path], typer.Option(help="BAM or CRAM of the library, sorted by coordinate; repeat for runs.")
     ],
-    vcf: Annotated[Path, typer.Option(help="Genotypes of all donors, bgzipped VCF or BCF with its index.")],
+    vcf: Annotated[
+        list[Path],
+        typer.Option(help="Genotypes of all donors, bgzipped VCF or BCF with its index; repeat for one a chromosome."),
+    ],
     library: Annotated[str, typer.Option(help="Name of the library.")],
     donor: Annotated[str, typer.Option(help="The donor it is said to come from.")],
     out: Annotated[Path, typer.Option(help="Table of donors, best first (LIBRARY.donors.tsv).")],

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def check_inputs(
     variant_sets: Path | None,
     comparators: Path | None,
     genome: Path | None,
-    variants: Path | None,
+    variants: Sequence[Path],
     rows_only: bool = False,
 ) -> Inputs:
     """Read everything given; a problem of one file does not hide those of the others."""
@@ -79,7 +79,7 @@ def check_inputs(
     if not found.problems and not rows_only:
         named = ("mpra", "variant_sets", "comparators")
         tables = [sheets[name].located(row["table"]) for name in named if name in sheets for row in sheets[name].rows]
-        given = [libraries, mpra, variant_sets, comparators, genome, variants, *tables]
+        given = [libraries, mpra, variant_sets, comparators, genome, *variants, *tables]
         found.checksums = {path.name: _sha256(path) for path in given if path and path.is_file()}
     return found
 
@@ -89,7 +89,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Path | None) -> list[str]:
+def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Sequence[Path]) -> list[str]:
     """Contigs of genotypes and signal files against the genome's, donors of the sheet against the genotypes'."""
     problems: list[str] = []
     contigs: dict[str, int] = {}
@@ -98,16 +98,16 @@ def reference_problems(libraries: Sheet | None, genome: Path | None, variants: P
             contigs = fasta_contigs(genome)
         except DataError as error:
             problems.append(str(error))
-    if variants:
+    for path in variants:
         try:
-            variant_contigs, donors = variant_header(variants)
+            variant_contigs, donors = variant_header(path)
         except DataError as error:
             problems.append(str(error))
         else:
             if contigs and genome:
-                problems += compare_contigs(variants.name, variant_contigs, contigs, genome.name)
+                problems += compare_contigs(path.name, variant_contigs, contigs, genome.name)
             if libraries:
-                problems += missing_donors(libraries.rows, donors, libraries.path.name, variants.name)
+                problems += missing_donors(libraries.rows, donors, libraries.path.name, path.name)
     if libraries:
         problems += _signal_problems(libraries, contigs, genome.name if genome else "the genome")
     return problems

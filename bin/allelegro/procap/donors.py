@@ -8,6 +8,7 @@ likelihoods over SNPs; as in Jun et al. 2012 (doi:10.1016/j.ajhg.2012.09.004) al
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,20 @@ class Sites:
 
 def match_donor(
     reads: Sequence[Path],
-    vcf: Path,
+    vcfs: Sequence[Path],
     library: str,
     donor: str,
     out: Path,
     rules: MatchRules,
     reference: Path | None = None,
 ) -> pd.DataFrame:
-    """Rank every donor of the VCF by how well it explains a library's reads; write and return the table, best first.
+    """Rank every donor of the VCFs (one file, or one a chromosome) by how well it explains a library's reads; write and return the table, best first.
 
     Verdict (on every row): ``match``, ``swap`` (another donor fits better), ``undecided`` (too few sites or too small odds),
     ``no donor fits``, or ``donor not genotyped``. Raises DataError for unreadable files or contig names that do not meet.
     """
     regions = _covered_regions(reads, rules, reference)
-    sites = _snps(vcf, regions)
+    sites = _snps(vcfs, regions)
     counts = np.zeros((len(sites.keys), 2), np.int64)
     for path in reads:
         counts += AlignmentStream(path, reference).count_alleles(sites.keys, sites.alleles, rules.min_mapq)
@@ -116,22 +117,35 @@ def _covered_regions(
     return regions
 
 
-def _snps(path: Path, regions: Sequence[tuple[int, str, int, int]]) -> Sites:
-    """Biallelic SNPs of the regions at which donors differ."""
+def _open_vcf(path: Path) -> tuple[VCF, set[str]]:
+    """A VCF and the contigs that it holds."""
     check_bgzf(path)
     try:
         vcf = VCF(str(path), gts012=True)
-        names = set(vcf.seqnames)
+        return vcf, set(vcf.seqnames)
     except (OSError, AttributeError) as error:
         raise DataError(f"{path}: not a readable VCF or BCF with contigs and an index ({error})") from None
+
+
+def _snps(paths: Sequence[Path], regions: Sequence[tuple[int, str, int, int]]) -> Sites:
+    """Biallelic SNPs of the regions at which donors differ."""
+    opened = [_open_vcf(path) for path in paths]
+    donors = [str(name) for name in opened[0][0].samples]
+    names = set().union(*(contigs for _, contigs in opened))
     if regions and not names & {name for _, name, _, _ in regions}:
         raise DataError(
-            f"{path}: none of the reads' contigs is in it ({regions[0][1]} against {next(iter(sorted(names)), 'none')}); "
+            f"{paths[0]}: none of the reads' contigs is in it ({regions[0][1]} against {next(iter(sorted(names)), 'none')}); "
             "use one naming of contigs"
         )
+    for path, (vcf, _) in zip(paths, opened, strict=True):
+        if list(vcf.samples) != donors:
+            raise DataError(
+                f"{path}: its donors are not those of {paths[0]}, in that order; give files of one call set"
+            )
     keys, alleles, genotypes = [], [], []
     for number, name, start, end in regions:
-        for record in vcf(f"{name}:{start + 1}-{end}") if name in names else ():
+        holding = [vcf for vcf, contigs in opened if name in contigs]
+        for record in chain.from_iterable(vcf(f"{name}:{start + 1}-{end}") for vcf in holding):
             if (
                 not record.is_snp
                 or len(record.ALT) != 1
@@ -142,7 +156,6 @@ def _snps(path: Path, regions: Sequence[tuple[int, str, int, int]]) -> Sites:
             keys.append(number << CONTIG_SHIFT | record.start << 1)
             alleles.append((_BASE_CODES[record.REF], _BASE_CODES[record.ALT[0]]))
             genotypes.append(record.gt_types.astype(np.uint8))
-    donors = [str(name) for name in vcf.samples]
     if not keys:
         return Sites(np.empty(0, np.uint64), np.empty((0, 2), np.uint8), np.empty((0, len(donors)), np.uint8), donors)
     sorted_keys, order = np.unique(np.array(keys, np.uint64), return_index=True)

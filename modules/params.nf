@@ -242,10 +242,11 @@ def runPlan(Map given) {
             [id: id.toString(), model: name, test_fold: test, validation_fold: validationFold(test, given), seed: seed] + modelCatalogue()[name]
         }
     }
-    def pretrained = [pairs, tests, seeds].combinations().collect { pair, test, seed ->
+    // Fine-tuning starts from the first pair, so every test fold needs it; the other pairs only widen the lentiMPRA ensemble.
+    def pretrained = [pairs, tests, seeds].combinations().findAll { pair, test, _seed -> pair == pairs[0] || test == tests[0] }.collect { pair, test, seed ->
         def many = pairs.size() * tests.size() * seeds.size() > 1
         def id = many ? "-test${pair[0]}-val${pair[1]}-without${test}-seed${seed}" : ''
-        [id: id.toString(), test_fold: pair[0].toInteger(), validation_fold: pair[1].toInteger(), seed: seed, held_out: [test, validationFold(test, given)]]
+        [id: id.toString(), test_fold: pair[0].toInteger(), validation_fold: pair[1].toInteger(), seed: seed, start: pair == pairs[0], held_out: [test, validationFold(test, given)]]
     }
     [
         models: models, pretrained: given.checkpoint ? [] : pretrained, checkpoint: given.checkpoint, pretrained_from: given.pretrained_from,

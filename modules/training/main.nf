@@ -50,7 +50,7 @@ workflow TRAINING {
 /** The pretrained model a fine-tuning starts from: of the chosen dataset, with its seed, blind to its held-out loci. */
 def startOf(Map model, List pretrained, dataset) {
     def fitting = pretrained.find { meta, _path ->
-        (!dataset || meta.dataset == dataset) && meta.seed == model.seed && model.test_fold in meta.held_out
+        (!dataset || meta.dataset == dataset) && meta.seed == model.seed && meta.start && model.test_fold == meta.held_out[0]
     }
     if (model.pretrained && pretrained && !fitting) {
         error("--pretrained_from ${dataset}: no such lentiMPRA table; there are ${pretrained.collect { meta, _path -> meta.dataset }.unique().join(', ')}")

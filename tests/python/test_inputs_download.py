@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.io.datasets import read_manifest, unpack_procap
+from allelegro.io.datasets import read_manifest, unpack_procap, write_study
 from allelegro.io.download import Policy, RemoteFile, fetch_all
 
 CONTENT = bytes(range(256)) * 2000
@@ -177,3 +177,31 @@ def test_procap_archive_becomes_a_library_sheet(tmp_path: Path) -> None:
     table.write_text("library\tgsm\tdonor\tprefix\nD2_1\tGSM2\tD2\tGSM2_a\n")
     with pytest.raises(DataError, match="lacks 2 files"):
         unpack_procap(tmp_path / "raw.tar", table)
+
+
+def test_what_was_fetched_becomes_sheets_and_parameters(tmp_path: Path) -> None:
+    """With the shipped manifest: the tables that are there, and no others."""
+    for path in ("genome/hs37d5.fa.gz", "genome/hg38.fa.gz"):
+        (tmp_path / "genome").mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(gzip.compress(b">1\nACGT\n"))
+    for path in (
+        "lentimpra/K562.tsv",
+        "udacha/K562__myelogenous_leukemia_.atac.tsv",
+        "genotypes/1.vcf.gz",
+        "procap/libraries.tsv",
+    ):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("x\n")
+    study = write_study(tmp_path, read_manifest(Path(__file__).parents[2] / "assets" / "datasets.json"))
+    given = json.loads(study.read_text())
+    assert set(given) == {"libraries", "genome", "variants", "mpra", "variant_sets"}
+    assert given["variants"] == str(tmp_path / "genotypes" / "*.vcf.gz")
+    assert Path(given["genome"] + ".fai").is_file()
+    assert pd.read_csv(given["mpra"], sep="\t")["name"].tolist() == ["K562"]
+    sets = pd.read_csv(given["variant_sets"], sep="\t")
+    assert sets[["name", "genome"]].values.tolist() == [["udacha_K562_atac", "genome/hg38.fa"]]
+    (tmp_path / "genome" / "hg38.fa.gz").write_bytes(gzip.compress(b">1\nACGT\n" * 99)[:-9])
+    (tmp_path / "genome" / "hg38.fa").unlink()
+    with pytest.raises(DataError, match="not a whole gzip file"):
+        write_study(tmp_path, {})
+    assert not (tmp_path / "genome" / "hg38.fa").exists()

@@ -26,7 +26,9 @@ def main(
     stall: Annotated[
         float, typer.Option(min=0.1, help="Seconds without a byte before a connection is dropped.")
     ] = 60.0,
-    unpack: Annotated[bool, typer.Option(help="Unpack the PRO-cap archive and write its library sheet.")] = True,
+    unpack: Annotated[
+        bool, typer.Option(help="Unpack what was fetched and write the sheets and parameters of a run.")
+    ] = True,
     list_only: Annotated[bool, typer.Option("--list", help="List the datasets and stop.")] = False,
     version: Version = False,
 ) -> None:
@@ -35,7 +37,7 @@ def main(
     Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download.
     """
     from allelegro.errors import DataError
-    from allelegro.io.datasets import read_manifest, unpack_procap
+    from allelegro.io.datasets import read_manifest, unpack_procap, write_study
     from allelegro.io.download import Policy, fetch_all
 
     datasets = read_manifest(manifest)
@@ -62,6 +64,9 @@ def main(
     if problems:
         fail(problems[-1])
     typer.echo(f"{len(fetched)} files verified in {out}", err=True)
-    if unpack and (out / PROCAP_ARCHIVE).is_file():
-        sheet = unpack_procap(out / PROCAP_ARCHIVE, manifest.parent / "gse110638_libraries.tsv")
-        typer.echo(f"library sheet: {sheet}", err=True)
+    if not unpack:
+        return
+    if (out / PROCAP_ARCHIVE).is_file():
+        unpack_procap(out / PROCAP_ARCHIVE, manifest.parent / "gse110638_libraries.tsv")
+    study = write_study(out, datasets)
+    typer.echo(f"next: nextflow run main.nf -profile full -params-file {study}", err=True)

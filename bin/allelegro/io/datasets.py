@@ -1,9 +1,12 @@
 """The manifest of public datasets, and the study's sheets made from what was fetched."""
 
+import gzip
 import json
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,6 +16,7 @@ from allelegro.io.download import RemoteFile
 from allelegro.io.tables import read_table, write_table
 
 STRANDS = {"plus": "pl", "minus": "mn"}
+SHEETS = {"mpra": ["name", "table"], "variant_sets": ["name", "kind", "table", "genome", "release"]}
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Dataset:
     title: str
     required: bool
     files: tuple[RemoteFile, ...]
+    rows: dict[str, list[dict[str, str]]]  # by sheet of SHEETS, paths relative to the data folder
 
 
 def read_manifest(path: Path) -> dict[str, Dataset]:
@@ -40,6 +45,7 @@ def read_manifest(path: Path) -> dict[str, Dataset]:
                     RemoteFile(f["path"], f["url"], f.get("bytes"), f.get("sha256"), f.get("md5"), f.get("note", ""))
                     for f in entry["files"]
                 ),
+                {sheet: entry.get(sheet, []) for sheet in SHEETS},
             )
             for name, entry in document["datasets"].items()
         }
@@ -83,3 +89,44 @@ def unpack_procap(archive: Path, table: Path) -> Path:
         raise DataError(f"{archive}: lacks {len(wanted)} files of {table.name}, first {min(wanted)}; check the table")
     write_table(pd.DataFrame(libraries[["library", "donor", "plus", "minus"]]), folder / "libraries.tsv")
     return folder / "libraries.tsv"
+
+
+def plain_genome(archive: Path) -> Path:
+    """``X.fa`` with its ``.fai`` from a gzipped ``X.fa.gz``, which allows no random access; made once."""
+    import pysam
+
+    fasta = archive.with_suffix("")
+    if not fasta.is_file() or fasta.stat().st_mtime < archive.stat().st_mtime:
+        try:
+            with gzip.open(archive) as source, atomic_path(fasta) as partial, partial.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 24)
+        except (OSError, EOFError) as error:
+            raise DataError(f"{archive}: not a whole gzip file ({error}); delete it and fetch again") from None
+        pysam.faidx(str(fasta))
+    return fasta
+
+
+def write_study(data: Path, datasets: dict[str, Dataset]) -> Path:
+    """Sheets of what was fetched into ``data``, and ``data/study.json``, the parameters of a run on it.
+
+    Tables that are not there are left out of the sheets, inputs that are not there out of the parameters.
+    """
+    given: dict[str, Any] = {}
+    if (data / "procap" / "libraries.tsv").is_file():
+        given["libraries"] = data / "procap" / "libraries.tsv"
+    for archive in sorted((data / "genome").glob("*.fa.gz")):
+        fasta = plain_genome(archive)
+        if archive.name.startswith("hs37d5"):
+            given["genome"] = fasta
+    if any((data / "genotypes").glob("*.vcf.gz")):
+        given["variants"] = data / "genotypes" / "*.vcf.gz"
+    for sheet, columns in SHEETS.items():
+        rows = [row for dataset in datasets.values() for row in dataset.rows[sheet]]
+        present = [row for row in rows if all((data / row[key]).is_file() for key in ("table", "genome") if key in row)]
+        if present:
+            write_table(pd.DataFrame([{column: row.get(column, "") for column in columns} for row in present]), data / f"{sheet}.tsv")
+            given[sheet] = data / f"{sheet}.tsv"
+    with atomic_path(data / "study.json") as partial:
+        text = json.dumps({name: str(path.absolute()) for name, path in given.items()}, indent=2)
+        partial.write_text(text + "\n", encoding="utf-8")
+    return data / "study.json"

@@ -124,7 +124,10 @@ def write_study(data: Path, datasets: dict[str, Dataset]) -> Path:
         rows = [row for dataset in datasets.values() for row in dataset.rows[sheet]]
         present = [row for row in rows if all((data / row[key]).is_file() for key in ("table", "genome") if key in row)]
         if present:
-            write_table(pd.DataFrame([{column: row.get(column, "") for column in columns} for row in present]), data / f"{sheet}.tsv")
+            write_table(
+                pd.DataFrame([{column: row.get(column, "") for column in columns} for row in present]),
+                data / f"{sheet}.tsv",
+            )
             given[sheet] = data / f"{sheet}.tsv"
     with atomic_path(data / "study.json") as partial:
         text = json.dumps({name: str(path.absolute()) for name, path in given.items()}, indent=2)

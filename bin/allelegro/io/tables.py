@@ -56,6 +56,14 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(partial, sep="\t", index=False, float_format="%.7g", na_rep="NA", compression="infer")
 
 
+def append_table(table: pd.DataFrame, path: Path) -> None:
+    """Add rows to a TSV that grows in a folder not yet finished; the first call writes the header. As ``write_table``."""
+    fresh = not path.exists()
+    table.to_csv(
+        path, sep="\t", index=False, header=fresh, mode="a", float_format="%.7g", na_rep="NA", compression="infer"
+    )
+
+
 def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) -> None:
     """Write tidy metrics; every row has ``METRIC_COLUMNS``, an absent interval or n is NA."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=METRIC_COLUMNS)

@@ -17,7 +17,7 @@ from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import BigWigWriter
 from allelegro.io.dna import decode
-from allelegro.io.tables import write_table
+from allelegro.io.tables import append_table, write_table
 from allelegro.simulate import assays, bam, bgzf
 from allelegro.simulate.genome import EDGE, ElementWriter, background, build_chromosome, place_elements
 from allelegro.simulate.grammar import Grammar, calibrated, draw_grammar
@@ -35,6 +35,7 @@ from allelegro.simulate.settings import Settings, fewest_tiles
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 PILOT = 400  # elements that set the grammar's scale and the sequencing depth
+LENTIMPRA_COLUMNS = ["seq_id", "chromosome", "start", "end", "strand", "seq", "mean_value", "fold_num", "rev"]
 LINE, BATCH = 60, 5000  # bases of a FASTA line, VCF records rendered at a time
 
 
@@ -66,13 +67,8 @@ class Plan:
 
 @dataclass
 class Tables:
-    """Rows gathered chromosome by chromosome."""
+    """What waits for the last chromosome: tests are adjusted over the cohort. All other rows are written as they come."""
 
-    elements: list[pd.DataFrame]
-    haplotypes: list[pd.DataFrame]
-    effects: list[pd.DataFrame]
-    mpra: list[pd.DataFrame]
-    saturation: list[pd.DataFrame]
     allelic: list[pd.DataFrame]
     adastra: list[pd.DataFrame]
     udacha: list[pd.DataFrame]
@@ -88,7 +84,8 @@ def simulate_cohort(out: Path, settings: Settings, *, write_bam: bool = True, th
     logging.getLogger("msprime").setLevel(logging.WARNING)
     with atomic_folder(out, "truth.json") as folder:
         plan = _plan(settings, folder, write_bam)
-        tables = Tables([], [], [], [], [], [], [], [], [])
+        tables = Tables([], [], [], [])
+        (folder / "truth").mkdir()
         for library in plan.libraries if write_bam else []:
             (folder / "libraries").mkdir(exist_ok=True)
             bgzf.append(folder / f"libraries/{library.name}.bam", bam.header(plan.contigs, library.name, library.donor))
@@ -175,7 +172,8 @@ def _chromosome(number: int, seed: np.random.SeedSequence, plan: Plan, tables: T
     effects = variant_effects(genome, variants, loci, grammar, settings)
     _write_fasta(plan.folder / "genome.fa", name, decode(genome))
     _write_variants(plan.folder / "variants.vcf.gz", chromosome)
-    _collect_truth(chromosome, haplotypes, effects, tables)
+    _write_truth(plan.folder, chromosome, haplotypes, effects)
+    tables.donor_rate.append(haplotypes.donor_log2_rate())
     _measure(number, chromosome, haplotypes, effects, plan, tables, np.random.default_rng(measure_seed))
     by_donor: dict[int, list[tuple[Library, np.random.SeedSequence]]] = {}
     for library, library_seed in zip(plan.libraries, library_seeds, strict=True):
@@ -265,32 +263,34 @@ def _write_variants(path: Path, chromosome: assays.Chromosome) -> None:
         bgzf.append(path, b"".join(lines))
 
 
-def _collect_truth(chromosome: assays.Chromosome, haplotypes: Haplotypes, effects: Effects, tables: Tables) -> None:
+def _write_truth(folder: Path, chromosome: assays.Chromosome, haplotypes: Haplotypes, effects: Effects) -> None:
+    """Elements, haplotypes and variant effects of one chromosome, added to the cohort's tables."""
+    truth = folder / "truth"
     loci, variants = chromosome.loci, chromosome.variants
     names = np.array([f"{chromosome.name}_{centre}" for centre in loci.centre])
     first = haplotypes.offsets[:-1]
-    tables.elements.append(
-        pd.DataFrame(
-            {
-                "chrom": chromosome.name,
-                "centre": loci.centre,
-                "name": names,
-                "kind": np.where(loci.promoter, "promoter", "enhancer"),
-                "plus_summit": haplotypes.site_ref[first, 0, 0],
-                "minus_summit": haplotypes.site_ref[first, 1, 0],
-                "log2_activity": haplotypes.log2_activity[first],
-                "log2_rate": haplotypes.log2_rate[first],
-                "log2_plus": haplotypes.log2_strand[first, 0],
-                "log2_minus": haplotypes.log2_strand[first, 1],
-                "context": loci.context,
-                "plus_share": loci.plus_share,
-                "haplotypes": np.diff(haplotypes.offsets),
-            }
-        )
+    elements = pd.DataFrame(
+        {
+            "chrom": chromosome.name,
+            "centre": loci.centre,
+            "name": names,
+            "kind": np.where(loci.promoter, "promoter", "enhancer"),
+            "plus_summit": haplotypes.site_ref[first, 0, 0],
+            "minus_summit": haplotypes.site_ref[first, 1, 0],
+            "log2_activity": haplotypes.log2_activity[first],
+            "log2_rate": haplotypes.log2_rate[first],
+            "log2_plus": haplotypes.log2_strand[first, 0],
+            "log2_minus": haplotypes.log2_strand[first, 1],
+            "context": loci.context,
+            "plus_share": loci.plus_share,
+            "haplotypes": np.diff(haplotypes.offsets),
+        }
     )
+    append_table(elements, truth / "elements.tsv")
+    append_table(_elements_bed(elements), folder / "elements.bed")
     element = np.repeat(np.arange(len(names)), np.diff(haplotypes.offsets))
     carriers = np.bincount(haplotypes.index.ravel(), minlength=len(element))
-    tables.haplotypes.append(
+    append_table(
         pd.DataFrame(
             {
                 "element": names[element],
@@ -300,10 +300,11 @@ def _collect_truth(chromosome: assays.Chromosome, haplotypes: Haplotypes, effect
                 "log2_plus": haplotypes.log2_strand[:, 0],
                 "log2_minus": haplotypes.log2_strand[:, 1],
             }
-        )
+        ),
+        truth / "haplotypes.tsv.gz",
     )
     alleles = [variants.alleles(chromosome.genome, int(v)) for v in effects.row]
-    tables.effects.append(
+    append_table(
         pd.DataFrame(
             {
                 "chrom": chromosome.name,
@@ -318,9 +319,9 @@ def _collect_truth(chromosome: assays.Chromosome, haplotypes: Haplotypes, effect
                 "distance": variants.pos[effects.row] - loci.centre[effects.element],
                 "frequency": variants.genotypes[effects.row].mean(1),
             }
-        )
+        ),
+        truth / "effects.tsv",
     )
-    tables.donor_rate.append(haplotypes.donor_log2_rate())
 
 
 def _measure(
@@ -334,11 +335,15 @@ def _measure(
 ) -> None:
     settings, grammar = plan.settings, plan.grammar
     if settings.mpra_cells:
-        tables.mpra.append(assays.lentimpra(chromosome, plan.controls[number], grammar, settings, rng))
+        constructs = assays.lentimpra(chromosome, plan.controls[number], grammar, settings, rng)
+        for cell in settings.cells:
+            columns = [*LENTIMPRA_COLUMNS[:6], f"mean_value.{cell}", *LENTIMPRA_COLUMNS[7:]]
+            append_table(constructs[columns].set_axis(LENTIMPRA_COLUMNS, axis=1), plan.folder / f"lentimpra.{cell}.tsv")
     count = _shares(settings.satmut_elements, settings.chromosomes)[number]
     activity = haplotypes.log2_activity[haplotypes.offsets[:-1]]
     if count:
-        tables.saturation.append(assays.saturation(chromosome, count, activity, grammar, rng))
+        saturation = assays.saturation(chromosome, count, activity, grammar, rng)
+        append_table(saturation, plan.folder / "truth" / "satmut.tsv")
     tables.allelic.append(assays.allelic_mpra(chromosome, grammar, rng))
     tables.adastra.append(assays.adastra(chromosome, effects, rng))
     tables.udacha.append(assays.udacha(chromosome, effects, rng))
@@ -346,7 +351,7 @@ def _measure(
 
 def _finish(plan: Plan, tables: Tables) -> None:
     """Indexes, bigWigs, sheets, tables and truth.json."""
-    folder, settings = plan.folder, plan.settings
+    folder = plan.folder
     bgzf.append(folder / "variants.vcf.gz", b"", last=True)
     pysam.tabix_index(str(folder / "variants.vcf.gz"), preset="vcf", force=True)
     pysam.faidx(str(folder / "genome.fa"))
@@ -356,13 +361,8 @@ def _finish(plan: Plan, tables: Tables) -> None:
         for label in ("plus", "minus"):
             _write_bigwig(plan, library, label)
     _write_sheets(plan)
-    _write_measurements(folder, tables, settings)
-    elements = pd.concat(tables.elements, ignore_index=True)
-    write_table(_elements_bed(elements), folder / "elements.bed")
-    truth = folder / "truth"
-    write_table(elements, truth / "elements.tsv")
-    write_table(pd.concat(tables.haplotypes, ignore_index=True), truth / "haplotypes.tsv.gz")
-    np.save(truth / "donor_log2_rate.npy", np.concatenate(tables.donor_rate))
+    _write_measurements(folder / "truth", tables)
+    np.save(folder / "truth" / "donor_log2_rate.npy", np.concatenate(tables.donor_rate))
     (folder / "truth.json").write_text(json.dumps(_truth(plan), indent=1) + "\n")
 
 
@@ -392,16 +392,7 @@ def _write_sheets(plan: Plan) -> None:
     write_table(pd.DataFrame({"name": kinds, "kind": kinds, "table": tables}), folder / "variant_sets.tsv")
 
 
-def _write_measurements(folder: Path, tables: Tables, settings: Settings) -> None:
-    truth = folder / "truth"
-    if tables.mpra:
-        mpra = pd.concat(tables.mpra, ignore_index=True)
-        for cell in settings.cells:
-            own = mpra.rename(columns={f"mean_value.{cell}": "mean_value"})
-            columns = ["seq_id", "chromosome", "start", "end", "strand", "seq", "mean_value", "fold_num", "rev"]
-            write_table(own[columns], folder / f"lentimpra.{cell}.tsv")
-    if tables.saturation:
-        write_table(pd.concat(tables.saturation, ignore_index=True), truth / "satmut.tsv")
+def _write_measurements(truth: Path, tables: Tables) -> None:
     write_table(assays.finish_allelic_mpra(pd.concat(tables.allelic, ignore_index=True)), truth / "mpra.tsv")
     binding = pd.concat(tables.adastra, ignore_index=True)
     write_table(
@@ -410,7 +401,6 @@ def _write_measurements(folder: Path, tables: Tables, settings: Settings) -> Non
     access = pd.concat(tables.udacha, ignore_index=True)
     tests = {f"{side}fdr_comb_pval": f"{side}comb_pval" for side in ("ref_", "alt_")} | {"fdr_comb_pval": "comb_pval"}
     write_table(assays.with_fdr(access, tests), truth / "udacha.tsv")
-    write_table(pd.concat(tables.effects, ignore_index=True), truth / "effects.tsv")
 
 
 def _elements_bed(elements: pd.DataFrame) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def _define(term: str, about: dict[str, str]) -> Markup:
 
 def show(cell: Any) -> Any:
     """A cell as people read it: thousands separated, at least three significant digits, an en dash for nothing."""
-    if cell is None or (isinstance(cell, float) and math.isnan(cell)) or cell is pd.NA:
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)) or cell is pd.NA:
         return "–"
     if isinstance(cell, bool):
         return "yes" if cell else "no"

@@ -75,7 +75,8 @@ def _overview(metrics: pd.DataFrame) -> Figure | None:
 
 def _costs(results: Results) -> Table | None:
     """What scoring costs with each model, over all sets it scored."""
-    records = pd.DataFrame(results.scoring_costs)
+    # A model that saw every locus of a set scores none of its variants.
+    records = pd.DataFrame([record for record in results.scoring_costs if record["variants"]])
     if records.empty:
         return None
     models = records.groupby("model", sort=False)

@@ -16,7 +16,10 @@ patchy   mixed, with about 46 % of the genome unmappable in pieces of 0.2 to 3 k
 """
 
 import argparse
+import os
+import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -182,23 +185,31 @@ def write_inputs(planted: Planted, folder: Path) -> tuple[Path, Path]:
 
 @dataclass(frozen=True)
 class Calls:
-    """One caller's answer: ``calls`` (chrom start end strand summits), ``elements`` (the divergent ones) and seconds."""
+    """One caller's answer: ``calls`` (chrom start end strand summits), ``elements`` (the divergent ones), wall and CPU seconds."""
 
     calls: pd.DataFrame
     elements: pd.DataFrame
     seconds: float
+    cpu: float
 
 
-def _run(command: list[str | Path], limit: float) -> float:
-    """Wall seconds of a command; infinite when it does not finish in time."""
-    start = time.perf_counter()
+def _run(command: list[str | Path], limit: float) -> tuple[float, float]:
+    """Wall and CPU seconds of a command and its children; infinite when it does not finish in time."""
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    child = subprocess.Popen(
+        [str(word) for word in command], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
     try:
-        subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=limit)
+        _, said = child.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
-        return float("inf")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"{command[0]} failed: {error.stderr.decode()[-500:]}")
-    return time.perf_counter() - start
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return float("inf"), float("inf")
+    if child.returncode:
+        sys.exit(f"{command[0]} failed: {said.decode()[-500:]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.perf_counter() - start, cpu
 
 
 def _frame(rows: list[tuple[str, int, int, str, list[int]]]) -> pd.DataFrame:
@@ -209,11 +220,14 @@ def call_allelegro(plus: Path, minus: Path, fdr: float, folder: Path, limit: flo
     """This project's caller, as a user runs it."""
     peaks, elements = folder / "peaks.bed", folder / "elements.bed"
     command = [sys.executable, ROOT / "bin" / "call_peaks.py", "--plus", plus, "--minus", minus, "--fdr", fdr]
-    seconds = _run([*command, "--out", peaks, "--out-elements", elements], limit)
+    seconds, cpu = _run([*command, "--out", peaks, "--out-elements", elements], limit)
     table, pairs = pd.read_csv(peaks, sep="\t"), pd.read_csv(elements, sep="\t")
     rows = [(r[0], r[1], r[2], r[5], [r[8]]) for r in table.itertuples(index=False)]
     return Calls(
-        _frame(rows), _frame([(r[0], r[1], r[2], ".", [r[9], r[10]]) for r in pairs.itertuples(index=False)]), seconds
+        _frame(rows),
+        _frame([(r[0], r[1], r[2], ".", [r[9], r[10]]) for r in pairs.itertuples(index=False)]),
+        seconds,
+        cpu,
     )
 
 
@@ -227,7 +241,7 @@ def call_pints(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, 
     if tool is None:
         return None
     command = [tool, "--bw-pl", plus, "--bw-mn", minus, "--file-prefix", "pints", "--save-to", folder, "--thread", 1]
-    seconds = _run([*command, "--fdr-target", fdr, "--dont-check-updates", "--disable-qc"], limit)
+    seconds, cpu = _run([*command, "--fdr-target", fdr, "--dont-check-updates", "--disable-qc"], limit)
     pairs, single = [], []
     for path in folder.glob("pints*_bidirectional_peaks.bed"):
         for line in path.read_text().splitlines():
@@ -238,7 +252,7 @@ def call_pints(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, 
         for line in path.read_text().splitlines():
             f = line.split("\t")
             single.append((f[0], int(f[1]), int(f[2]), f[5], [int(f[7])]))
-    return Calls(_frame(pairs + single), _frame(pairs), seconds)
+    return Calls(_frame(pairs + single), _frame(pairs), seconds, cpu)
 
 
 def call_macs3(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, peers: Path | None) -> Calls | None:
@@ -246,13 +260,13 @@ def call_macs3(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, 
     tool = _tool("macs3", peers)
     if tool is None:
         return None
-    rows, seconds = [], 0.0
+    rows, seconds = [], np.zeros(2)
     for path, strand in ((plus, "+"), (minus, "-")):
-        tags, signal, genome = folder / f"{strand}.bed", open_signal(path), 0
+        tags, track, genome = folder / f"{strand}.bed", open_signal(path), 0
         with tags.open("w") as file:
-            for contig, length in signal.contigs.items():
+            for contig, length in track.contigs.items():
                 genome += length
-                positions, counts = signal.counts(contig)
+                positions, counts = track.counts(contig)
                 for at, count in zip(positions.tolist(), counts.tolist(), strict=True):
                     low = at if strand == "+" else max(0, at - 49)
                     file.write(f"{contig}\t{low}\t{low + 50}\t.\t0\t{strand}\n" * count)
@@ -261,10 +275,12 @@ def call_macs3(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, 
         for line in (folder / f"macs{strand}_peaks.narrowPeak").read_text().splitlines():
             f = line.split("\t")
             rows.append((f[0], int(f[1]), int(f[2]), strand, [int(f[1]) + int(f[9])]))
-    return Calls(_frame(rows), _frame([]), seconds)
+    return Calls(_frame(rows), _frame([]), *seconds.tolist())
 
 
 CALLERS = {"allelegro": call_allelegro, "pints": call_pints, "macs3": call_macs3}
+PRECISE = 0.99
+FDR_RANGE = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1)
 DEFAULT_FDR = {"allelegro": 0.1, "pints": 0.1, "macs3": 0.05}
 
 
@@ -317,19 +333,20 @@ def assess(calls: Calls, truth: pd.DataFrame) -> dict[str, float]:
         "summit_bp": float(np.median(distance)) if len(distance) else float("nan"),
         "within_5bp": float((distance <= 5).mean()) if len(distance) else float("nan"),
         "seconds": calls.seconds,
+        "cpu_seconds": calls.cpu,
     }
 
 
 def run_planted(arguments: argparse.Namespace) -> pd.DataFrame:
     """Every caller on every background, at each FDR."""
-    rows = []
+    rows, levels = [], FDR_RANGE if arguments.range else arguments.fdr
     for background in arguments.background:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             planted = simulate(arguments.reads, arguments.elements, background, arguments.seed)
             plus, minus = write_inputs(planted, folder)
             for caller in arguments.callers:
-                for fdr in arguments.fdr or [DEFAULT_FDR[caller]]:
+                for fdr in levels or [DEFAULT_FDR[caller]]:
                     work = folder / f"{caller}_{fdr}"
                     work.mkdir()
                     calls = CALLERS[caller](plus, minus, fdr, work, arguments.limit, arguments.peers)
@@ -344,18 +361,28 @@ def run_planted(arguments: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def best_recall(rows: pd.DataFrame) -> str:
+    """The highest recall at precision ``PRECISE`` and more among one caller's FDR levels, or its highest precision."""
+    precise = rows[rows["precision"] >= PRECISE]
+    if precise.empty:
+        top = rows.loc[rows["precision"].idxmax()] if rows["precision"].notna().any() else rows.iloc[0]
+        return f"precision at most {top['precision']:.3f} (recall {top['recall']:.3f}, FDR {top['fdr']:g})"
+    best = precise.loc[precise["recall"].idxmax()]
+    return f"recall {best['recall']:.3f} at precision {best['precision']:.3f} (FDR {best['fdr']:g})"
+
+
 def jitter(path: Path, reach: int, rng: np.random.Generator, out: Path) -> Path:
     """Counts moved at random by up to ``reach`` bp: densities and towers (10 reads and more at a base) stay, clusters go."""
-    signal, moved = open_signal(path), {}
-    for contig, length in signal.contigs.items():
-        positions, counts = signal.counts(contig)
+    track, moved = open_signal(path), {}
+    for contig, length in track.contigs.items():
+        positions, counts = track.counts(contig)
         apart = np.where(counts < 10, counts, 1)
         at = np.repeat(positions, apart)
         at = np.clip(at + rng.integers(-reach, reach + 1, len(at)), 0, length - 1)
         unique, which = np.unique(at, return_inverse=True)
         heights = np.bincount(which, np.repeat(np.where(counts < 10, 1, counts), apart)).astype(np.int64)
         moved[contig] = Counts(unique, heights)
-    write_bigwig(out, signal.contigs, moved)
+    write_bigwig(out, track.contigs, moved)
     return out
 
 
@@ -367,7 +394,7 @@ def run_real(arguments: argparse.Namespace) -> None:
         arguments.minus = jitter(arguments.minus, arguments.jitter, rng, folder / "minus.bw")
     results: dict[str, Calls] = {}
     for caller in arguments.callers:
-        seconds = []
+        seconds, cpu = [], []
         for _ in range(arguments.repeats):
             with tempfile.TemporaryDirectory() as name:
                 fdr = arguments.fdr[0] if arguments.fdr else DEFAULT_FDR[caller]
@@ -377,13 +404,15 @@ def run_real(arguments: argparse.Namespace) -> None:
             if calls is None:
                 print(f"{caller} is not installed: skipped", file=sys.stderr)
                 break
-            results[caller], _ = calls, seconds.append(calls.seconds)
+            results[caller] = calls
+            seconds.append(calls.seconds)
+            cpu.append(calls.cpu)
         else:
             print(
                 f"{caller}: {len(calls.calls)} calls, {len(calls.elements)} pairs, median of {len(seconds)} runs "
-                f"{statistics.median(seconds):.2f} s"
+                f"{statistics.median(seconds):.2f} s, CPU {statistics.median(cpu):.2f} s"
             )
-            results[caller] = Calls(calls.calls, calls.elements, statistics.median(seconds))
+            results[caller] = Calls(calls.calls, calls.elements, statistics.median(seconds), statistics.median(cpu))
     for first in results:
         for second in results:
             if first != second:
@@ -416,6 +445,7 @@ def main() -> None:
     parser.add_argument("--background", action="append", choices=BACKGROUNDS)
     parser.add_argument("--callers", nargs="+", choices=[*CALLERS], default=[*CALLERS])
     parser.add_argument("--fdr", type=float, nargs="+", help="default: each caller's own")
+    parser.add_argument("--range", action="store_true", help=f"every FDR of {FDR_RANGE}")
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--limit", type=float, default=900, help="seconds after which a caller is stopped")
     parser.add_argument("--peers", type=Path, help="folder with pints_caller and macs3, when not on PATH")
@@ -434,10 +464,10 @@ def main() -> None:
     table = run_planted(arguments)
     for background, own in table.groupby("background", sort=False):
         ours = own[own["caller"] == "allelegro"]["seconds"].median()
-        ratios = own[own["caller"] != "allelegro"].groupby("caller")["seconds"].median() / ours
-        print(
-            background, "time ratio to allelegro:", ", ".join(f"{name} {ratio:.1f}" for name, ratio in ratios.items())
-        )
+        for caller, rows in own.groupby("caller", sort=False):
+            print(
+                f"{background} {caller}: {best_recall(rows)}; time / allelegro's {rows['seconds'].median() / ours:.1f}"
+            )
     if arguments.out:
         table.to_csv(arguments.out, sep="\t", index=False)
 

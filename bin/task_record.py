@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A task's record on one line: versions of Python, Allelegro and named packages, and what the task's tools took."""
+"""A task's record on one line: versions of Python, Allelegro and named packages or programs, and what the task's tools took."""
 
 import sys
-from importlib.metadata import version
 from platform import python_version
 
 from allelegro import __version__
 from allelegro.cli.cost import task_cost
+from allelegro.versions import version_of
 
-record = {"allelegro": __version__, "python": python_version()} | {name: version(name) for name in sys.argv[1:]}
+record = {"allelegro": __version__, "python": python_version()} | {name: version_of(name) for name in sys.argv[1:]}
 print(*(f"{name}={value}" for name, value in (record | task_cost()).items()))

@@ -26,6 +26,7 @@ workflow INPUTS {
     checked = CHECK_INPUTS.out.inputs.combine(sources).map { json, source -> [parseJson(json), source] }
 
     emit:
+    left_out     = CHECK_INPUTS.out.left_out
     libraries    = checked.flatMap { rows, source -> libraryFiles(rows.libraries, source.libraries) }
     mpra         = checked.flatMap { rows, source -> rows.mpra.collect { row -> [row.name, beside(source.mpra, row.table)] } }
     variant_sets = checked.flatMap { rows, source ->
@@ -91,12 +92,10 @@ def withIndex(files, List suffixes) {
     [files, indices.findAll { index -> index.exists() }]
 }
 
-/** One tuple a library: its identity, its reads with their indices, or its two strands. */
+/** One pair a library: its identity, and the files of its runs by column of the sheet. */
 def libraryFiles(List rows, sheet) {
     rows.collect { row ->
-        def reads = row.bam.collect { path -> beside(sheet, path) }
-        def indices = reads.collectMany { path -> withIndex(path, ['.bai', '.csi', '.crai'])[1] }
-        def strands = [row.plus, row.minus].collect { paths -> paths.collect { path -> beside(sheet, path) } }
-        [[library: row.library, donor: row.donor], reads, indices] + strands
+        def columns = ['bam', 'plus', 'minus', 'fastq_1', 'fastq_2']
+        [[library: row.library, donor: row.donor], columns.collectEntries { column -> [column, row[column].collect { path -> beside(sheet, path) }] }]
     }
 }

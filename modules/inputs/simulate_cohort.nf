@@ -21,8 +21,8 @@ process SIMULATE_COHORT {
     mkdir simulated
     cd simulated
     touch genome.fa genome.fa.fai variants.vcf.gz variants.vcf.gz.tbi truth.json
-    touch A.bam A.bam.bai B.plus.bw B.minus.bw mpra_K562.tsv satmut.tsv asb.tsv
-    printf 'library\\tdonor\\tbam\\tplus\\tminus\\nA\\tD1\\tA.bam\\t\\t\\nB\\tD2\\t\\tB.plus.bw\\tB.minus.bw\\n' > libraries.tsv
+    touch A.bam B.plus.bw B.minus.bw C.fastq.gz mpra_K562.tsv satmut.tsv asb.tsv
+    printf 'library\\tdonor\\tbam\\tplus\\tminus\\tfastq_1\\nA\\tD1\\tA.bam\\t\\t\\t\\nB\\tD2\\t\\tB.plus.bw\\tB.minus.bw\\t\\nC\\tD1\\t\\t\\t\\tC.fastq.gz\\n' > libraries.tsv
     printf 'name\\ttable\\nK562\\tmpra_K562.tsv\\n' > mpra.tsv
     printf 'name\\tkind\\ttable\\nsatmut\\tsatmut\\tsatmut.tsv\\nasb\\tadastra\\tasb.tsv\\n' > variant_sets.tsv
     """

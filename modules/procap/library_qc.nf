@@ -8,6 +8,8 @@ process LIBRARY_QC {
     path coverage
     path peaks
     path donors
+    path left_out
+    path tss
     val tool
 
     output:
@@ -16,7 +18,7 @@ process LIBRARY_QC {
 
     script:
     """
-    library_qc.py --counts ${counts} --folder . --out qc --threads ${task.cpus} ${tool.args}
+    library_qc.py --counts ${counts} --folder . --out qc ${tss ? "--tss ${tss}" : ''} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

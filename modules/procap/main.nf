@@ -1,3 +1,5 @@
+include { INDEX_GENOME } from './index_genome.nf'
+include { ALIGN_READS } from './align_reads.nf'
 include { PROCAP_COVERAGE } from './procap_coverage.nf'
 include { CALL_PEAKS } from './call_peaks.nf'
 include { MERGE_PEAKS } from './merge_peaks.nf'
@@ -8,16 +10,31 @@ include { LIBRARY_QC } from './library_qc.nf'
 // Libraries → coverage → peaks → windows → counts, with quality control. Peaks, windows or counts of one's own are taken as they are.
 workflow PROCAP {
     take:
-    libraries // [library, donor], reads, indices, plus, minus
+    libraries // [library, donor], map of files: bam, plus, minus, fastq_1, fastq_2
+    left_out  // table of libraries that are left out already
     genome
     variants
-    given     // map: peaks, windows, counts → files or null
+    given     // map: peaks, windows, counts, blacklist, tss, bowtie2_index, unwanted → files or null
     tools
 
     main:
-    rows = libraries.map { meta, _reads, _indices, _plus, _minus -> meta }.toSortedList { left, right -> left.library <=> right.library }
-    PROCAP_COVERAGE(given.counts ? channel.empty() : libraries, tools.procap_coverage)
+    kind = (given.counts ? channel.empty() : libraries).branch { _meta, files ->
+        fastq: files.fastq_1
+        other: true
+    }
+    unindexed = given.bowtie2_index ? channel.empty() : kind.fastq.take(1).combine(genome).map { _meta, _files, fasta, _indices -> fasta }
+    INDEX_GENOME(unindexed)
+    index = given.bowtie2_index ? channel.value(ownIndex(given.bowtie2_index)) : INDEX_GENOME.out.index.first()
+    ALIGN_READS(kind.fastq.map { meta, files -> [meta, files.fastq_1, files.fastq_2] }, index, ownFile(given.unwanted), tools.align_reads)
+
+    aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], [], []] }
+    readable = kind.other.combine(genome).map { meta, files, fasta, indices ->
+        [meta, files.bam, [], files.bam.any { path -> path.name.endsWith('.cram') } ? [fasta] + indices : [], files.plus, files.minus]
+    }.mix(aligned)
+    PROCAP_COVERAGE(readable, ownFile(given.blacklist), tools.procap_coverage)
     coverage = PROCAP_COVERAGE.out.coverage
+    usable = given.counts ? libraries.map { meta, _files -> meta } : coverage.map { meta, _plus, _minus -> meta }
+    rows = usable.toSortedList { left, right -> left.library <=> right.library }
     signal = coverage.flatMap { _meta, plus, minus -> [plus, minus] }.collect(sort: byName())
 
     CALL_PEAKS(given.peaks ? channel.empty() : coverage, tools.call_peaks)
@@ -35,13 +52,14 @@ workflow PROCAP {
     COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, tools.count_windows)
     counts = given.counts ? channel.value(file(given.counts, checkIfExists: true)) : COUNT_WINDOWS.out.counts
 
-    aligned = (given.counts ? channel.empty() : libraries).filter { _meta, reads, _indices, _plus, _minus -> reads }.map { meta, reads, indices, _plus, _minus -> [meta, reads, indices] }
-    MATCH_DONORS(aligned, variants, tools.match_donors)
+    reads = readable.filter { row -> row[1] }.join(coverage).map { meta, reads, _report, reference, _given_plus, _given_minus, _plus, _minus -> [meta, reads, reference] }
+    MATCH_DONORS(reads, variants, tools.match_donors)
+    bad = left_out.mix(ALIGN_READS.out.left_out, PROCAP_COVERAGE.out.left_out)
     peaks = called.flatMap { _meta, peaks, elements -> [peaks, elements] }
     LIBRARY_QC(
         COUNT_WINDOWS.out.counts, PROCAP_COVERAGE.out.qc.collect(sort: byName()), signal,
         peaks.collect(sort: byName()), MATCH_DONORS.out.qc.collect(sort: byName()).ifEmpty([]),
-        tools.library_qc,
+        bad.collect(sort: byName()).ifEmpty([]), ownFile(given.tss), tools.library_qc,
     )
 
     emit:
@@ -52,7 +70,8 @@ workflow PROCAP {
         PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
         peaks.map { path -> ['procap/peaks', path] },
     )
-    records  = PROCAP_COVERAGE.out.records.mix(
+    records  = INDEX_GENOME.out.records.mix(
+        ALIGN_READS.out.records, PROCAP_COVERAGE.out.records,
         CALL_PEAKS.out.records, MERGE_PEAKS.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
@@ -60,6 +79,20 @@ workflow PROCAP {
 /** One order of files on every run, so that -resume finds the task. */
 def byName() {
     { left, right -> left.name <=> right.name }
+}
+
+/** A file of the user's, or none. */
+def ownFile(given) {
+    given ? file(given, checkIfExists: true) : []
+}
+
+/** A bowtie2 index by its prefix, as that of INDEX_GENOME: name and files. */
+def ownIndex(String prefix) {
+    def files = file("${prefix}.*bt2*")
+    if (!files) {
+        error("--bowtie2_index ${prefix}: no ${prefix}.1.bt2; give the prefix that bowtie2-build was given")
+    }
+    [file(prefix).name, files]
 }
 
 /** A sheet of peaks of one's own: library donor peaks elements. */

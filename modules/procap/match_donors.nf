@@ -4,7 +4,7 @@ process MATCH_DONORS {
     label 'single'
 
     input:
-    tuple val(meta), path(reads), path(indices)
+    tuple val(meta), path(reads, stageAs: 'reads/?/*'), path(reference)
     tuple path(variants), path(variants_index)
     val tool
 
@@ -13,8 +13,9 @@ process MATCH_DONORS {
     tuple val(task.process), eval('task_record.py pysam cyvcf2 numpy'), emit: records
 
     script:
+    def options = [[reads, '--reads'], [variants, '--vcf'], [[reference].flatten().take(1), '--reference']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
-    match_donors.py ${[reads].flatten().collect { path -> "--reads ${path}" }.join(' ')} ${[variants].flatten().collect { path -> "--vcf ${path}" }.join(' ')} --library ${meta.library} --donor ${meta.donor} \\
+    match_donors.py ${options.join(' ')} --library ${meta.library} --donor ${meta.donor} \\
         --out ${meta.library}.donors.tsv --threads ${task.cpus} ${tool.args}
     """
 

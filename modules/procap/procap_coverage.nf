@@ -4,18 +4,21 @@ process PROCAP_COVERAGE {
     label 'single'
 
     input:
-    tuple val(meta), path(reads), path(indices), path(plus, stageAs: 'plus/*'), path(minus, stageAs: 'minus/*')
+    tuple val(meta), path(reads, stageAs: 'reads/?/*'), path(alignment), path(reference), path(plus, stageAs: 'plus/?/*'), path(minus, stageAs: 'minus/?/*')
+    path blacklist
     val tool
 
     output:
-    tuple val(meta), path("${meta.library}.plus.bw"), path("${meta.library}.minus.bw"), emit: coverage
-    path "${meta.library}.qc.json", emit: qc
+    tuple val(meta), path("${meta.library}.plus.bw"), path("${meta.library}.minus.bw"), emit: coverage, optional: true
+    path "${meta.library}.qc.json", emit: qc, optional: true
+    path "${meta.library}.left_out.tsv", emit: left_out, optional: true
     tuple val(task.process), eval('task_record.py pysam numpy'), emit: records
 
     script:
-    def signal = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
+    def given = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus'], [alignment, '--alignment-report'], [[reference].flatten().take(1), '--reference'], [blacklist, '--blacklist']]
+    def options = given.collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
-    procap_coverage.py ${signal.join(' ')} --library ${meta.library} --out-prefix ${meta.library} --threads ${task.cpus} ${tool.args}
+    procap_coverage.py ${options.join(' ')} --library ${meta.library} --out-prefix ${meta.library} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -22,7 +22,7 @@ def main(
     ] = None,
     umi_2: Annotated[str | None, typer.Option(help="The same for read 2.")] = None,
     adapter: Annotated[
-        str, typer.Option(help="3' adaptor of the reads; '' for none [default: Illumina RA3, as PRO-cap uses].")
+        str, typer.Option(help="3' adaptor of the reads, or none; the default is Illumina RA3, as PRO-cap uses.")
     ] = "TGGAATTCTCGGGTGCCAAGG",
     adapter_2: Annotated[str | None, typer.Option(help="3' adaptor of read 2.")] = None,
     min_length: Annotated[int, typer.Option(min=1, help="Shortest read kept after trimming.")] = 18,
@@ -40,6 +40,12 @@ def main(
             "--deduplicate/--keep-duplicates", help="Collapse molecules by umi_tools dedup when --umi is given."
         ),
     ] = True,
+    skip_bad_libraries: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-libraries", help="Write the reason to OUT's .left_out.tsv instead of failing on bad data."
+        ),
+    ] = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
@@ -51,6 +57,7 @@ def main(
     limit_threads(threads)
     if fastq_2 and len(fastq_2) != len(fastq_1):
         raise typer.BadParameter("give as many --fastq-2 as --fastq-1", param_hint="--fastq-2")
+    from allelegro.io.left_out import library_or_note
     from allelegro.procap.reads import AlignmentPlan, align_reads
 
     plan = AlignmentPlan(
@@ -58,7 +65,7 @@ def main(
         unwanted,
         umi,
         umi_2,
-        adapter,
+        None if adapter == "none" else adapter,
         adapter_2,
         min_length,
         local=local,
@@ -66,4 +73,5 @@ def main(
         threads=threads,
     )
     mates: list[Path | None] = list(fastq_2) if fastq_2 else [None] * len(fastq_1)
-    align_reads(library, list(zip(fastq_1, mates, strict=True)), out, plan)
+    with library_or_note(library, out.with_suffix(".left_out.tsv") if skip_bad_libraries else None):
+        align_reads(library, list(zip(fastq_1, mates, strict=True)), out, plan)

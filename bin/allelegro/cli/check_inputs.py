@@ -25,6 +25,12 @@ def main(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
     ] = False,
+    skip_bad_libraries: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-libraries", help="Leave out libraries that cannot be used; OUT's .left_out.tsv names them."
+        ),
+    ] = False,
     version: Version = False,
 ) -> None:
     """Check sheets, references and the files they name together; list every problem, or write them as JSON.
@@ -41,6 +47,7 @@ def main(
         genome=genome,
         variants=variants or [],
         rows_only=rows_only,
+        skip_bad_libraries=skip_bad_libraries,
     )
     if found.problems:
         for problem in found.problems:

@@ -60,6 +60,18 @@ def main(
     ] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of regions whose read ends do not count.")] = None,
     reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
+    alignment_report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Report of align_reads.py on these reads: its steps come first, its duplicates are done with."
+        ),
+    ] = None,
+    skip_bad_libraries: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-libraries", help="Write the reason to PREFIX.left_out.tsv instead of failing on bad data."
+        ),
+    ] = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
@@ -73,34 +85,41 @@ def main(
     if library_type != "custom" and (read_end != "5" or flip_strand):
         raise typer.BadParameter("--read-end and --flip-strand need --library-type custom", param_hint="--library-type")
     end, flip = _TYPES.get(library_type, (int(read_end), flip_strand))
+    if alignment_report and not reads:
+        raise typer.BadParameter("it needs --reads", param_hint="--alignment-report")
+    from allelegro.io.left_out import library_or_note
     from allelegro.procap.alignment import ReadRules
-    from allelegro.procap.coverage import LEFT_OUT_CONTIGS, ContigFilter, coverage_of_reads, coverage_of_signal
+    from allelegro.procap.coverage import (
+        LEFT_OUT_CONTIGS,
+        ContigFilter,
+        coverage_of_reads,
+        coverage_of_signal,
+        read_alignment_report,
+    )
 
     leave_out = LEFT_OUT_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
     contig_filter, name = ContigFilter(contigs, leave_out), library or out_prefix.name
-    if plus:
-        pairs = list(zip(plus, minus, strict=True))
-        coverage_of_signal(
-            pairs,
-            out_prefix,
-            library=name,
-            library_type=library_type,
+    with library_or_note(name, Path(f"{out_prefix}.left_out.tsv") if skip_bad_libraries else None):
+        if plus:
+            coverage_of_signal(
+                list(zip(plus, minus, strict=True)), out_prefix, library=name, library_type=library_type, flip=flip,
+                contigs=contig_filter, blacklist=blacklist,
+            )  # fmt: skip
+            return
+        alignment = read_alignment_report(alignment_report) if alignment_report else None
+        if alignment and (alignment["deduplicated"] or umi != "name"):
+            umi = "none"  # collapsed already, or a tag, which a BAM made from FASTQ has not
+        rules = ReadRules(
+            min_mapq=min_mapq,
+            mate=1 if mate == "1" else 2,
+            end=5 if end == 5 else 3,
             flip=flip,
-            contigs=contig_filter,
-            blacklist=blacklist,
+            drop_flagged_duplicates=drop_flagged_duplicates,
+            max_clip=max_clip,
+            move_cap_g=cap_g == "move",
+            umi=umi,
         )
-        return
-    rules = ReadRules(
-        min_mapq=min_mapq,
-        mate=1 if mate == "1" else 2,
-        end=5 if end == 5 else 3,
-        flip=flip,
-        drop_flagged_duplicates=drop_flagged_duplicates,
-        max_clip=max_clip,
-        move_cap_g=cap_g == "move",
-        umi=umi,
-    )
-    coverage_of_reads(
-        reads, out_prefix, library=name, library_type=library_type, rules=rules, contigs=contig_filter, blacklist=blacklist,
-        reference=reference,
-    )  # fmt: skip
+        coverage_of_reads(
+            reads, out_prefix, library=name, library_type=library_type, rules=rules, contigs=contig_filter,
+            blacklist=blacklist, reference=reference, alignment=alignment,
+        )  # fmt: skip

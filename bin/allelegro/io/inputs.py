@@ -9,7 +9,15 @@ from typing import Any
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-from allelegro.io.references import compare_contigs, fasta_contigs, missing_donors, signal_contigs, variant_header
+from allelegro.io.left_out import write_left_out
+from allelegro.io.references import (
+    check_fastq,
+    compare_contigs,
+    fasta_contigs,
+    missing_donors,
+    signal_contigs,
+    variant_header,
+)
 from allelegro.io.sheets import (
     Sheet,
     check_files,
@@ -25,13 +33,17 @@ LIBRARY_FILES = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 
 @dataclass
 class Inputs:
-    """The sheets' rows, SHA-256 of sheets, references and tables (not of reads), and every problem found."""
+    """The sheets' rows, SHA-256 of sheets, references and tables (not of reads), and every problem found.
+
+    ``left_out`` holds the reason for each library that is not among ``libraries`` because it cannot be used.
+    """
 
     libraries: list[dict[str, Any]] = field(default_factory=list)
     mpra: list[dict[str, str]] = field(default_factory=list)
     variant_sets: list[dict[str, str]] = field(default_factory=list)
     comparators: list[dict[str, str]] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -44,8 +56,12 @@ def check_inputs(
     genome: Path | None,
     variants: Sequence[Path],
     rows_only: bool = False,
+    skip_bad_libraries: bool = False,
 ) -> Inputs:
-    """Read everything given; a problem of one file does not hide those of the others."""
+    """Read everything given; a problem of one file does not hide those of the others.
+
+    With ``skip_bad_libraries`` a library whose files or donor cannot be used is left out; that none is left is a problem.
+    """
     found = Inputs()
     readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
         "libraries": (libraries, read_libraries, LIBRARY_FILES),
@@ -64,11 +80,15 @@ def check_inputs(
             continue
         if not rows_only:
             check_files(sheet, file_columns)
-        found.problems += sheet.problems
     if not rows_only:
         found.problems += reference_problems(sheets.get("libraries"), genome, variants)
+    for name, sheet in sheets.items():
+        leave_out = skip_bad_libraries and name == "libraries"
+        found.problems += sheet.problems + ([] if leave_out else [problem for _, problem in sorted(sheet.faults)])
     if "libraries" in sheets:
         found.libraries = merge_runs(sheets["libraries"].rows)
+        if skip_bad_libraries:
+            _leave_out_libraries(found, sheets["libraries"])
     found.mpra = sheets["mpra"].rows if "mpra" in sheets else []
     found.variant_sets = sheets["variant_sets"].rows if "variant_sets" in sheets else []
     found.comparators = sheets["comparators"].rows if "comparators" in sheets else []
@@ -84,13 +104,22 @@ def check_inputs(
     return found
 
 
+def _leave_out_libraries(found: Inputs, sheet: Sheet) -> None:
+    """Take the libraries with faults from ``found.libraries``, noting the first fault of each."""
+    for number, problem in sorted(sheet.faults):
+        found.left_out.setdefault(sheet.rows[number]["library"], problem)
+    found.libraries = [entry for entry in found.libraries if entry["library"] not in found.left_out]
+    if not found.libraries:
+        found.problems += [f"{sheet.path.name}: no library is left", *(problem for _, problem in sorted(sheet.faults))]
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Sequence[Path]) -> list[str]:
-    """Contigs of genotypes and signal files against the genome's, donors of the sheet against the genotypes'."""
+    """Contigs of genotypes against the genome's; faults of libraries (their contigs, donors) are noted in their sheet."""
     problems: list[str] = []
     contigs: dict[str, int] = {}
     if genome:
@@ -107,32 +136,39 @@ def reference_problems(libraries: Sheet | None, genome: Path | None, variants: S
             if contigs and genome:
                 problems += compare_contigs(path.name, variant_contigs, contigs, genome.name)
             if libraries:
-                problems += missing_donors(libraries.rows, donors, libraries.path.name, path.name)
+                for number, problem in missing_donors(libraries.rows, donors, path.name):
+                    libraries.fault(number, problem)
     if libraries:
-        problems += _signal_problems(libraries, contigs, genome.name if genome else "the genome")
+        _check_signal(libraries, contigs, genome.name if genome else "the genome")
     return problems
 
 
-def _signal_problems(libraries: Sheet, contigs: dict[str, int], genome: str) -> list[str]:
-    """Unreadable signal files, and those of another genome; files that are missing were reported before."""
-    problems = []
-    for number, row in enumerate(libraries.rows, 1):
-        for column in ("bam", "plus", "minus"):
+def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> None:
+    """Note unreadable signal files, and those of another genome; files that are missing were noted before."""
+    for number, row in enumerate(libraries.rows):
+        for column in LIBRARY_FILES:
             path = libraries.located(row.get(column, ""))
             if not row.get(column) or not path.is_file() or path.stat().st_size == 0:
                 continue
             try:
+                if column.startswith("fastq"):
+                    check_fastq(path)
+                    continue
                 found = signal_contigs(path)
             except DataError as error:
-                problems.append(f"{libraries.path.name} row {number}: {error}")
+                libraries.fault(number, str(error))
                 continue
-            name = f"{libraries.path.name} row {number}: {column} {row[column]}"
-            problems += compare_contigs(name, found, contigs, genome) if contigs else []
-    return problems
+            for problem in compare_contigs(f"{column} {row[column]}", found, contigs, genome) if contigs else []:
+                libraries.fault(number, problem)
 
 
 def write_inputs(found: Inputs, out: Path) -> None:
-    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, ``comparators``, ``checksums``; paths as written."""
+    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, ``comparators``, ``checksums``; paths as written.
+
+    Libraries left out stand beside it, in ``out`` with the suffix ``.left_out.tsv``.
+    """
     content = {name: getattr(found, name) for name in ("libraries", "mpra", "variant_sets", "comparators", "checksums")}
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    if found.left_out:
+        write_left_out(found.left_out, out.with_suffix(".left_out.tsv"))

@@ -1,5 +1,7 @@
 """Do genome, genotypes and signal files speak of the same contigs and donors? Every disagreement is one line."""
 
+import gzip
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -51,7 +53,7 @@ def variant_header(path: Path) -> tuple[Contigs, list[str]]:
 
 
 def signal_contigs(path: Path) -> Contigs:
-    """Contigs of a BAM, CRAM, bigWig or bedGraph file.
+    """Contigs of a BAM, CRAM or bigWig file; none of files that do not list them.
 
     Raises DataError when the file is truncated or of another kind.
     """
@@ -70,8 +72,6 @@ def _alignment_contigs(path: Path) -> Contigs:
         with pysam.AlignmentFile(str(path), check_sq=False, ignore_truncation=False) as file:
             if file.is_bam and not _ends_whole(path):
                 raise DataError(f"{path}: the BAM ends early; the file is truncated, copy it again")
-            if not file.has_index():
-                raise DataError(f"{path}: no index beside it; run samtools index")
             return dict(zip(file.references, file.lengths, strict=True))
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable BAM or CRAM ({error})") from None
@@ -108,15 +108,28 @@ def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, 
 
 
 def missing_donors(
-    libraries: Iterable[Mapping[str, str]], donors: Iterable[str], sheet: str, variants: str
-) -> list[str]:
-    """Rows of the library sheet whose donor has no genotypes."""
+    libraries: Iterable[Mapping[str, str]], donors: Iterable[str], variants: str
+) -> list[tuple[int, str]]:
+    """Rows of the library sheet (from 0) whose donor has no genotypes, and what to say of each."""
     known = set(donors)
     return [
-        f"{sheet} row {number}: donor '{row['donor']}' is not in {variants} (it has {_few(sorted(known))})"
-        for number, row in enumerate(libraries, 1)
+        (number, f"donor '{row['donor']}' is not in {variants} (it has {_few(sorted(known))})")
+        for number, row in enumerate(libraries)
         if row["donor"] and row["donor"] not in known
     ]
+
+
+def check_fastq(path: Path) -> None:
+    """The first record of a FASTQ, plain or gzipped; raises DataError when it is not one."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+            record = [file.readline().rstrip() for _ in range(4)]
+    except (OSError, EOFError, zlib.error):
+        raise DataError(f"{path}: the gzip stream is damaged or ends early; copy the file again") from None
+    if not (record[0][:1] == b"@" and record[2][:1] == b"+" and len(record[1]) == len(record[3])):
+        raise DataError(f"{path}: does not begin with a FASTQ record (@name, bases, +, as many qualities)")
 
 
 def _few(names: Iterable[str]) -> str:

@@ -17,16 +17,22 @@ FILE_COLUMNS = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 class Sheet:
     """Rows of a sheet as text (an empty cell is ``""``) and the problems found so far.
 
-    ``problems`` holds one line each: sheet, row (the first after the header is 1), column, value, what is wrong.
+    ``problems`` holds one line each: sheet, row (the first after the header is 1), column, value, what is wrong. ``faults`` are
+    those of what a row names (its files, its donor) rather than of how it is written, with the row's number from 0.
     """
 
     path: Path
     rows: list[dict[str, str]]
     problems: list[str] = field(default_factory=list)
+    faults: list[tuple[int, str]] = field(default_factory=list)
 
     def report(self, row: int, problem: str) -> None:
         """Note a problem of a row, counted from 0."""
         self.problems.append(f"{self.path.name} row {row + 1}: {problem}")
+
+    def fault(self, row: int, problem: str) -> None:
+        """Note that what a row names cannot be used."""
+        self.faults.append((row, f"{self.path.name} row {row + 1}: {problem}"))
 
     def located(self, cell: str) -> Path:
         """A cell's path: absolute, or relative to the sheet (links followed)."""
@@ -73,9 +79,9 @@ def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
                 continue
             path = sheet.located(cell)
             if not path.is_file():
-                sheet.report(number, f"{column} {cell}: no such file (looked for {path})")
+                sheet.fault(number, f"{column} {cell}: no such file (looked for {path})")
             elif path.stat().st_size == 0:
-                sheet.report(number, f"{column} {cell}: the file is empty; copy or make it again")
+                sheet.fault(number, f"{column} {cell}: the file is empty; copy or make it again")
 
 
 def read_libraries(path: Path) -> Sheet:
@@ -105,19 +111,18 @@ def read_libraries(path: Path) -> Sheet:
 
 
 def _kind_of_input(sheet: Sheet, number: int, row: dict[str, str]) -> str | None:
-    """Which of the three kinds of input a row names; anything but exactly one is a problem."""
+    """Which kind of input a row names; anything but exactly one is a problem."""
     has = {column for column in FILE_COLUMNS if row.get(column)}
-    kinds = {"bam": {"bam"}, "plus and minus": {"plus", "minus"}}
-    for kind, columns in kinds.items():
-        if has == columns:
-            return kind
-    if has in ({"fastq_1"}, {"fastq_1", "fastq_2"}):
-        return "fastq"
+    for kind in (("bam",), ("plus", "minus"), ("fastq_1",), ("fastq_1", "fastq_2")):
+        if has == set(kind):
+            return " and ".join(kind)
     if not has:
         sheet.report(number, "no input; fill in bam, or plus and minus, or fastq_1")
     elif has <= {"plus", "minus"}:
         missing = ({"plus", "minus"} - has).pop()
         sheet.report(number, f"{missing} is empty; both strands are needed")
+    elif has == {"fastq_2"}:
+        sheet.report(number, "fastq_1 is empty; read 2 alone cannot be used")
     else:
         sheet.report(number, f"{', '.join(sorted(has))} are given together; use bam, or plus and minus, or fastq_1")
     return None

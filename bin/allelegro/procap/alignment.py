@@ -32,8 +32,8 @@ TALLIES = (
     "secondary",
     "supplementary",
     "failed quality control",
-    "contig left out",
     "other mate",
+    "contig left out",
     "low MAPQ",
     "flagged duplicate",
     "long 5' clip",
@@ -43,7 +43,7 @@ TALLIES = (
     "mismatched 5' G moved",
 )
 (
-    _ALIGNMENTS, _UNMAPPED, _SECONDARY, _SUPPLEMENTARY, _FAILED, _LEFT_OUT, _OTHER_MATE, _LOW_MAPQ, _DUPLICATE, _LONG_CLIP,
+    _ALIGNMENTS, _UNMAPPED, _SECONDARY, _SUPPLEMENTARY, _FAILED, _OTHER_MATE, _LEFT_OUT, _LOW_MAPQ, _DUPLICATE, _LONG_CLIP,
     _DUPLICATES_SEEN, _CLIP_G, _CLIP_OTHER, _MOVED_G,
 ) = range(len(TALLIES))  # fmt: skip
 _UNSORTED, _MALFORMED, _NO_UMI, _NO_MD = 1, 2, 3, 4
@@ -399,11 +399,11 @@ def _scan(data, kept, settings, tally, place, keys, umis):  # type: ignore[no-un
         if flag & 0x200:
             tally[_FAILED] += 1
             continue
-        if not kept[contig]:
-            tally[_LEFT_OUT] += 1
-            continue
         if flag & 1 and not flag & (0x40 if mate == 1 else 0x80):
             tally[_OTHER_MATE] += 1
+            continue
+        if not kept[contig]:
+            tally[_LEFT_OUT] += 1
             continue
         if mapq < min_mapq:
             tally[_LOW_MAPQ] += 1

@@ -37,11 +37,15 @@ log = logging.getLogger(__name__)
 class CountsStore:
     """A counts store on disk, memory-mapped; open it with :meth:`open`.
 
-    ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp.
+    ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp, ``left_out`` the reason for each
+    library that could not be counted.
     """
 
-    def __init__(self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int) -> None:
+    def __init__(
+        self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int, left_out: dict[str, str]
+    ) -> None:
         self.path, self.windows, self.libraries, self.width = path, windows, libraries, width
+        self.left_out = left_out
         self._totals = _load(path / "counts.npy")
         self._offsets = _load(path / "profile_offsets.npy")
         self._positions = _load(path / "profile_positions.npy")
@@ -62,7 +66,7 @@ class CountsStore:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
         libraries = read_table(path / "libraries.tsv", ["library", "donor", "total_reads", "size_factor"])
         libraries[["library", "donor"]] = libraries[["library", "donor"]].astype(str)
-        return cls(path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]))
+        return cls(path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("left_out", {}))
 
     def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
         """Raw counts ``[window, library, strand]`` (strand 0 plus, 1 minus) in the central ``target_width`` bp.

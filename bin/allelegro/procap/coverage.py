@@ -24,6 +24,8 @@ LEFT_OUT_CONTIGS = (
 )  # fmt: skip
 _COMPACT_AT = 4_000_000  # read ends kept apart before equal ones are counted together
 _CURVE_POINTS = 20
+_KEPT_CONTIGS = "on kept contigs"
+_UNALIGNED = TALLIES[1:6]  # why a record is no alignment of the read that counts
 
 log = logging.getLogger(__name__)
 
@@ -206,11 +208,13 @@ def coverage_of_reads(
     contigs: ContigFilter,
     blacklist: Path | None = None,
     reference: Path | None = None,
+    alignment: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write ``PREFIX.plus.bw``, ``PREFIX.minus.bw`` and ``PREFIX.qc.json`` of one library; its alignment files are runs, summed.
 
-    Duplicates by UMI are collapsed over all runs together. Returns what the JSON holds. Raises DataError when files disagree
-    in their contigs, a file is unreadable, or no read is left, naming the filter that dropped most.
+    Duplicates by UMI are collapsed over all runs together. ``alignment`` is the report of align_reads.py on these reads: its
+    steps come first, and its complexity stands where it has collapsed duplicates. Returns what the JSON holds. Raises DataError
+    when files disagree in their contigs or with ``alignment``, a file is unreadable, or no read is left, naming the filter.
     """
     streams = [AlignmentStream(path, reference) for path in reads]
     lengths = streams[0].contigs
@@ -238,6 +242,8 @@ def coverage_of_reads(
             _write_keys(keys, counts, names, writers)
         tally = np.sum([stream.tally for stream in streams], axis=0)
         qc = figures.summary(tally, rules, blacklist is not None)
+        if alignment is not None:
+            qc |= _after_alignment(alignment, qc, reads[0])
         if not figures.counted:
             raise DataError(f"{', '.join(map(str, reads))}: no read is left; {_emptied_by(qc['steps'])}")
         qc = {
@@ -250,6 +256,44 @@ def coverage_of_reads(
         report.write_text(json.dumps(qc, indent=1) + "\n")
     log.info("%s: %d of %d alignments counted", prefix, figures.counted, tally[0])
     return qc
+
+
+def read_alignment_report(path: Path) -> dict[str, Any]:
+    """The report that align_reads.py writes beside a BAM; raises DataError when it is missing or something else."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        report: dict[str, Any] = json.loads(path.read_text())
+        return {key: report[key] for key in ("steps", "dropped", "deduplicated", "complexity")}
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path}: not a report of align_reads.py; run it again") from None
+
+
+def _after_alignment(alignment: Mapping[str, Any], qc: Mapping[str, Any], reads: Path) -> dict[str, Any]:
+    """The steps and losses from FASTQ to counts, and the complexity before duplicates were collapsed."""
+    own = qc["steps"]
+    first = next(number for number, step in enumerate(own) if step["step"] == _KEPT_CONTIGS)
+    aligned = alignment["steps"][-1]["reads"]
+    if own[first - 1]["reads"] != aligned:
+        raise DataError(
+            f"{reads}: {own[first - 1]['reads']} reads are aligned, but its alignment report says {aligned}; "
+            "give the report that was written with this BAM"
+        )
+    complexity = alignment["complexity"] or qc["complexity"]
+    later = {reason: reads for reason, reads in qc["dropped"].items() if reason not in _UNALIGNED}
+    return {
+        "steps": [*alignment["steps"], *own[first:]],
+        "dropped": {**later, **alignment["dropped"]},
+        "complexity": complexity,
+    }
+
+
+def complexity_of_reads(path: Path, rules: ReadRules) -> dict[str, Any]:
+    """Duplication and complexity curve of all reads of one BAM that pass ``rules`` (see :func:`complexity`)."""
+    stream, figures = AlignmentStream(path), _Figures(umis=rules.umi != "none")
+    for keys, sizes in _ordered_ends([stream], np.ones(len(stream.contigs), np.bool_), rules):
+        figures.see(sizes, len(keys))
+    return complexity(figures.histogram, figures.unit)
 
 
 def _emptied_by(steps: Sequence[Mapping[str, Any]]) -> str:
@@ -270,6 +314,11 @@ class _Figures:
     molecules: int = 0
     strands: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     positions: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
+
+    @property
+    def unit(self) -> str:
+        """What duplicates are told by."""
+        return "molecules" if self.umis else "5' positions"
 
     @property
     def counted(self) -> int:
@@ -299,9 +348,9 @@ class _Figures:
             steps.append({"step": name, "reads": steps[-1]["reads"] - sum(seen[reason] for reason in reasons)})
 
         step("primary and mapped", "unmapped", "secondary", "supplementary", "failed quality control")
-        step("on kept contigs", "contig left out")
         if seen["other mate"]:
             step(f"mate {rules.mate}", "other mate")
+        step(_KEPT_CONTIGS, "contig left out")
         step(f"MAPQ at least {rules.min_mapq}", "low MAPQ")
         if rules.drop_flagged_duplicates:
             step("not flagged duplicate", "flagged duplicate")
@@ -326,7 +375,7 @@ class _Figures:
             },
             "strands": {"plus": plus, "minus": minus},
             "positions": {"plus": int(self.positions[0]), "minus": int(self.positions[1])},
-            "complexity": complexity(self.histogram, "molecules" if self.umis else "5' positions"),
+            "complexity": complexity(self.histogram, self.unit),
         }
 
 
@@ -394,7 +443,7 @@ def coverage_of_signal(
                 strands[strand] += int(counts.counts[outside].sum())
                 positions[strand] += int(outside.sum())
                 writer.add(name, counts.positions[outside], counts.counts[outside])
-        steps = [{"step": "5' ends given", "reads": total}, {"step": "on kept contigs", "reads": total - left_out}]
+        steps = [{"step": "5' ends given", "reads": total}, {"step": _KEPT_CONTIGS, "reads": total - left_out}]
         if blacklist is not None:
             steps.append({"step": "outside the blacklist", "reads": int(strands.sum())})
         if not strands.sum():

@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
+from allelegro.io.left_out import read_left_out, write_left_out
 from allelegro.io.tables import read_table, write_metrics, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
@@ -49,7 +50,8 @@ def write_library_qc(
     """Write the cohort's tables into the folder ``out`` and return one line about each library that is not its donor's.
 
     ``folders`` hold any of ``LIBRARY.qc.json``, ``LIBRARY.{plus,minus}.bw``, ``LIBRARY.peaks.bed``, ``LIBRARY.elements.bed`` and
-    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. With ``stop_on_swap`` a swap raises DataError after writing.
+    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. Their ``*.left_out.tsv``, with the libraries that the store left
+    out, become ``left_out.tsv``. With ``stop_on_swap`` a swap raises DataError after writing.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -80,14 +82,16 @@ def write_library_qc(
     )  # fmt: skip
     matrix = pd.DataFrame(correlation["pearson"], columns=names)
     matrix.insert(0, "library", names)
+    reasons = read_left_out(folders) | store.left_out
     with atomic_folder(out, "metrics.tsv") as folder:
+        write_left_out(reasons, folder / "left_out.tsv")
         write_table(libraries, folder / "libraries.tsv")
         write_table(fates, folder / "read_fates.tsv")
         write_table(curve, folder / "complexity.tsv")
         write_table(matrix, folder / "correlation.tsv")
         write_table(pairs, folder / "replicates.tsv")
         write_table(donors, folder / "donors.tsv")
-        write_metrics(_metrics(libraries, pairs), folder / "metrics.tsv")
+        write_metrics(_metrics(libraries, pairs, len(reasons)), folder / "metrics.tsv")
         _write_multiqc(folder / "multiqc", libraries, fates, curve, matrix)
     for line in swaps:
         log.warning("%s", line)
@@ -302,8 +306,8 @@ _LIBRARY_METRICS = (
 )  # fmt: skip
 
 
-def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Tidy metrics: one row a library and figure, then replicates and the cohort's swaps."""
+def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, left_out: int) -> list[dict[str, Any]]:
+    """Tidy metrics: one row a library and figure, then replicates, the cohort's swaps and libraries left out."""
     rows = []
 
     def add(dataset: str, subset: str, metric: str, value: Any, n: int) -> None:
@@ -320,6 +324,7 @@ def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame) -> list[dict[str, Any
     for value, metric in (("swap", "swapped_libraries"), ("no donor fits", "libraries_without_fitting_donor")):
         if libraries["verdict"].notna().any():
             add("cohort", "all", metric, int((libraries["verdict"] == value).sum()), len(libraries))
+    add("cohort", "all", "libraries_left_out", left_out, len(libraries) + left_out)
     return rows
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
+from allelegro.versions import program_version
 
 # The 3' RNA adaptor of PRO-cap and small-RNA libraries (Illumina RA3).
 RA3 = "TGGAATTCTCGGGTGCCAAGG"
@@ -33,7 +34,7 @@ class AlignmentPlan:
     unwanted: Path | None = None
     umi: str | None = None
     umi_2: str | None = None
-    adapter: str = RA3
+    adapter: str | None = RA3
     adapter_2: str | None = None
     min_length: int = 18
     local: bool = True
@@ -46,15 +47,18 @@ class _Funnel:
     """The counts of one library, and what ran."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
 
-    def add(self, step: str, reads: int) -> None:
-        """Note a step; raises DataError when it leaves nothing."""
+    def add(self, step: str, reads: int, reason: str | None = None) -> None:
+        """Note a step, and the ``reason`` for which it dropped reads; raises DataError when it leaves nothing."""
         if not reads:
             before = f" of {self.steps[-1]['reads']}" if self.steps else ""
             raise DataError(
                 f"no read{before} is left after the step '{step}'; check the input and the options of this step"
             )
+        if reason:
+            self.dropped[reason] = self.steps[-1]["reads"] - reads
         self.steps.append({"step": step, "reads": reads})
 
     def run(self, command: Sequence[str | Path], feed: Sequence[str | Path] | None = None) -> str:
@@ -96,9 +100,13 @@ def align_reads(
 ) -> dict[str, Any]:
     """Align one library's FASTQ runs into ``out`` (BAM sorted by coordinate, with ``.bai``) and ``out`` with ``.counts.json``.
 
-    Reads are pairs when both mates are given. Returns the JSON: the funnel's ``steps``, versions of the ``tools``, ``commands``.
+    Reads are pairs when both mates are given. Returns the JSON: the funnel's ``steps``, reads ``dropped`` by reason, ``complexity`` before duplicates were
+    collapsed (else null; reads of mapping quality 30 and more), versions of the ``tools``, ``commands``.
     Raises DataError naming every missing tool, a missing file, a failed tool or the step that left no read.
     """
+    from allelegro.procap.alignment import ReadRules
+    from allelegro.procap.coverage import complexity_of_reads
+
     paired = runs[0][1] is not None
     versions = _find_tools(plan)
     for path in [path for run in runs for path in run if path is not None]:
@@ -130,15 +138,17 @@ def align_reads(
         ]
         said = funnel.run(sort, feed=bowtie)
         if plan.unwanted is not None:
-            funnel.add("not rRNA or spike-in", _bowtie_input(said))
-        funnel.add("aligned", _count(aligned, paired))
+            funnel.add("not rRNA or spike-in", _bowtie_input(said), "rRNA or spike-in")
+        funnel.add("aligned", _count(aligned, paired), "unmapped")
+        complexity = None
         if plan.umi and plan.deduplicate:
+            complexity = complexity_of_reads(aligned, ReadRules(umi="name"))
             aligned = _deduplicate(aligned, paired, funnel, folder)
         with atomic_path(out) as bam, atomic_path(index_path) as index, atomic_path(counts_path) as counts:
             funnel.run(["samtools", "index", aligned, index])
             shutil.move(aligned, bam)
-            document = {"library": library, "unit": "read pairs" if paired else "reads", "steps": funnel.steps,
-                        "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in funnel.commands]}  # fmt: skip
+            document = {"library": library, "unit": "read pairs" if paired else "reads", "steps": funnel.steps, "dropped": funnel.dropped,
+                        "deduplicated": complexity is not None, "complexity": complexity, "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in funnel.commands]}  # fmt: skip
             counts.write_text(json.dumps(document, indent=1) + "\n")
     return document
 
@@ -152,12 +162,7 @@ def _find_tools(plan: AlignmentPlan) -> dict[str, str]:
             f"not on PATH: {', '.join(missing)}; install {'it' if len(missing) == 1 else 'them'}, use the container, "
             "or give BAM files instead of FASTQ"
         )
-    versions = {}
-    for tool in needed:
-        said = subprocess.run([tool, "--version"], capture_output=True, check=False).stdout.decode(errors="replace")
-        found = re.search(r"\d+(\.\d+)+", said)
-        versions[tool] = found.group() if found else "unknown"
-    return versions
+    return {tool: program_version(tool) for tool in needed}
 
 
 def _prepare(
@@ -196,8 +201,8 @@ def _prepare(
         prepared.append((cut[0], cut[1] if second else None))
     funnel.add("in the FASTQ", given)
     if plan.umi:
-        funnel.add("with a UMI", extracted)
-    funnel.add(f"at least {plan.min_length} bases after trimming", trimmed)
+        funnel.add("with a UMI", extracted, "no UMI")
+    funnel.add(f"at least {plan.min_length} bases after trimming", trimmed, "short after trimming")
     return prepared
 
 
@@ -278,5 +283,5 @@ def _deduplicate(aligned: Path, paired: bool, funnel: _Funnel, folder: Path) -> 
     funnel.run(["samtools", "index", aligned])
     funnel.run(["umi_tools", "dedup", "-I", aligned, "-S", distinct, "-L", folder / "dedup.log", "--temp-dir", folder,
                 *(["--paired"] if paired else [])])  # fmt: skip
-    funnel.add("distinct molecules (position and UMI)", _count(distinct, paired))
+    funnel.add("distinct molecules (position and UMI)", _count(distinct, paired), "duplicate UMI")
     return distinct

@@ -1,5 +1,6 @@
 """Every problem of the inputs is named with file, row and value, all at once; good inputs become one JSON."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -7,6 +8,8 @@ from pathlib import Path
 
 import pysam
 import pytest
+
+from allelegro.io.left_out import read_left_out
 
 ROOT = Path(__file__).parents[2]
 
@@ -166,3 +169,45 @@ def test_variant_set_sheet(cohort: Path) -> None:
     assert "sets.tsv row 2: kind 'odd' is not one of satmut" in text
     assert "sets.tsv row 2: table no.tsv: no such file" in text
     assert "row 1: set 'z' is not in the sheet of variant sets" in text
+
+
+def test_bad_libraries_are_left_out_by_name_when_asked(cohort: Path) -> None:
+    (cohort / "short.bam").write_bytes((cohort / "a.bam").read_bytes()[:-40])
+    (cohort / "not.fq").write_text(">a\nACGT\n")
+    rows = "B\tD1\tshort.bam\t\nC\tD2\tno.bam\t\nD\tD9\ta2.bam\t\nE\tD1\t\tnot.fq\n"
+    (cohort / "a2.bam").write_bytes((cohort / "a.bam").read_bytes())
+    (cohort / "libraries.tsv").write_text(f"library\tdonor\tbam\tfastq_1\nA\tD1\ta.bam\t\n{rows}")
+    lines = problems(*arguments(cohort))
+    assert [line.split(":")[0] for line in lines] == [f"libraries.tsv row {number}" for number in (2, 3, 4, 5)]
+    result = check(*arguments(cohort), "--skip-bad-libraries")
+    assert result.returncode == 0, result.stderr
+    assert [row["library"] for row in json.loads((cohort / "inputs.json").read_text())["libraries"]] == ["A"]
+    left_out = read_left_out([cohort])
+    expected = {
+        "B": "truncated",
+        "C": "no such file",
+        "D": "donor 'D9' is not in",
+        "E": "does not begin with a FASTQ record",
+    }
+    assert left_out.keys() == expected.keys()
+    assert all(text in left_out[library] for library, text in expected.items())
+    (cohort / "inputs.json").unlink()
+    (cohort / "libraries.tsv").write_text(f"library\tdonor\tbam\tfastq_1\n{rows}")
+    assert problems(*arguments(cohort), "--skip-bad-libraries")[0] == "libraries.tsv: no library is left"
+
+
+def test_fastq_rows(cohort: Path) -> None:
+    record = "@r\nACGT\n+\nIIII\n"
+    (cohort / "1.fq").write_text(record)
+    (cohort / "2.fq.gz").write_bytes(gzip.compress(record.encode()))
+    (cohort / "3.fq.gz").write_bytes(gzip.compress(1000 * record.encode())[:-40][:25])
+    (cohort / "4.fq").write_text(record)
+    table = "library\tdonor\tfastq_1\tfastq_2\nA\tD1\t1.fq\t2.fq.gz\n"
+    (cohort / "libraries.tsv").write_text(table)
+    assert check(*arguments(cohort)).returncode == 0
+    (cohort / "inputs.json").unlink()
+    (cohort / "libraries.tsv").write_text(f"{table}A\tD1\t3.fq.gz\t\nB\tD2\t\t4.fq\n")
+    text = "\n".join(problems(*arguments(cohort)))
+    assert "row 2: library 'A' has fastq_1 and fastq_2 above and fastq_1 here; runs must be of one kind" in text
+    assert "3.fq.gz: the gzip stream is damaged or ends early" in text
+    assert "row 3: fastq_1 is empty; read 2 alone cannot be used" in text

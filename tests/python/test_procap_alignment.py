@@ -3,6 +3,8 @@
 import json
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pysam
@@ -62,11 +64,23 @@ def test_every_step_counts_what_was_planted(tmp_path: Path) -> None:
         ("aligned", 80),
         ("distinct molecules (position and UMI)", 40),
     ]
+    assert document["dropped"] == {
+        "no UMI": 0, "short after trimming": 20, "rRNA or spike-in": 30, "unmapped": 10, "duplicate UMI": 40
+    }  # fmt: skip
+    assert (document["complexity"]["reads"], document["complexity"]["distinct"]) == (80, 40)
     assert json.loads((tmp_path / "out" / "L.counts.json").read_text()) == document
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["L.bam", "L.bam.bai", "L.counts.json"]
     with pysam.AlignmentFile(str(tmp_path / "out" / "L.bam")) as file:
         ends = sorted(((r.reference_end or 0) - 1 if r.is_reverse else r.reference_start, r.is_reverse) for r in file)
     assert ends == sorted(truth)
+    tool = Path(__file__).parents[2] / "bin" / "procap_coverage.py"
+    subprocess.run(
+        [sys.executable, tool, "--reads", tmp_path / "out" / "L.bam", "--out-prefix", tmp_path / "L", "--umi", "RX",
+         "--alignment-report", tmp_path / "out" / "L.counts.json"], check=True, capture_output=True
+    )  # fmt: skip
+    qc = json.loads((tmp_path / "L.qc.json").read_text())
+    assert qc["steps"][: len(document["steps"])] == document["steps"]
+    assert qc["strands"] == {"plus": 20, "minus": 20} and qc["complexity"]["duplication"] == 0.5
 
 
 @needs_tools

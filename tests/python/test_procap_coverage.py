@@ -17,7 +17,14 @@ import pytest
 from allelegro.errors import DataError
 from allelegro.io.bigwig import PIECE, StrandPair
 from allelegro.procap.alignment import ReadRules
-from allelegro.procap.coverage import LEFT_OUT_CONTIGS, ContigFilter, complexity, coverage_of_reads, coverage_of_signal
+from allelegro.procap.coverage import (
+    LEFT_OUT_CONTIGS,
+    ContigFilter,
+    complexity,
+    coverage_of_reads,
+    coverage_of_signal,
+    read_alignment_report,
+)
 
 CONTIGS = {"chr1": PIECE * 2 + 50_000, "chr2": 30_000, "chrUn_1": 9_000, "chr3": 12_000, "chrM": 16_000}
 Tracks = dict[str, Counter[tuple[str, int]]]
@@ -450,3 +457,50 @@ def test_the_tool_reports_and_exits(tmp_path: Path) -> None:
     assert bad.stderr.splitlines()[-1].startswith("error: ") and "MAPQ at least 200" in bad.stderr
     assert call("--out-prefix", tmp_path / "L").returncode == 2
     assert call("--reads", bam, "--out-prefix", tmp_path / "L", "--flip-strand").returncode == 2
+
+
+def test_an_alignment_report_puts_its_steps_first_and_must_belong_to_the_reads(tmp_path: Path) -> None:
+    reads = [read for read in make_reads(1) if not read.flag & 0x1]
+    pairs = make_reads(2, 200)
+    for number, read in enumerate(pairs):
+        read.flag = 0x1 | (0x40 if number % 2 else 0x80)
+    bam = write_bam(tmp_path / "a.bam", pairs)
+    complexity_before = {
+        "unit": "molecules",
+        "reads": 140,
+        "distinct": 100,
+        "duplication": 2 / 7,
+        "curve": [[140, 100]],
+    }
+    report = {
+        "steps": [{"step": "in the FASTQ", "reads": 150}, {"step": "aligned", "reads": 140}, {"step": "distinct", "reads": 100}],
+        "dropped": {"unmapped": 10, "duplicate UMI": 40}, "deduplicated": True, "complexity": complexity_before,
+    }  # fmt: skip
+    plain = run(bam, tmp_path / "plain")
+    qc = run(bam, tmp_path / "after", alignment=report)
+    assert [step["step"] for step in qc["steps"][:4]] == ["in the FASTQ", "aligned", "distinct", "on kept contigs"]
+    assert qc["steps"][3:] == plain["steps"][3:] and qc["strands"] == plain["strands"]
+    assert qc["steps"][0]["reads"] == qc["steps"][-1]["reads"] + sum(qc["dropped"].values())
+    assert qc["complexity"] == complexity_before
+    with pytest.raises(
+        DataError, match=r"a.bam: \d+ reads are aligned, but its alignment report says 100; give the report"
+    ):
+        run(write_bam(bam, reads), tmp_path / "other", alignment=report)
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(DataError, match=r"r.json: not a report of align_reads.py"):
+        read_alignment_report(tmp_path / "r.json")
+
+
+def test_the_tool_names_a_bad_library_and_notes_it_when_asked(tmp_path: Path) -> None:
+    bam = write_bam(tmp_path / "a.bam", make_reads(1))
+    truncated(bam)
+    tool = Path(__file__).parents[2] / "bin" / "procap_coverage.py"
+    command = [sys.executable, tool, "--reads", bam, "--library", "LCL7", "--out-prefix", tmp_path / "o" / "LCL7"]
+    stopped = subprocess.run(command, capture_output=True, text=True)
+    assert stopped.returncode == 1
+    assert stopped.stderr.splitlines()[-1].startswith("error: library LCL7: ") and "truncated" in stopped.stderr
+    noted = subprocess.run([*command, "--skip-bad-libraries"], capture_output=True, text=True)
+    assert noted.returncode == 0, noted.stderr
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["LCL7.left_out.tsv"]
+    header_line, row = (tmp_path / "o" / "LCL7.left_out.tsv").read_text().splitlines()
+    assert header_line == "library\treason" and row.startswith("LCL7\t") and "truncated" in row

@@ -9,6 +9,7 @@ import pytest
 
 from allelegro.errors import DataError
 from allelegro.io.bigwig import Counts, write_bigwig
+from allelegro.io.left_out import read_left_out, write_left_out
 from allelegro.io.tables import read_metrics
 from allelegro.procap.counts import Library, count_windows
 from allelegro.procap.qc import correlate, intervals_of, read_tss, within, write_library_qc
@@ -114,6 +115,21 @@ def test_swaps_are_reported_and_stop_only_when_asked(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"library a1 is said to be of A but .*; correct the library sheet"):
         write_library_qc(folder / "counts", [folder], tmp_path / "stopped", stop_on_swap=True)
     assert (tmp_path / "stopped" / "donors.tsv").is_file()
+
+
+def test_libraries_left_out_anywhere_are_listed(tmp_path: Path) -> None:
+    folder = cohort(tmp_path / "c")
+    write_left_out({"c1": "c1.bam: truncated"}, folder / "c1.left_out.tsv")
+    libraries = [
+        Library(name, "A", [(folder / f"{name}.plus.bw", folder / f"{name}.minus.bw")]) for name in ("a1", "d1")
+    ]
+    count_windows(folder / "windows.bed", libraries, folder / "counts", skip_bad_libraries=True)
+    write_library_qc(folder / "counts", [folder], tmp_path / "qc")
+    reasons = read_left_out([folder]) | {"d1": f"{folder / 'd1.plus.bw'}: no such file; check the path"}
+    table = pd.read_csv(tmp_path / "qc" / "left_out.tsv", sep="\t")
+    assert dict(zip(table["library"], table["reason"], strict=True)) == reasons
+    metrics = read_metrics([tmp_path / "qc" / "metrics.tsv"]).set_index("metric")
+    assert metrics.loc["libraries_left_out", ["value", "n"]].tolist() == [2, 3]
 
 
 def test_absent_files_give_na_and_empty_peaks_give_zero(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from allelegro.procap.peaks import (
     flat,
     levels,
     summits,
+    thinning,
     write_bed,
 )
 
@@ -155,12 +156,34 @@ def test_summit_is_the_densest_occupied_position() -> None:
     assert summits(sites, np.array([10, 50]), np.array([24, 51])).tolist() == [22, 50]
 
 
-def test_a_wide_peak_without_a_summit_region_is_flat() -> None:
-    position = np.arange(0, 300)
-    peaked = np.where((position > 120) & (position < 150), 30, 1)
-    assert flat(Counts(position, np.full(300, 4)), np.array([0]), np.array([300])).tolist() == [True]
-    assert flat(Counts(position, peaked), np.array([0]), np.array([300])).tolist() == [False]
-    assert flat(Counts(position, np.full(300, 4)), np.array([0]), np.array([120])).tolist() == [False]
+def test_a_peak_that_is_a_dense_stretch_of_its_surroundings_or_a_stack_is_flat() -> None:
+    rng = np.random.default_rng(1)
+
+    def is_flat(counts: np.ndarray, around: np.ndarray, width: int) -> bool:
+        """Of a peak at 5000 with these counts a base, among sites ``around``."""
+        sites = np.zeros(10_000, np.int64)
+        sites[around] = 1
+        sites[5000 : 5000 + width] = counts
+        position = np.flatnonzero(sites)
+        start, end = np.array([5000]), np.array([5000 + width])
+        return bool(flat(Counts(position, sites[position]), start, end, null.Mask(start - 50, end + 50))[0])
+
+    stretch = (rng.random(100) < 0.5).astype(np.int64)
+    cluster = np.bincount(np.clip(np.rint(50 + rng.laplace(0, 12, 100)), 0, 99).astype(np.int64), minlength=100)
+    body, empty = np.arange(3000, 7000, 9), np.array([100])
+    assert is_flat(stretch, body, 100)
+    assert not is_flat(cluster, body, 100)
+    assert not is_flat(stretch, empty, 100)  # nothing around that it could be a stretch of
+    assert is_flat(np.rint(rng.lognormal(1, 1.2, 400)).astype(np.int64), empty, 400)
+    assert not is_flat(200 - np.abs(np.arange(400) - 200), empty, 400)
+
+
+def test_thinning_is_spearmans_rank_correlation() -> None:
+    counts = np.random.default_rng(2).poisson(3, 60)
+    position = np.flatnonzero(counts)
+    middle = np.repeat(np.arange(60), counts)[(counts.sum() + 1) // 2 - 1]
+    expected = -stats.spearmanr(counts, np.abs(np.arange(60) - middle)).statistic
+    assert thinning(Counts(position + 7, counts[position]), 7, 67) == pytest.approx(expected)
 
 
 def test_axis_returns_positions_to_their_contigs() -> None:

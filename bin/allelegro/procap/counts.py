@@ -66,7 +66,9 @@ class CountsStore:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
         libraries = read_table(path / "libraries.tsv", ["library", "donor", "total_reads", "size_factor"])
         libraries[["library", "donor"]] = libraries[["library", "donor"]].astype(str)
-        return cls(path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("left_out", {}))
+        return cls(
+            path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("left_out", {})
+        )
 
     def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
         """Raw counts ``[window, library, strand]`` (strand 0 plus, 1 minus) in the central ``target_width`` bp.

@@ -23,8 +23,10 @@ MASK_MARGIN = 50  # bp on both sides of a called peak left out of the background
 MIN_POSITIONS = 3  # occupied positions in a peak; towers have one
 MAX_ROUNDS = 8
 SETTLED = 0.01  # relative change of the number of peaks at which the rounds end
-FLAT_WIDTH = 250  # bp from which a peak must have a summit region to be told from a stack of rRNA-like reads
-FLAT_EXCESS = 1.5  # times its share of a flat peak's reads that the best SCALES[-1] bp of a peak so wide must hold
+FLAT_WIDTH = 250  # bp from which a peak must have a middle to be told from a stack of rRNA-like reads
+FLAT_REACH = 1000  # bp on both sides of a peak that tell how dense the background around it is
+FLAT_CONTRAST = 8  # times denser in sites than that a peak need not be asked
+FLAT_THINNING = 0.3  # rank correlation of reads with closeness to the middle below which there is none
 PAD = max(10_000, 2 * SCALES[-1])  # bp between contigs on the genome axis, masked
 SUMMIT_REACH = 5  # bp over which reads support a summit
 
@@ -210,17 +212,42 @@ def _reads_between(sites: Counts, start: Ints, end: Ints) -> Ints:
     return reads
 
 
-def flat(sites: Counts, start: Ints, end: Ints) -> NDArray[np.bool_]:
-    """Whether an interval is a stack: wide, and no ``SCALES[-1]`` bp of it much richer in reads than the rest."""
-    if len(start) == 0:
-        return np.zeros(0, bool)
-    member, first, size = _members(sites, start, end)
-    at = sites.positions[member]
-    reach = np.minimum(at + SCALES[-1], np.repeat(end, size))
-    best = np.maximum.reduceat(_reads_between(sites, at, reach), first)
-    width = end - start
-    concentrated = best * width >= FLAT_EXCESS * SCALES[-1] * _reads_between(sites, start, end)
-    return np.asarray((width >= FLAT_WIDTH) & ~concentrated)
+def flat(sites: Counts, start: Ints, end: Ints, mask: Mask) -> NDArray[np.bool_]:
+    """Whether an interval is a dense stretch of background, such as a piece of a gene body or a stack of rRNA-like reads.
+
+    It is when its reads do not thin out from their middle as those of a cluster do. Asked are intervals hardly denser in sites than
+    the background around them (outside ``mask``: gaps and peaks), where that puts a site or more into them, and those too
+    wide for a cluster.
+    """
+    free = sites.positions[~mask.covers(sites.positions)]
+    low, high = start - FLAT_REACH, end + FLAT_REACH
+    exposure = high - low - (mask.length_before(high) - mask.length_before(low))
+    around = np.searchsorted(free, high) - np.searchsorted(free, low)
+    expected = around / np.maximum(exposure, 1) * (end - start)
+    own = np.searchsorted(sites.positions, end) - np.searchsorted(sites.positions, start)
+    asked = (end - start >= FLAT_WIDTH) | ((expected >= 1) & (own < FLAT_CONTRAST * expected))
+    found = np.zeros(len(start), bool)
+    for number in np.flatnonzero(asked):
+        found[number] = thinning(sites, int(start[number]), int(end[number])) < FLAT_THINNING
+    return found
+
+
+def thinning(sites: Counts, start: int, end: int) -> float:
+    """Spearman's rank correlation, over the bases of an interval, of their reads with their closeness to the reads' median."""
+    low, high = np.searchsorted(sites.positions, [start, end])
+    position, count = sites.positions[low:high] - start, sites.counts[low:high]
+    reads = np.bincount(position, count, end - start)
+    middle = position[np.searchsorted(np.cumsum(count), count.sum() / 2)]
+    if reads.min() == reads.max():
+        return 0.0
+    return float(-np.corrcoef(_ranks(reads), _ranks(np.abs(np.arange(end - start) - middle)))[0, 1])
+
+
+def _ranks(values: NDArray[np.float64] | Ints) -> Floats:
+    """Ranks from 1; equal values share their mean rank."""
+    _, which, times = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Floats = (np.cumsum(times) - (times - 1) / 2)[which]
+    return ranks
 
 
 def _members(sites: Counts, start: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
@@ -284,7 +311,7 @@ def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFr
     for strand, signal in signals.items():
         sites = axis.place(stranded_counts(signal, axis.contigs))
         peaks, q = call_strand(sites, gaps, genome, fdr, min_reads)
-        stack = flat(sites, peaks.start, peaks.end)
+        stack = flat(sites, peaks.start, peaks.end, _with_margin(gaps, peaks))
         peaks, q = peaks.take(~stack), q[~stack]
         logger.info(
             "%s: %d reads at %d positions, %d peaks, %d flat stacks left out",

@@ -14,6 +14,7 @@ from genotype_truth import Cohort, Record, wrap, write_windows
 
 from allelegro.errors import DataError
 from allelegro.genotype.extract import Rules, extract_haplotypes
+from allelegro.genotype.selection import read_names
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.fasta import Fasta
 from allelegro.io.vcf import IndexedVcf
@@ -296,3 +297,8 @@ def test_bcf_gives_the_same_store_as_vcf(tmp_path: Path) -> None:
     for name in ("sequences.npy", "index.npy", "offsets.npy", "variants.tsv", "donors.tsv"):
         assert stores[0].metadata["checksums"][name] == stores[1].metadata["checksums"][name]
     assert IndexedVcf(bcf).is_bcf
+
+
+def test_a_cohort_of_any_size_can_be_named_on_the_command_line() -> None:
+    names = [f"NA{number:05d}" for number in range(2000)]
+    assert read_names([",".join(names)]) == names

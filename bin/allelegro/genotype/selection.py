@@ -1,5 +1,6 @@
 """Choosing donors and windows by name on the command line."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,8 @@ def read_names(given: Sequence[str] | None) -> list[str] | None:
         return None
     names: list[str] = []
     for item in given:
-        path = Path(item)
-        if path.is_file():
-            lines = (line.split() for line in path.read_text().splitlines() if not line.startswith("#"))
+        if os.path.isfile(item):  # noqa: PTH113 (Path.is_file raises when a long list of names is no possible path)
+            lines = (line.split() for line in Path(item).read_text().splitlines() if not line.startswith("#"))
             names += [fields[0] for fields in lines if fields]
         else:
             names += [name for name in item.split(",") if name]

@@ -133,6 +133,7 @@ def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffle
     metrics = ("across_loci_r", "between_donors_r", "allele_effect_r")
     rows = [_row("training", "procap", name, CELL, metric, r) for name, r in values.items() for metric in metrics]
     rows.append(_row("training", "procap", "legnet - clipnet", CELL, "across_loci_r_difference", 0.2))
+    rows.append(_row("training", "procap", "legnet - reference", CELL, "between_donors_r_difference", 0.1))
     rows.append(_row("training", "procap", "reference - shuffled", CELL, "between_donors_r_difference", -shuffled_r))
     write_metrics(rows, folder / "evaluation" / "metrics.tsv")
     observed = rng.lognormal(size=WINDOWS * len(donors))
@@ -246,6 +247,7 @@ def test_verdicts_follow_the_intervals(whole: Path) -> None:
     html = whole.read_text()
     assert "fine-tuned LegNet is better than CLIPNET" in html
     assert "The control holds" in html
+    assert "its twin trained on the reference genome does so less well (difference of r +0.10" in html
 
 
 def test_a_failed_control_stands_first(tmp_path: Path) -> None:

@@ -189,8 +189,19 @@ def _control_verdicts(results: Results, book: Book) -> None:
         verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
         book.verdicts.append(
             f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
-            f"(r = {row['value']:.2f}, {_interval(row)})."
+            f"(r = {row['value']:.2f}, {_interval(row)}){_beside_reference(results)}."
         )
+
+
+def _beside_reference(results: Results) -> str:
+    """What personal genomes added in training, or nothing where there is no twin."""
+    roles = results.roles
+    found = _paired(results, roles.get("personal"), roles.get("reference"), "between_donors_r_difference")
+    if found is None:
+        return ""
+    value, low, high, _ = found
+    what = "less well" if low > 0 else "better" if high < 0 else "about as well"
+    return f"; its twin trained on the reference genome does so {what} (difference of r {value:+.2f}, 95 % {low:+.2f} to {high:+.2f})"
 
 
 def _effect_verdicts(results: Results, book: Book) -> None:

@@ -33,6 +33,7 @@ workflow PROCAP {
     }.mix(aligned)
     PROCAP_COVERAGE(readable, ownFile(given.blacklist), tools.procap_coverage)
     coverage = PROCAP_COVERAGE.out.coverage
+    libraries.count().combine(coverage.count()).subscribe { all, left -> requireLibraries(given.counts ? 0 : all, left) }
     usable = given.counts ? libraries.map { meta, _files -> meta } : coverage.map { meta, _plus, _minus -> meta }
     rows = usable.toSortedList { left, right -> left.library <=> right.library }
     signal = coverage.flatMap { _meta, plus, minus -> [plus, minus] }.collect(sort: byName())
@@ -69,6 +70,7 @@ workflow PROCAP {
     results  = windows.mix(MERGE_PEAKS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc).map { path -> ['procap', path] }.mix(
         PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
         peaks.map { path -> ['procap/peaks', path] },
+        ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
     )
     records  = INDEX_GENOME.out.records.mix(
         ALIGN_READS.out.records, PROCAP_COVERAGE.out.records,
@@ -79,6 +81,13 @@ workflow PROCAP {
 /** One order of files on every run, so that -resume finds the task. */
 def byName() {
     { left, right -> left.name <=> right.name }
+}
+
+/** Stop when every library was left out. */
+def requireLibraries(all, left) {
+    if (all && !left) {
+        error("none of the ${all} libraries can be used; the warnings above say why of each")
+    }
 }
 
 /** A file of the user's, or none. */

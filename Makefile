@@ -47,9 +47,10 @@ docs: $(ENV)
 	.venv/bin/python docs/make_parameters.py
 
 lock:
-	cd $(LOCKS) && for set in dev torch core; do \
+	cd $(LOCKS) && for set in build dev torch core align; do \
 	    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
-	        $(if $(UPGRADE),--upgrade) $$([ $$set = dev ] || echo --constraints dev.txt) $$set.in -o $$set.txt; \
+	        $(if $(UPGRADE),--upgrade) --build-constraints build.in \
+	        $$([ $$set = build ] || [ $$set = dev ] || echo --constraints dev.txt) $$set.in -o $$set.txt; \
 	done
 	.venv/bin/python containers/install_nextflow.py --lock
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The tag of an image: a hash of its recipe and of its lock. containers/tag.sh core|torch|align
+# The tag of an image: a hash of its recipe and of its locks. containers/tag.sh core|align|torch
 set -euo pipefail
 cd "$(dirname "$0")"
-lock=$([ "$1" = torch ] && echo torch || echo core)
-cat Dockerfile "requirements/$lock.txt" | sha256sum | cut -c 1-12
+declare -A locks=([core]=core [align]='core build align' [torch]='core torch')
+read -ra names <<< "${locks[$1]}"
+names=("${names[@]/#/requirements/}")
+cat Dockerfile "${names[@]/%/.txt}" | sha256sum | cut -c 1-12

@@ -116,7 +116,12 @@ def parameterProblems(Map schema, Map given) {
     def wrong = given.findAll { name, value -> properties.containsKey(name) && value != null }
         .collect { name, value -> valueProblem(name, value, properties[name]) }
         .findAll()
-    unknown.collect { name -> "--${name} is not a parameter.${suggestion(name, properties.keySet())}" } + wrong + missingParameters(properties, given)
+    unknown.collect { name -> "--${name} is not a parameter.${suggestion(name, properties.keySet())}" } + wrong + missingParameters(properties, given) + arrayProblems(given)
+}
+
+/** Nextflow's array jobs do not quote the paths of their tasks. */
+def arrayProblems(Map given) {
+    given.job_array && workflow.workDir.toString() =~ /\s/ ? ["--job_array needs a work directory without spaces, not '${workflow.workDir}': give -work-dir"] : []
 }
 
 /** What a run of these parameters cannot do without: it simulates, trains on a cohort, or scores with trained models. */

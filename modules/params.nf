@@ -236,6 +236,12 @@ def validationFold(int test, Map given) {
     (test + 1) % given.folds.toInteger()
 }
 
+/** Where half-trained models lie: in the work directory, which Google Batch mounts; below the task when it is an object store that nobody mounts. */
+def checkpointsIn(String work) {
+    def folder = work.replaceFirst('^file://', '').replaceFirst('^gs://', '/mnt/disks/')
+    folder.startsWith('/') ? "${folder}/checkpoints".toString() : 'checkpoints'
+}
+
 /** Everything that is trained and scored, as lists of maps: one map a task. */
 def runPlan(Map given) {
     def seeds = numbers(given.seeds)
@@ -255,7 +261,7 @@ def runPlan(Map given) {
     }
     [
         models: models, pretrained: given.checkpoint ? [] : pretrained, checkpoint: given.checkpoint, pretrained_from: given.pretrained_from,
-        state: "${given.checkpoints ?: "${workflow.workDir}/checkpoints"}/${workflow.sessionId}".toString(),
+        state: "${given.checkpoints ?: checkpointsIn(workflow.workDir.toUriString())}/${workflow.sessionId}".toString(),
         shards: given.shards.toInteger(), saturate: given.saturate, score: given.score,
         scoring: given.score_models ? given.score_models.toString().tokenize(',')*.trim() : null, trained: given.trained,
     ]

@@ -1,5 +1,6 @@
 """Every profile parses and previews; GPUs, queues and containers reach the right tasks and only them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -30,7 +31,73 @@ def test_no_profile_holds_a_selector() -> None:
         assert not re.search(r"with(Label|Name)", text), name
 
 
-@pytest.mark.parametrize("profile", ["test", "test,gpu", "test,slurm,gpu,apptainer", "test,docker", "test,debug"])
+# Plugins of the clouds are downloaded when a run starts: without them, all but the executor itself is tried.
+CLOUDS = ["awsbatch", "google_batch", "azure_batch"]
+KUBERNETES = """
+apiVersion: v1
+kind: Config
+current-context: test
+contexts: [{name: test, context: {cluster: test, user: test}}]
+clusters: [{name: test, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: test, user: {token: none}}]
+"""
+
+
+@pytest.mark.parametrize("profile", [name for name in PROFILES if name != "test"])
 def test_profile_previews(tmp_path: Path, profile: str) -> None:
-    run = nextflow(tmp_path, "run", "PROJECT/main.nf", "-preview", "-profile", profile)
+    (tmp_path / "kubernetes").write_text(KUBERNETES)
+    executor = ["-process.executor", "local"] if profile in CLOUDS else []
+    run = nextflow(
+        *(tmp_path, "run", "PROJECT/main.nf", "-preview", "-profile", f"test,{profile}", *executor),
+        environment={"KUBECONFIG": str(tmp_path / "kubernetes"), "NXF_PLUGINS_DEFAULT": "false"},
+    )
     assert run.status == 0, run.output
+
+
+def test_array_jobs_refuse_a_work_directory_that_nextflow_would_not_quote(tmp_path: Path) -> None:
+    run = nextflow(tmp_path, "run", "PROJECT/main.nf", "-preview", "-profile", "test,slurm", "--job_array", "4", "-w", "a b")
+    assert run.status != 0
+    assert "--job_array needs a work directory without spaces" in run.output
+
+
+# Stands for a container engine: runs the command that follows the image here.
+ENGINE = """#!/bin/bash
+while [ $# -gt 0 ] && [ "$1" != /bin/bash ]; do shift; done
+"$@"
+"""
+GPU_OPTION = {"docker": "--gpus all", "podman": "--device nvidia.com/gpu=all", "apptainer": "--nv", "singularity": "--nv"}
+RIGHTS = {
+    "docker": ["--user $(id -u):$(id -g)", "--network none", "--cap-drop ALL", "no-new-privileges", '-e "CUDA_VISIBLE_DEVICES"'],
+    "podman": ["--userns keep-id", "--network none", "--cap-drop ALL", '-e "CUDA_VISIBLE_DEVICES"'],
+    "apptainer": ["--no-home", 'APPTAINERENV_CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES}"'],
+    "singularity": ["--no-home", 'SINGULARITYENV_CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES}"'],
+}
+
+
+@pytest.mark.parametrize("engine", ["docker", "podman", "apptainer", "singularity"])
+def test_images_rights_and_gpus_of_every_task(tmp_path: Path, engine: str) -> None:
+    (tmp_path / engine).write_text(ENGINE)
+    (tmp_path / engine).chmod(0o755)
+    run = nextflow(
+        *(tmp_path, "run", "PROJECT/main.nf", "-stub-run", "-profile", f"test,gpu,{engine}", "--registry", "images/"),
+        *("--models", "scratch", "--simulate", "tiny"),
+        environment={"PATH": f"{tmp_path}:{Path(NEXTFLOW or '').parent}:{os.environ['PATH']}"},
+    )
+    assert run.status == 0, run.output
+    on_gpu = {
+        name
+        for text in (path.read_text() for path in ROOT.glob("modules/*/*.nf"))
+        if "label 'gpu'" in text
+        for name in re.findall(r"^process (\w+)", text, re.MULTILINE)
+    }
+    seen = set()
+    for task in run.trace().itertuples():
+        command = next(tmp_path.glob(f"work/{task.hash}*/.command.run")).read_text()
+        launch = next(line for line in command.splitlines() if re.match(rf".*\b{engine} (run|exec) ", line))
+        wanted = task.process in on_gpu
+        seen.add(wanted)
+        assert (GPU_OPTION[engine] in launch) == wanted, launch
+        assert ("take_gpus.sh' 1" in command) == wanted
+        assert all(right in command for right in RIGHTS[engine]), launch
+        assert f"images/allelegro-{'torch' if wanted else 'core'}:" in launch
+    assert seen == {True, False}

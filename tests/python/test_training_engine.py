@@ -305,3 +305,15 @@ def test_synchronised_norm_of_one_process_is_plain(tmp_path: Path) -> None:
 def test_the_allocator_setting_is_skipped_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: object())
     devices.keep_freed_memory()
+
+
+def test_compiling_needs_a_compiler_and_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    (tmp_path / "Python.h").touch()
+    assert not devices.can_compile()
+    (tmp_path / "gcc").touch(mode=0o755)
+    assert devices.can_compile()
+    (tmp_path / "Python.h").unlink()
+    assert not devices.can_compile()

@@ -3,8 +3,11 @@
 import ctypes
 import logging
 import os
+import shutil
+import sysconfig
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -39,6 +42,12 @@ def choose_device(name: str) -> torch.device:
         )
     log.info("device: %s", torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu")
     return device
+
+
+def can_compile() -> bool:
+    """Whether ``torch.compile`` finds what it builds GPU kernels with: a C compiler and Python's headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return compiler is not None and Path(sysconfig.get_path("include"), "Python.h").is_file()
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from allelegro.cli.common import progress
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-from allelegro.models.device import autocast, autocast_dtype, choose_device, keep_freed_memory
+from allelegro.models.device import autocast, autocast_dtype, can_compile, choose_device, keep_freed_memory
 from allelegro.training.distributed import World, join_world, synchronise_norms
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class Settings:
     average: float = 0.0
     seed: int = 0
     precision: Literal["auto", "fp32"] = "auto"
-    compile: bool | None = None  # None: on a GPU; it did not pay on CPUs
+    compile: bool | None = None  # None: on a GPU beside a C compiler; it did not pay on CPUs
 
 
 @dataclass
@@ -200,7 +200,7 @@ class _Run:
         module = problem.module
         if self.world.size > 1:
             module = nn.parallel.DistributedDataParallel(module)
-        if settings.compile if settings.compile is not None else self.device.type == "cuda":
+        if settings.compile if settings.compile is not None else self.device.type == "cuda" and can_compile():
             module = torch.compile(module)  # type: ignore[assignment]
         log.info(
             "%d examples, batch %d, %s%s%s",

@@ -12,7 +12,7 @@ failures = 0
 
 def check(what: str, truth: bool) -> None:
     """Print the outcome of one check and count failures."""
-    global failures  # noqa: PLW0603
+    global failures
     print(f"{'ok    ' if truth else 'FAILED'}  {what}")
     failures += not truth
 
@@ -42,8 +42,14 @@ check(f"{tasks['gpu'].sum()} of {len(tasks)} tasks are labelled gpu", 0 < tasks[
 check("they, and only they, got the GRES", bool((tasks["gres"] == tasks["gpu"]).all()))
 check("they see the device", set(tasks.loc[tasks["gpu"], "devices"]) == {"0"})
 check("no other task sees a device", set(tasks.loc[~tasks["gpu"], "devices"]) == {"none"})
-check(f"{sum('ArrayJobId' in job for job in jobs.values())} tasks ran in array jobs", any("ArrayJobId" in job for job in jobs.values()))
+check(
+    f"{sum('ArrayJobId' in job for job in jobs.values())} tasks ran in array jobs",
+    any("ArrayJobId" in job for job in jobs.values()),
+)
 check(f"job {killed} was killed", killed in set(tasks.loc[tasks["status"] == "FAILED", "native_id"]))
-check("its task alone was tried again, and completed", list(tasks.loc[tasks["attempt"] > 1, "process"]) == ["FINETUNE_MODEL"] and attempts.loc[2, "status"] == "COMPLETED")
+check(
+    "its task alone was tried again, and completed",
+    list(tasks.loc[tasks["attempt"] > 1, "process"]) == ["FINETUNE_MODEL"] and attempts.loc[2, "status"] == "COMPLETED",
+)
 check(f"the second attempt's log: {continued[0] if continued else 'no word of continuing'}", continued is not None)
 sys.exit(failures > 0)

@@ -31,7 +31,9 @@ def start(folder: Path, wanted: int, seconds: float = 0.3, **variables: str) -> 
     environment |= {"PATH": f"{folder}:{os.environ['PATH']}", "TMPDIR": str(folder)} | variables
     script = TASK.format(root=ROOT, wanted=wanted, seconds=seconds)
     command = ["bash", "-euo", "pipefail", "-c", script]
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
 
 
 def test_no_gpu_is_held_twice(tmp_path: Path) -> None:

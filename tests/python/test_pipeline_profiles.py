@@ -55,7 +55,9 @@ def test_profile_previews(tmp_path: Path, profile: str) -> None:
 
 
 def test_array_jobs_refuse_a_work_directory_that_nextflow_would_not_quote(tmp_path: Path) -> None:
-    run = nextflow(tmp_path, "run", "PROJECT/main.nf", "-preview", "-profile", "test,slurm", "--job_array", "4", "-w", "a b")
+    run = nextflow(
+        tmp_path, "run", "PROJECT/main.nf", "-preview", "-profile", "test,slurm", "--job_array", "4", "-w", "a b"
+    )
     assert run.status != 0
     assert "--job_array needs a work directory without spaces" in run.output
 
@@ -65,9 +67,20 @@ ENGINE = """#!/bin/bash
 while [ $# -gt 0 ] && [ "$1" != /bin/bash ]; do shift; done
 "$@"
 """
-GPU_OPTION = {"docker": "--gpus all", "podman": "--device nvidia.com/gpu=all", "apptainer": "--nv", "singularity": "--nv"}
+GPU_OPTION = {
+    "docker": "--gpus all",
+    "podman": "--device nvidia.com/gpu=all",
+    "apptainer": "--nv",
+    "singularity": "--nv",
+}
 RIGHTS = {
-    "docker": ["--user $(id -u):$(id -g)", "--network none", "--cap-drop ALL", "no-new-privileges", '-e "CUDA_VISIBLE_DEVICES"'],
+    "docker": [
+        "--user $(id -u):$(id -g)",
+        "--network none",
+        "--cap-drop ALL",
+        "no-new-privileges",
+        '-e "CUDA_VISIBLE_DEVICES"',
+    ],
     "podman": ["--userns keep-id", "--network none", "--cap-drop ALL", '-e "CUDA_VISIBLE_DEVICES"'],
     "apptainer": ["--no-home", 'APPTAINERENV_CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES}"'],
     "singularity": ["--no-home", 'SINGULARITYENV_CUDA_VISIBLE_DEVICES="${CUDA_VISIBLE_DEVICES}"'],

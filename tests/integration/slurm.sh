@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A real one-node Slurm with a GPU resource (a file stands for the device): the whole pipeline by -profile test,slurm,gpu,
-# GPUs only for tasks that ask, small tasks in array jobs, and a training that is killed in the middle goes on from its last epoch.
+# GPUs only for tasks that ask, small tasks in array jobs, and a training that is killed twice goes on from its last epoch.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -66,15 +66,19 @@ executor {
 CONF
 mkdir "$folder/launch with spaces"
 cd "$folder/launch with spaces"
-nextflow -log nextflow.log run "$root/main.nf" -c "$folder/test.config" -profile test,slurm,gpu --simulate tiny --models legnet --shards 2 \
+nextflow -log nextflow.log run "$root/main.nf" -c "$folder/test.config" -profile test,slurm,gpu --simulate tiny --models legnet --score_models legnet --shards 2 \
     -work-dir "$folder/work" --job_array 4 --device auto --max_cpus 1 --max_memory '3 GB' --finetune_epochs 20 -ansi-log false > run.log 2>&1 & run=$!; pids+=("$run")
 
-# Kill the fine-tuning job once it has saved a state, as the loss of its node would.
-killed=''
+# Once a fine-tuning has saved a state, its processes are killed at once, as when a node is lost: no exit status is left behind.
+# Its second attempt, once it has gone on from that state, is killed by the scheduler.
+killed=()
 while kill -0 "$run" 2> /dev/null; do
-    if [ -z "$killed" ] && compgen -G "$folder/work/checkpoints/*/legnet-*/*" > /dev/null; then
-        job=$(squeue -h -t RUNNING -o '%i %j' | awk '/FINETUNE/ {print $1; exit}')
-        [ -z "$job" ] || { scancel --signal=KILL --full "$job" && killed=$job && echo "killed job $job in the middle of its training"; }
+    job=$(squeue -h -t RUNNING -o '%i %j' | awk '/FINETUNE/ {print $1; exit}')
+    if [ ${#killed[@]} = 0 ] && [ -n "$job" ] && compgen -G "$folder/work/checkpoints/*/legnet-*/*" > /dev/null; then
+        scontrol listpids "$job" | awk 'NR > 1 && $1 > 1 {print $1}' | xargs -r kill -KILL && killed+=("$job")
+    elif [ ${#killed[@]} = 1 ] && [ -n "$job" ] && [ "$job" != "${killed[0]}" ] \
+        && grep -q 'continuing after' "$(scontrol show job "$job" | sed -n 's/^ *WorkDir=//p')/.command.log"; then
+        scancel --signal=KILL --full "$job" && killed+=("$job")
     fi
     sleep 0.5
 done
@@ -82,5 +86,5 @@ wait "$run" || { tail -n 40 run.log; echo "FAILED  the run, see $folder"; exit 1
 grep 'Allelegro finished' run.log
 
 scontrol show job -o > jobs.txt
-python "$root/tests/integration/check_slurm.py" "$root" "$folder/work" "${killed:-none}"
+python "$root/tests/integration/check_slurm.py" "$root" "$folder/work" "${killed[@]}"
 rm -rf "$folder"

@@ -48,7 +48,7 @@ if [ "$(id -u)" = 0 ]; then
     mkdir docker && chown -R 65534:65534 .
     user=(setpriv --reuid=65534 --regid=65534 --groups="$(stat -c %g /var/run/docker.sock)" env HOME="$folder/launch" NXF_HOME="$folder/launch/home")
 fi
-options=(--simulate tiny --shards 2 --models legnet,clipnet --pretrain_epochs 2 --finetune_epochs 2 --device cpu --max_cpus 1 -ansi-log false)
+options=(--simulate tiny --shards 2 --models legnet,clipnet --score_models legnet --pretrain_epochs 2 --finetune_epochs 2 --device cpu --max_cpus 1 -ansi-log false)
 (cd docker && time "${user[@]}" nextflow run "$folder/the project/main.nf" -profile test,docker "${options[@]}") > docker.log 2>&1 \
     || { tail -n 40 docker.log; echo "FAILED  the run in containers, see $folder/launch"; exit 1; }
 mkdir local

@@ -52,7 +52,7 @@ workflow EFFECTS {
     records  = SCORE_VARIANTS.out.records.mix(BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
 }
 
-/** A file's name without the suffixes of its format. */
+/** A file's name without the suffixes of its format, and with nothing that files of the results may not be named by. */
 def setName(path) {
-    path.name.replaceFirst(/\.(vcf|bcf|tsv|csv|txt)(\.b?gz)?$/, '')
+    path.name.replaceFirst(/\.(vcf|bcf|tsv|csv|txt)(\.b?gz)?$/, '').replaceAll(/[^\w.-]/, '_')
 }

@@ -149,7 +149,7 @@ def _inline_svg(svg: str, name: str, title: str) -> str:
     # A hundredth of a point is finer than any screen or printer.
     svg = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
     # The figure shrinks with the page but never grows beyond its own size, where its text would look like a poster.
-    svg = re.sub(r'(<svg[^>]*?) width="([0-9.]+)pt"', r'\1 style="max-width: \2pt"', svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) width="([0-9.]+)pt"', r'\1 style="--own: \2pt; max-width: \2pt"', svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
     return re.sub(r"(<svg[^>]*?)>", rf'\1 role="img" aria-label="{_attribute(title)}">', svg, count=1)
 

@@ -77,6 +77,14 @@ def make_input(work: Path, width: int, variants: int, preset: str) -> None:
     for parameter in module.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, 0.0, 1.5 * parameter[0].numel() ** -0.5)
+    starts = rng.integers(0, LENGTH - width, 64)  # batch normalisations as after training: scaled to what they see
+    codes = np.searchsorted(np.frombuffer(b"ACGT", np.uint8), np.stack([letters[at : at + width] for at in starts]))
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+            layer.momentum = 1.0
+    with torch.inference_mode():
+        module.train()(LegNet.encode(torch.from_numpy(codes.astype(np.uint8))))
+    module.eval()
     training = {"held_out_chromosomes": None, "held_out_regions": None}
     config = {
         "architecture": "legnet", "hyperparameters": dict(PRESETS[preset]), "width": width,
@@ -102,14 +110,8 @@ def compare(options: argparse.Namespace) -> None:
     work = options.work
     make_input(work, options.width, options.variants, "published")
     given = [
-        str(Path(__file__).resolve()),
-        "--work",
-        str(work),
-        "--width",
-        str(options.width),
-        "--threads",
-        str(options.threads),
-    ]
+        str(Path(__file__).resolve()), "--work", str(work), "--width", str(options.width), "--threads", str(options.threads),
+    ]  # fmt: skip
     commands = {
         "allelegro": ours(work, options.threads, "scores.tsv"),
         "plain bf16 loop": [sys.executable, *given, "--contender", "loop"],
@@ -184,7 +186,7 @@ def by_loop(model, reference, alt, half):  # type: ignore[no-untyped-def]
     alternative[:, half] = alt
     x = torch.nn.functional.one_hot(torch.cat([reference, alternative]), 4).transpose(1, 2).float()
     with torch.autocast("cpu", torch.bfloat16):
-        y = model(x).float().numpy()
+        y = model(x).float().numpy().ravel()
     return y[len(alt) :] - y[: len(alt)]
 
 

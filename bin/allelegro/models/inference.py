@@ -1,8 +1,8 @@
 """Fast prediction by strand, for scoring many sequences.
 
-LegNet is folded (batch normalisation into the convolution before it, the mean over positions before the linear mapper),
-kept in channels-last memory and computed in bfloat16 where the hardware has it; the pooled features and the head stay
-in float32. Batches are small enough for a block's activations to stay in the processor's cache.
+LegNet is folded (batch normalisation into the convolution before it, the mean over positions before the linear mapper), kept in
+channels-last memory and computed in bfloat16 where the hardware has it; means over positions, the gates and the head stay in float32.
+Batches are small enough for a block's activations to stay in the processor's cache.
 """
 
 import copy
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, silu
+from torch.nn.functional import avg_pool2d, embedding, silu
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from allelegro.models.checkpoint import LoadedModel
@@ -24,11 +24,33 @@ Precision = Literal["auto", "fp32"]
 
 CPU_BATCH_BASES = 2**15
 CUDA_BATCH_BASES = 2**21
+MEAN_STEP = 8  # positions averaged at the activations' own precision before the mean in float32
 
 
 def _folded(convolution: nn.Module, normalisation: nn.Module, dtype: torch.dtype) -> nn.Conv2d:
     assert isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d)
     return fuse_conv_bn_eval(convolution, normalisation).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Mean over positions in float32: ``[n, channels, 1, width]`` to ``[n, channels]``.
+
+    In two steps, since a float32 copy of all positions would take longer than a convolution.
+    """
+    parts = avg_pool2d(x, (1, MEAN_STEP), ceil_mode=True).float().squeeze(2)
+    parts[..., -1] *= (
+        x.shape[3] - 1
+    ) % MEAN_STEP / MEAN_STEP + 1 / MEAN_STEP  # the last part may be of fewer positions
+    return parts.sum(2) * (MEAN_STEP / x.shape[3])
+
+
+def _max_pool(x: Tensor, size: int) -> Tensor:
+    """Largest of each ``size`` neighbours (a rest is left out); whole rows are compared, without the places of the largest."""
+    whole = x.shape[3] // size * size
+    result = x[..., 0:whole:size]
+    for offset in range(1, size):
+        result = torch.maximum(result, x[..., offset:whole:size])
+    return result
 
 
 class _FoldedBlock(nn.Module):
@@ -41,14 +63,15 @@ class _FoldedBlock(nn.Module):
         self.gate = excite.gate
         self.project = _folded(project, project_norm, dtype)
         self.merge = _folded(block.local[0], block.local[1], dtype)
-        self.pool = block.pool.kernel_size
+        assert isinstance(block.pool.kernel_size, tuple)
+        self.pool = block.pool.kernel_size[1]
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = silu(self.depthwise(silu(self.expand(x), inplace=True)), inplace=True)
-        gate = self.gate(hidden.mean((2, 3), dtype=torch.float32)).to(hidden.dtype)
+        gate = self.gate(_mean(hidden)).to(hidden.dtype)
         projected = silu(self.project(hidden.mul_(gate[:, :, None, None])), inplace=True)
         merged = silu(self.merge(torch.cat([projected, x], dim=1)), inplace=True)
-        return max_pool2d(merged, self.pool)
+        return _max_pool(merged, self.pool)
 
 
 class FoldedLegNet(nn.Module):
@@ -61,14 +84,18 @@ class FoldedLegNet(nn.Module):
         self.stem = _folded(network.stem[0], network.stem[1], dtype)
         self.blocks = nn.ModuleList(_FoldedBlock(block, dtype) for block in network.blocks if isinstance(block, Block))
         self.mapper, self.head = network.mapper, network.head
+        letters = LegNet.encode(torch.arange(5, dtype=torch.uint8)[None])[0].T
+        self.letters: Tensor
+        self.register_buffer("letters", letters.to(dtype).contiguous())
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes ``[n, width]`` (uint8) to ``[n]`` (float32)."""
-        features = silu(self.stem(LegNet.encode(codes).to(self.dtype).unsqueeze(2)), inplace=True)
+        # Rows of letters lie in memory as channels-last layers want them.
+        encoded = embedding(codes.int(), self.letters).permute(0, 2, 1).unsqueeze(2)
+        features = silu(self.stem(encoded), inplace=True)
         for block in self.blocks:
             features = block(features)
-        pooled = features.mean((2, 3), keepdim=True, dtype=torch.float32)
-        result: Tensor = self.head(self.mapper(pooled).flatten(1)).squeeze(-1)
+        result: Tensor = self.head(self.mapper(_mean(features)[:, :, None, None]).flatten(1)).squeeze(-1)
         return result
 
 

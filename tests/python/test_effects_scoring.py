@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from effects_toys import ADAPTORS, write_checkpoint, write_genome, write_vcf
+from effects_toys import ADAPTORS, write_checkpoint, write_fasta, write_genome, write_vcf
 
 from allelegro.cli.score_variants import app
 from allelegro.effects.output import read_scores
@@ -360,3 +360,74 @@ def test_truncated_files_are_named(room: Path, suffix: str, capsys: pytest.Captu
     with refused(capsys, rf"v\.{suffix}.*(truncated|not a whole)"):
         against_genome(room, "--variants", str(room / f"v.{suffix}"))
     assert not (room / "scores.tsv").exists()
+
+
+def test_unknown_bases_in_the_window_are_counted_and_named(room: Path, caplog: pytest.LogCaptureFixture) -> None:
+    genome = genome_of(room)
+    text = genome["chr1"][:300] + "N" * 7 + genome["chr1"][307:]
+    write_fasta(room / "genome.fa", {"chr1": text})
+    write_checkpoint(room / "model", WIDTH)
+    rows = [("chr1", pos, text[pos - 1], other(text[pos - 1])) for pos in (100, 290, 336, 337)]
+    pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(room / "v.tsv", sep="\t", index=False)
+    with caplog.at_level("INFO"):
+        scores = against_genome(room, "--variants", str(room / "v.tsv"))
+    # Windows are [pos - 31, pos + 29): the last two reach one N and none.
+    assert scores["n_unknown"].tolist() == [0, 7, 2, 1]
+    assert "3 variants have N in their window" in caplog.text
+
+
+def test_contig_names_and_repeats_across_a_truth_table_and_its_scores(
+    room: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Scores of ``chr1`` meet a truth table of ``1``; a variant that is listed twice counts once, and is said."""
+    from allelegro.cli.benchmark_variants import app as benchmark
+
+    genome = genome_of(room)
+    write_checkpoint(room / "model", WIDTH)
+    rows = [("1", pos, genome["chr1"][pos - 1], other(genome["chr1"][pos - 1]), pos % 7 - 3) for pos in range(50, 90)]
+    truth = pd.DataFrame([*rows, rows[0]], columns=["chrom", "pos", "ref", "alt", "measured"])
+    truth.to_csv(room / "t.tsv", sep="\t", index=False)
+    given = ["--truth", str(room / "t.tsv"), "--kind", "table", "--dataset", "d", "--out", str(room / "m.tsv"),
+             "--points", str(room / "p.tsv.gz"), "--n-boot", "100"]  # fmt: skip
+    against_genome(room, "--variants", str(room / "t.tsv"))
+    scores = pd.read_csv(room / "scores.tsv", sep="\t").assign(chrom="chr1")
+    pd.concat([scores, scores.head(3)]).to_csv(room / "s.tsv", sep="\t", index=False)
+    with caplog.at_level("INFO"):
+        benchmark([*given, "--scores", str(room / "s.tsv")], standalone_mode=False)
+    assert len(pd.read_csv(room / "p.tsv.gz", sep="\t")) == 40
+    assert "3 repeated variants of model" in caplog.text and "duplicate 1" in caplog.text
+
+
+BAD_SCORES = {
+    "header only": (lambda t: t.head(0), "s.tsv", "header but no rows"),
+    "header only Parquet": (lambda t: t.head(0), "s.parquet", "header but no rows"),
+    "no effect": (lambda t: t.drop(columns="effect"), "s.parquet", "column effect is missing"),
+    "bad position": (lambda t: t.assign(pos=[5, "x"]), "s.tsv", "line 3: position 'x'"),
+    "other alleles": (lambda t: t.assign(ref=t["alt"], alt=t["ref"]), "s.tsv", "none of its variants is in the truth"),
+    "another place": (lambda t: t.assign(pos=t["pos"] + 1), "s.tsv", r"none of its variants .* 1:50 .* 1:51"),
+    "cut": (lambda t: t, "cut.parquet", "not a whole Parquet file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SCORES)
+def test_scores_that_do_not_fit_the_truth_are_one_clear_line(
+    tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from allelegro.cli.benchmark_variants import app as benchmark
+
+    change, name, message = BAD_SCORES[case]
+    table = pd.DataFrame({"chrom": "1", "pos": [50, 60], "ref": "A", "alt": "C", "measured": [1.0, -1.0]})
+    table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    scores = change(table.assign(id=".", model="m", effect=0.5))
+    if name.endswith(".parquet"):
+        scores.to_parquet(tmp_path / name)
+        if case == "cut":
+            (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-50])
+    else:
+        scores.to_csv(tmp_path / name, sep="\t", index=False)
+    with refused(capsys, message):
+        benchmark(
+            ["--scores", str(tmp_path / name), "--truth", str(tmp_path / "t.tsv"), "--kind", "table", "--dataset", "d",
+             "--out", str(tmp_path / "m.tsv"), "--points", str(tmp_path / "p.tsv.gz")], standalone_mode=False,
+        )  # fmt: skip
+    assert not (tmp_path / "m.tsv").exists() and not (tmp_path / "p.tsv.gz").exists()

@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.scoring_options import Checkpoints, Context, HeldOutOnly, ModelName
 
 app = Tool()
 logger = logging.getLogger(__name__)
@@ -14,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @app.command()
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="Checkpoint folder; repeat for an ensemble.")],
+    checkpoint: Checkpoints,
     fasta: Annotated[Path, typer.Option(help="Genome of --windows; without --windows each sequence is a region.")],
     out: Annotated[Path, typer.Option(help="Folder: saturation.tsv and a map (SVG) of each region.")],
     windows: Annotated[Path | None, typer.Option(help="windows.bed whose centres are mutated.")] = None,
@@ -27,14 +28,9 @@ def main(
     count: Annotated[int, typer.Option(min=1, help="Windows to take when none is named.")] = 4,
     span: Annotated[int, typer.Option(min=1, help="Central bp of a window that are mutated.")] = 200,
     deletions: Annotated[bool, typer.Option("--deletions", help="Delete each base too (ALT -).")] = False,
-    name: Annotated[str, typer.Option(help="Name of the model in the table and maps.")] = "model",
-    context: Annotated[
-        Literal["auto", "genomic", "construct"],
-        typer.Option(help="Genomic window or reporter construct; auto: as the checkpoint was trained."),
-    ] = "auto",
-    held_out_only: Annotated[
-        bool, typer.Option("--held-out-only/--all-models", help="Use checkpoints only where they did not train.")
-    ] = True,
+    name: ModelName = "model",
+    context: Context = "auto",
+    held_out_only: HeldOutOnly = True,
     threads: Threads = 1,
     device: Device = "auto",
     version: Version = False,

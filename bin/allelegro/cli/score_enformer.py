@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.scoring_options import CostRecord, DroppedList
 
 app = Tool()
 logger = logging.getLogger(__name__)
@@ -23,10 +24,8 @@ def main(
         str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
     ] = None,
     bins: Annotated[int, typer.Option(min=1, help="Central 128-bp bins that are summed.")] = 3,
-    dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
-    cost: Annotated[
-        Path | None, typer.Option(help="Record of what scoring cost: parameters, time, memory (JSON).")
-    ] = None,
+    dropped: DroppedList = None,
+    cost: CostRecord = None,
     threads: Threads = 1,
     device: Device = "auto",
     version: Version = False,

@@ -7,13 +7,14 @@ import typer
 
 from allelegro.cli.benchmark_variants import name_and_value
 from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.scoring_options import Checkpoints, Context, CostRecord, DroppedList, HeldOutOnly, ModelName
 
 app = Tool()
 
 
 @app.command()
 def main(
-    checkpoint: Annotated[list[Path], typer.Option(help="Checkpoint folder; repeat for an ensemble.")],
+    checkpoint: Checkpoints,
     out: Annotated[Path, typer.Option(help="Scores: .tsv, .tsv.gz or .parquet.")],
     variants: Annotated[
         Path | None, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")
@@ -33,11 +34,8 @@ def main(
     column: Annotated[
         list[str] | None, typer.Option(help="FIELD=COLUMN of a truth table, as pos=hg38_pos; repeatable.")
     ] = None,
-    name: Annotated[str, typer.Option(help="Name of the model (the ensemble) in the scores.")] = "model",
-    context: Annotated[
-        Literal["auto", "genomic", "construct"],
-        typer.Option(help="Genomic window or reporter construct; auto: as the checkpoint was trained."),
-    ] = "auto",
+    name: ModelName = "model",
+    context: Context = "auto",
     strands: Annotated[
         Literal["both", "forward"], typer.Option(help="Average both strands, or read the given one only.")
     ] = "both",
@@ -50,17 +48,11 @@ def main(
             help="Windows at a contig's end slide inside, or keep their variant in the middle, padded with N."
         ),
     ] = "slide",
-    held_out_only: Annotated[
-        bool,
-        typer.Option(
-            "--held-out-only/--all-models",
-            help="Score a variant only by checkpoints that did not see its chromosome (where they say what they saw).",
-        ),
-    ] = True,
+    held_out_only: HeldOutOnly = True,
     on_ref_mismatch: Annotated[
         Literal["skip", "error"], typer.Option(help="A REF that the FASTA does not have: drop and count it, or stop.")
     ] = "skip",
-    dropped: Annotated[Path | None, typer.Option(help="List of the variants that were not scored, and why.")] = None,
+    dropped: DroppedList = None,
     haplotypes: Annotated[
         Path | None, typer.Option(help="Haplotype store: also score SNVs on each distinct haplotype around them.")
     ] = None,
@@ -70,9 +62,7 @@ def main(
     out_vcf: Annotated[
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
     ] = None,
-    cost: Annotated[
-        Path | None, typer.Option(help="Record of what scoring cost: parameters, time, memory (JSON).")
-    ] = None,
+    cost: CostRecord = None,
     shard: Annotated[
         str | None,
         typer.Option(help="Score part I of N of the chunks: I/N, I from 1. Part of a scatter may be without scores."),

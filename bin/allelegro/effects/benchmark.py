@@ -59,7 +59,11 @@ def join(
     for name, effects, source in _effects(scores, comparators):
         if name in models:
             raise DataError(f"{source}: model {name} is given twice; give each model its own --name when scoring")
-        effects = effects[~effects.index.duplicated()]
+        if repeats := int((again := effects.index.duplicated()).sum()):
+            logger.warning(
+                "%s: %s repeated variants of %s; the first score of each counts", source, f"{repeats:,}", name
+            )
+            effects = effects[~again]
         at = effects.index.get_indexer(key)
         if (at < 0).all():
             raise DataError(

@@ -10,13 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from allelegro.effects.variants import whole_positions
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
+from allelegro.io.tables import read_table
 
 _KEY = ["chrom", "pos", "ref", "alt"]
 SCORE_COLUMNS = [
     *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
-    "ref_sd", "alt_sd", "n_predictions",
+    "ref_sd", "alt_sd", "n_predictions", "n_unknown",
 ]  # fmt: skip
 
 
@@ -71,14 +73,21 @@ def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read a table of scores written by :func:`write_scores`."""
-    from allelegro.io.tables import read_table
-
-    if path.suffix == ".parquet":
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; check the path")
-        return pd.read_parquet(path)
-    return read_table(path, [*_KEY, "model", "effect"])
+    """Read a table of scores written by :func:`write_scores`; raises DataError when it is no such table or empty."""
+    needed = [*_KEY, "model", "effect"]
+    if path.suffix != ".parquet":
+        return whole_positions(read_table(path, needed), path)
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path")
+    try:
+        table = pd.read_parquet(path)
+    except (OSError, ValueError) as error:  # what Arrow raises for a file that is no whole Parquet
+        raise DataError(f"{path}: not a whole Parquet file ({error}); copy it again") from None
+    if missing := [column for column in needed if column not in table.columns]:
+        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(table.columns)}")
+    if table.empty:
+        raise DataError(f"{path}: the table has a header but no rows")
+    return table
 
 
 def join_tables(parts: Sequence[Path], target: Path) -> None:

@@ -78,6 +78,8 @@ def run(options: Run) -> None:
     with Dropped(options.dropped) as dropped:
         rows = write_scores(_scores(options, scorer, dropped), options.out, allow_empty=options.may_be_empty)
         logger.info("%s: %s variants scored; dropped: %s", options.name, f"{rows:,}", dropped.summary())
+        if scorer.with_unknown:
+            logger.warning("%s variants have N in their window (column n_unknown)", f"{scorer.with_unknown:,}")
     if options.cost is not None:
         networks = [(model.config["architecture"], model.module) for model in models]
         meter.cost(options.name, networks, rows, scorer.sequences, scorer.computed_in).write(options.cost)

@@ -22,6 +22,7 @@ from allelegro.effects.windows import (
     sequence_pairs,
 )
 from allelegro.errors import DataError
+from allelegro.io.dna import N
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.inference import Precision, StrandPredictor
 
@@ -53,6 +54,7 @@ class Scorer:
     def __post_init__(self) -> None:
         self._predictors = [StrandPredictor(model, self.precision, self.batch_size) for model in self.models]
         self.sequences = 0  # that went through a network so far
+        self.with_unknown = 0  # variants so far with N in a window
         self._held_out = [HeldOut.of(model.config["training"]) for model in self.models]
         silent = [model.name for model, held_out in zip(self.models, self._held_out, strict=True) if held_out.unknown]
         if self.held_out_only and silent:
@@ -101,7 +103,9 @@ class Scorer:
             for strand in (0,) if self.strands == "forward" else (0, 1):
                 for shift in range(pairs[width].alternative.shape[1]):
                     sums.add(mask, *self._predict(model, predictor, pairs[width], mask, strand, shift))
-        return self._table(frame, sums, chosen.sum(axis=0))
+        unknown = np.max([_unknown_bases(pair) for pair in pairs.values()], axis=0)
+        self.with_unknown += int((unknown > 0).sum())
+        return self._table(frame, sums, chosen.sum(axis=0), unknown)
 
     def eligible(self, chrom: pd.Series, start: pd.Series) -> NDArray[np.bool_]:
         """Which models may score which positions (0-based), ``[models, positions]``."""
@@ -119,16 +123,24 @@ class Scorer:
         values = predictor(model.in_context(codes) if self._in_construct(model) else codes, strand)
         return values[: rows.size][reference_row], values[rows.size :]
 
-    def _table(self, frame: pd.DataFrame, sums: "_Moments", n_models: NDArray[np.intp]) -> pd.DataFrame:
+    def _table(
+        self, frame: pd.DataFrame, sums: "_Moments", n_models: NDArray[np.intp], unknown: NDArray[np.intp]
+    ) -> pd.DataFrame:
         (ref, alt, effect), (ref_sd, alt_sd, effect_sd) = sums.mean(), sums.sd()
         return pd.DataFrame(
             {
                 **{column: frame[column].to_numpy() for column in VARIANT_COLUMNS},
                 "model": self.name, "effect": effect, "effect_sd": effect_sd, "ref_prediction": ref,
                 "alt_prediction": alt, "n_models": n_models, "ref_sd": ref_sd, "alt_sd": alt_sd,
-                "n_predictions": sums.n,
+                "n_predictions": sums.n, "n_unknown": unknown,
             }
         )  # fmt: skip
+
+
+def _unknown_bases(pairs: AllelePairs) -> NDArray[np.intp]:
+    """N in each variant's windows: the most of any allele and shift."""
+    reference, alternative = ((codes == N).sum(axis=2).max(axis=1) for codes in (pairs.reference, pairs.alternative))
+    return np.asarray(np.maximum(reference[pairs.reference_row], alternative))
 
 
 class _Moments:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from allelegro.effects.variants import whole_positions
 from allelegro.errors import DataError
 from allelegro.io.tables import read_table
 
@@ -262,4 +263,4 @@ _READERS: Mapping[str, Callable[[_Rows], Truth]] = {
 
 def read_comparator(path: Path, columns: Sequence[str] = ("chrom", "pos", "ref", "alt", "score")) -> pd.DataFrame:
     """An outside model's score table: ``chrom pos ref alt score``, positive for the alternative allele, 1-based."""
-    return read_table(path, list(columns))[list(columns)]
+    return whole_positions(read_table(path, list(columns))[list(columns)], path)

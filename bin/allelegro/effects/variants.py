@@ -120,21 +120,30 @@ def normalise_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table if "id" in table.columns else table.assign(id=".")
 
 
+def whole_positions(table: pd.DataFrame, path: Path, first_line: int = 2, least: int = 0) -> pd.DataFrame:
+    """The table with ``pos`` as whole numbers; raises DataError naming the line of one that is none, or below ``least``.
+
+    Scores of sequences without coordinates have position 0.
+    """
+    positions = pd.to_numeric(table["pos"], errors="coerce")
+    bad = ~(positions >= least) | (positions % 1 != 0)
+    if bad.any():
+        at = int(bad.to_numpy().argmax())
+        raise DataError(
+            f"{path} line {first_line + at}: position '{table['pos'].iloc[at]}' is not a 1-based position; correct it"
+        )
+    return table.assign(pos=positions.astype("int64"))
+
+
 def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
     separator = "," if ".csv" in path.suffixes else "\t"
     row = 2
     with table_errors(path, "columns chrom pos ref alt"):
         for raw in pd.read_csv(path, sep=separator, dtype=str, chunksize=chunk, keep_default_na=False):
             table = normalise_columns(raw, path)
-            positions = pd.to_numeric(table["pos"], errors="coerce")
-            bad = positions.isna() | (positions < 1)
-            if bad.any():
-                at = int(bad.to_numpy().argmax())
-                raise DataError(
-                    f"{path} line {row + at}: position '{table['pos'].iloc[at]}' is not a 1-based position; correct it"
-                )
+            table = whole_positions(table, path, first_line=row, least=1)
             row += len(table)
-            yield table.assign(pos=positions.astype("int64"))[VARIANT_COLUMNS]
+            yield table[VARIANT_COLUMNS]
 
 
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:

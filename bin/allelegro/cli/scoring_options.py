@@ -1,0 +1,26 @@
+"""Options that the tools share which score with checkpoints."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Checkpoints = Annotated[list[Path], typer.Option("--checkpoint", help="Checkpoint folder; repeat for an ensemble.")]
+ModelName = Annotated[str, typer.Option("--name", help="Name of the model (the ensemble) in what is written.")]
+Context = Annotated[
+    Literal["auto", "genomic", "construct"],
+    typer.Option("--context", help="Genomic window or reporter construct; auto: as the checkpoint was trained."),
+]
+HeldOutOnly = Annotated[
+    bool,
+    typer.Option(
+        "--held-out-only/--all-models",
+        help="Use a checkpoint only for positions it did not see in training (where it says what it saw).",
+    ),
+]
+DroppedList = Annotated[
+    Path | None, typer.Option("--dropped", help="List of the variants that were not scored, and why.")
+]
+CostRecord = Annotated[
+    Path | None, typer.Option("--cost", help="Record of what scoring cost: parameters, time, memory (JSON).")
+]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from effects_toys import write_checkpoint
 
 from allelegro.cli.benchmark_variants import app
 from allelegro.io.tables import read_metrics, read_table
@@ -63,3 +64,37 @@ def test_models_are_compared_on_their_intersection(tmp_path: Path, truth: pd.Dat
     half = scores_of(truth, truth["measured"], "half").iloc[::2]
     metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), half)
     assert set(metrics.query("subset == 'all' and metric == 'pearson'")["n"]) == {200}
+
+
+def test_effects_are_compared_with_a_simulation_s_own(tmp_path: Path, truth: pd.DataFrame) -> None:
+    noise = np.random.default_rng(3).normal(size=len(truth))
+    simulated = truth.assign(true_effect=truth["measured"], measured=truth["measured"] + noise)
+    metrics = run(tmp_path, simulated, scores_of(truth, truth["measured"] - 5 * noise, "off"))
+    assert value(metrics, "true_effect_r", "off") == pytest.approx(1 / np.sqrt(26), abs=0.1)
+    assert value(metrics, "true_effect_r", "measured") == pytest.approx(1 / np.sqrt(2), abs=0.06)
+    assert value(metrics, "pearson", "off") < -0.3  # the measurement's noise is in the model's error, reversed
+    assert 0.5 < value(metrics, "true_effect_right_sign", "off") < value(metrics, "true_effect_right_sign", "measured")
+
+
+def test_places_and_donors_that_training_saw_are_flagged(
+    tmp_path: Path, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``seen`` is yes where any checkpoint trained; the subset ``unseen`` holds the others."""
+    last = int(truth["pos"].max())
+    write_checkpoint(tmp_path / "a", held_out_regions=[["chr1", 0, last // 2], ["chr1", last - 500, last + 1]])
+    write_checkpoint(tmp_path / "b", held_out_chromosomes=["1"], training_donors=["NA18505", "NA19239"])
+    write_checkpoint(tmp_path / "silent")
+    half = truth["pos"] - 1 < last // 2
+    effect = np.where(half | (truth["pos"] == last), truth["measured"], -truth["measured"])
+    both = ("--checkpoint", str(tmp_path / "a"), "--checkpoint", str(tmp_path / "b"))
+    with caplog.at_level("INFO"):
+        metrics = run(
+            tmp_path, truth, scores_of(truth, effect, "good"), extra=(*both, "--truth-donor", "NA19239", "--truth-donor", "NA1")
+        )  # fmt: skip
+    points = read_table(tmp_path / "points.tsv.gz")
+    assert (points["seen"] == np.where(half | (truth["pos"] == last), "no", "yes")).all()
+    assert value(metrics, "pearson", subset="unseen") == pytest.approx(1)
+    assert value(metrics, "pearson") < 0.5
+    assert "b was trained on NA19239, a donor of this measurement" in caplog.text
+    run(tmp_path, truth, scores_of(truth, effect, "good"), extra=("--checkpoint", str(tmp_path / "silent")))
+    assert (read_table(tmp_path / "points.tsv.gz")["seen"] == "yes").all()  # it does not say, so it may have seen all

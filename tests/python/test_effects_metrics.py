@@ -63,7 +63,8 @@ def points(n: int, **columns: object) -> Points:
     rng = np.random.default_rng(2)
     table = pd.DataFrame(
         {"chrom": "1", "pos": np.arange(n) * 50_000 + 1, "ref": "A", "alt": "C", "id": ".", "group": "", "measured": rng.normal(size=n),
-         "significant": np.nan, "active": np.nan, "af": rng.random(n), "evidence": np.nan, "cluster": np.arange(n)}
+         "significant": np.nan, "active": np.nan, "af": rng.random(n), "evidence": np.nan, "distance": np.nan,
+         "match": "", "true_effect": np.nan, "cluster": np.arange(n)}
     )  # fmt: skip
     table = table.assign(**columns)
     table["m"] = 0.5 * table["measured"]

@@ -371,7 +371,7 @@ def test_unknown_bases_in_the_window_are_counted_and_named(room: Path, caplog: p
     pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(room / "v.tsv", sep="\t", index=False)
     with caplog.at_level("INFO"):
         scores = against_genome(room, "--variants", str(room / "v.tsv"))
-    # Windows are [pos - 31, pos + 29): the last two reach one N and none.
+    # Windows are [pos - 31, pos + 29) from 0: the last two reach two N and one.
     assert scores["n_unknown"].tolist() == [0, 7, 2, 1]
     assert "3 variants have N in their window" in caplog.text
 

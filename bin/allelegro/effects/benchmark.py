@@ -176,6 +176,9 @@ class Benchmark:
             for name, strength in self.unsigned.items():
                 rows += self._ranking(name, subset, self.table[mask], pd.Series(strength[mask]))
             rows += self._majority(subset, mask)
+        if self.table["true_effect"].notna().any():
+            for model in ("measured", *self.models, *self.baselines):
+                rows += self._against_truth(model)
         for model in self.models:
             rows += self._within_groups(model)
             rows += self._strata(model)
@@ -210,6 +213,15 @@ class Benchmark:
             ),
         ]
         return rows + self._ranking(model, subset, table, predicted.abs())
+
+    def _against_truth(self, model: str) -> list[Row]:
+        """Effects against a simulation's own; those of ``measured`` say what the assay itself would reach."""
+        given, true, cluster = self.table[model], self.table["true_effect"], self.table["cluster"]
+        sign = right_sign(given, true)
+        return [
+            self._row(model, "all", "true_effect_r", self._estimate(pearson_ci, cluster, given, true)),
+            self._row(model, "all", "true_effect_right_sign", self._estimate(mean_ci, cluster, sign)),
+        ]
 
     def _ranking(self, model: str, subset: str, table: pd.DataFrame, strength: pd.Series) -> list[Row]:
         """Significant against not significant variants by predicted strength; nothing where one class is missing."""

@@ -5,7 +5,8 @@ there is none), ``measured`` (log2, positive when the alternative allele increas
 NaN for neither), ``active`` (1/0 where the source says whether the element is active at all, else NaN), ``af``
 (frequency of the alternative allele, NaN when unknown), ``evidence`` (signed −log2 FDR of allele-specific sources,
 positive for the alternative allele, else NaN), ``distance`` (bp from the element's centre, peak or TSS, NaN when unknown)
-and ``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none).
+``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none) and
+``true_effect`` (log2, of simulated tables, else NaN).
 """
 
 import logging
@@ -23,6 +24,7 @@ from allelegro.io.tables import read_table
 
 TRUTH_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
+    "true_effect",
 ]  # fmt: skip
 _DISTANCES = ("distance", "tss_distance", "start_distance", "peak_distance", "distance_to_tss", "distance_to_peak")
 KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
@@ -128,7 +130,8 @@ class _Rows:
                 "id": self.table[column].astype(str) if (column := self.find("id", "rsid", "name", "variant")) else ".",
                 "group": "", "significant": np.nan, "active": np.nan, "af": self.optional("af", "alt_af", "frequency", "maf"),
                 "evidence": np.nan, "distance": self.optional(*_DISTANCES),
-                "match": self.table[match].fillna("").astype(str) if (match := self.find("match", "matched_set")) else "", **columns,
+                "match": self.table[match].fillna("").astype(str) if (match := self.find("match", "matched_set")) else "",
+                "true_effect": self.optional("true_effect", "TrueEffect"), **columns,
             },
             index=self.table.index,
         )  # fmt: skip
@@ -240,8 +243,9 @@ def _qtl(rows: _Rows) -> Truth:
 def _truth(rows: _Rows) -> Truth:
     """The simulator's own truth (``effect``, log2): an effect is significant from 0.1 and absent below 0.01."""
     effect = rows.number("effect", "true_effect", "measured")
-    significant = np.select([effect.abs() >= 0.1, effect.abs() < 0.01], [1.0, 0.0], np.nan)
-    return rows.finish("truth", rows.position(1), measured=effect, significant=pd.Series(significant, effect.index))
+    size = effect.abs()
+    significant = pd.Series(np.select([size >= 0.1, size < 0.01], [1.0, 0.0], np.nan), effect.index)
+    return rows.finish("truth", rows.position(1), measured=effect, significant=significant, true_effect=effect)
 
 
 def _table(rows: _Rows) -> Truth:

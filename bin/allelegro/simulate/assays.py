@@ -259,6 +259,7 @@ def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) 
             "motif_pos": "",
             "motif_orient": "",
             "motif_conc": "No Hit",
+            "true_effect": effects.binding[counts.row],
         }
     )
 
@@ -291,6 +292,7 @@ def udacha(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -
             "comb_es": np.abs(es_ref),
             "comb_pval": best,
             "fdr_comb_pval": best,
+            "true_effect": ACCESSIBILITY_SHARE * effects.activity[counts.row],
         }
     )
 

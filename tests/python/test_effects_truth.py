@@ -75,6 +75,29 @@ def udacha(t: Table) -> Table:
     })  # fmt: skip
 
 
+def mixalime(t: Table) -> Table:
+    """MixALime's own export: the preferred allele in lower case among columns of both alleles."""
+    up = t["effect"] > 0
+    return udacha(t).assign(
+        mean_bad=1.0, max_cover=50, n_reps=3, ref_comb_es=np.where(up, 0.0, t["effect"].abs()),
+        alt_comb_es=np.where(up, t["effect"], 0.0), ref_comb_pval=np.where(up, 1, 0.01), alt_comb_pval=np.where(up, 0.01, 1),
+        comb_pval=0.01, scorefiles="a,b",
+    )  # fmt: skip
+
+
+def tensorqtl(t: Table) -> Table:
+    return pd.DataFrame({
+        "phenotype_id": "peak", "chr": "chr3", "pos": t["pos"], "ref": t["ref"], "alt": t["alt"], "af": 0.2, "slope": t["effect"],
+        "pval_nominal": np.where(t["effect"].abs() > 1, 1e-8, 0.2),
+    })  # fmt: skip
+
+
+def variant_ids(table: Table) -> Table:
+    """The columns of a variant as tensorQTL writes them, in one."""
+    parts = table[["chr", "pos", "ref", "alt"]].astype(str)
+    return table.drop(columns=["chr", "pos", "ref", "alt"]).assign(variant_id=parts.agg("_".join, axis=1) + "_b38")
+
+
 def qtl(t: Table) -> Table:
     return pd.DataFrame({
         "chr": "chr3", "position": t["pos"], "ref": t["ref"], "alt": t["alt"], "beta": np.where(t.index % 2, t["effect"], -t["effect"]),
@@ -99,6 +122,7 @@ FORMATS: dict[str, tuple[str, Callable[[Table], Table], TruthOptions]] = {
     "kircher": ("satmut", kircher, TruthOptions()), "cagi5": ("satmut", cagi5, TruthOptions()),
     "tewhey": ("mpra", tewhey, TruthOptions()), "adastra": ("adastra", adastra, TruthOptions()),
     "mabel": ("adastra", mabel, TruthOptions()), "udacha": ("udacha", udacha, TruthOptions()),
+    "mixalime": ("udacha", mixalime, TruthOptions()), "tensorqtl": ("qtl", tensorqtl, TruthOptions()),
     "qtl": ("qtl", qtl, TruthOptions()), "simulated": ("truth", simulated, TruthOptions()),
     "look_alike": ("table", look_alike, LOOK_ALIKE),
 }  # fmt: skip
@@ -106,6 +130,7 @@ FORMATS: dict[str, tuple[str, Callable[[Table], Table], TruthOptions]] = {
 
 def read(room: Path, name: str, table: Table) -> Truth:
     kind, _, options = FORMATS[name]
+    table = variant_ids(table) if name == "tensorqtl" else table
     table.to_csv(room / "t.tsv", sep="\t", index=False)
     return read_truth(room / "t.tsv", kind, options)
 
@@ -129,7 +154,7 @@ def test_every_format_reads_into_one_convention(tmp_path: Path, effects: Table, 
     if name != "look_alike":
         large = effects["effect"].abs() > 1
         assert (truth.table.loc[large.to_numpy(), "significant"] == 1).all()
-    if name in ("adastra", "mabel", "udacha"):
+    if name in ("adastra", "mabel", "udacha", "mixalime"):
         assert (np.sign(truth.table["evidence"]) == np.sign(effects["effect"])).all()
 
 
@@ -157,7 +182,9 @@ def flipped_sign(table: Table) -> Table:
                 "es_mean_alt": "es_mean_ref",
             }
         )
-    column = next(n for n in ("Coefficient", "Value", "LogSkew.Comb", "beta", "effect", "ref_over_alt") if n in table)
+    column = next(
+        n for n in ("Coefficient", "Value", "LogSkew.Comb", "beta", "slope", "effect", "ref_over_alt") if n in table
+    )
     return table.assign(**{column: -table[column]})
 
 

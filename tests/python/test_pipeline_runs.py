@@ -75,8 +75,12 @@ def test_every_published_file_is_documented(stub_run: tuple[Path, Path, Run]) ->
 def test_resume_runs_nothing_when_nothing_changed_and_only_what_an_edit_touches(
     stub_run: tuple[Path, Path, Run],
 ) -> None:
-    folder, project, _ = stub_run
+    folder, project, run = stub_run
+    costs = run.results / "pipeline_info" / "costs.tsv"
+    before = costs.read_text()
+    assert "CHECK_INPUTS" in before
     assert nextflow(folder, *STUB, "-resume", project=project).submitted() == set()
+    assert costs.read_text() == before, "a task from the cache keeps what it took"
 
     append(project / "bin" / "allelegro" / "report" / "build.py")
     assert nextflow(folder, *STUB, "-resume", project=project).submitted() == {"BUILD_REPORT"}

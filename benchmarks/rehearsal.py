@@ -47,6 +47,24 @@ def libraries(sim: Path, work: Path, donors: int) -> pd.DataFrame:
     return sheet
 
 
+def rows_of(table: Path) -> int:
+    """Rows below the header."""
+    with table.open() as lines:
+        return sum(1 for _ in lines) - 1
+
+
+def study_windows(sim: Path, work: Path) -> Path:
+    """A window at each of the first 48,000 loci, the study's number: shallow simulated libraries show fewer."""
+    elements = pd.read_csv(sim / "elements.bed", sep="\t").head(48_000)
+    centre = (elements["plus_summit"] + elements["minus_summit"]) // 2
+    windows = pd.DataFrame(
+        {"#chrom": elements["#chrom"], "start": centre - 500, "end": centre + 500, "name": elements["name"]}
+    )
+    fold = windows["#chrom"].factorize()[0]
+    windows.assign(score=0, strand=".", fold=fold).to_csv(work / "windows.bed", sep="\t", index=False)
+    return work / "windows.bed"
+
+
 def procap(sheet: pd.DataFrame, sim: Path, work: Path, sample: int) -> Path:
     """Coverage and peaks of a sample, then windows of all and counts; returns the windows."""
     peaks = []
@@ -81,20 +99,13 @@ def procap(sheet: pd.DataFrame, sim: Path, work: Path, sample: int) -> Path:
         ]
     )
     table.to_csv(work / "peaks.tsv", sep="\t", index=False)
-    windows = work / "windows.bed"
     merged = timed(
-        "merge_peaks",
-        "--sheet",
-        work / "peaks.tsv",
-        "--fasta",
-        sim / "genome.fa",
-        "--out",
-        windows,
-        "--out-summary",
-        work / "windows.json",
-    )
-    n = sum(1 for _ in windows.open()) - 1
-    show("merge peaks", f"{len(sheet)} libraries, {n:,} windows", merged, size_of(windows))
+        "merge_peaks", "--sheet", work / "peaks.tsv", "--fasta", sim / "genome.fa", "--out", work / "merged.bed",
+        "--out-summary", work / "merged.json",
+    )  # fmt: skip
+    show("merge peaks", f"{len(sheet)} libraries, {rows_of(work / 'merged.bed'):,} windows", merged)
+    windows = study_windows(sim, work)
+    n = rows_of(windows)
     counted = timed("count_windows", "--windows", windows, "--sheet", work / "signals.tsv", "--out", work / "counts")
     show("count", f"{len(sheet)} libraries, {n:,} windows", counted, size_of(work / "counts"))
     quality = timed("library_qc", "--counts", work / "counts", "--folder", work / "peaks", "--out", work / "qc")
@@ -109,7 +120,7 @@ def genotype(windows: Path, sheet: pd.DataFrame, sim: Path, work: Path) -> None:
         "extract_haplotypes", "--vcf", sim / "variants.vcf.gz", "--fasta", sim / "genome.fa", "--windows", windows,
         "--donors", ",".join(donors), "--out", work / "haplotypes",
     )  # fmt: skip
-    n = sum(1 for _ in windows.open()) - 1
+    n = rows_of(windows)
     show("haplotypes", f"{len(donors)} donors, {n:,} windows", made, size_of(work / "haplotypes"))
     report = timed("genotype_report", "--store", work / "haplotypes", "--out", work / "genotype_qc")
     show("genotype report", f"{len(donors)} donors", report, size_of(work / "genotype_qc"))
@@ -129,8 +140,7 @@ def training(windows: Path, sim: Path, work: Path, rows: int) -> Path:
         "--compare-windows",
         windows,
     )
-    n = sum(1 for _ in table.open()) - 1
-    show("prepare lentiMPRA", f"{n:,} rows", prepared, size_of(table))
+    show("prepare lentiMPRA", f"{rows_of(table):,} rows", prepared, size_of(table))
     part = work / "part.tsv"
     pd.read_csv(table, sep="\t").sample(rows, random_state=1).to_csv(part, sep="\t", index=False)
     trained = timed(

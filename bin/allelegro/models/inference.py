@@ -32,7 +32,7 @@ def _folded(convolution: nn.Module, normalisation: nn.Module, dtype: torch.dtype
     return fuse_conv_bn_eval(convolution, normalisation).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _mean(x: Tensor) -> Tensor:
+def position_mean(x: Tensor) -> Tensor:
     """Mean over positions in float32: ``[n, channels, 1, width]`` to ``[n, channels]``.
 
     In two steps, since a float32 copy of all positions would take longer than a convolution.
@@ -44,7 +44,7 @@ def _mean(x: Tensor) -> Tensor:
     return parts.sum(2) * (MEAN_STEP / x.shape[3])
 
 
-def _max_pool(x: Tensor, size: int) -> Tensor:
+def position_max(x: Tensor, size: int) -> Tensor:
     """Largest of each ``size`` neighbours (a rest is left out); whole rows are compared, without the places of the largest."""
     whole = x.shape[3] // size * size
     result = x[..., 0:whole:size]
@@ -68,10 +68,10 @@ class _FoldedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = silu(self.depthwise(silu(self.expand(x), inplace=True)), inplace=True)
-        gate = self.gate(_mean(hidden)).to(hidden.dtype)
+        gate = self.gate(position_mean(hidden)).to(hidden.dtype)
         projected = silu(self.project(hidden.mul_(gate[:, :, None, None])), inplace=True)
         merged = silu(self.merge(torch.cat([projected, x], dim=1)), inplace=True)
-        return _max_pool(merged, self.pool)
+        return position_max(merged, self.pool)
 
 
 class FoldedLegNet(nn.Module):
@@ -95,7 +95,7 @@ class FoldedLegNet(nn.Module):
         features = silu(self.stem(encoded), inplace=True)
         for block in self.blocks:
             features = block(features)
-        result: Tensor = self.head(self.mapper(_mean(features)[:, :, None, None]).flatten(1)).squeeze(-1)
+        result: Tensor = self.head(self.mapper(position_mean(features)[:, :, None, None]).flatten(1)).squeeze(-1)
         return result
 
 

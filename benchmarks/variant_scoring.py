@@ -14,6 +14,7 @@ With ``--memory`` the largest resident set is measured for so many variants, wit
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -119,18 +120,24 @@ def compare(options: argparse.Namespace) -> None:
     if options.peer:
         commands["tangermeme"] = [str(options.peer), *given, "--contender", "tangermeme"]
     seconds: dict[str, list[float]] = {name: [] for name in commands}
+    cpu: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(options.repeats):
         for name, command in commands.items():
-            start = time.perf_counter()
+            start, used = time.perf_counter(), cpu_seconds()
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
             seconds[name].append(time.perf_counter() - start)
+            cpu[name].append(cpu_seconds() - used)
     n = len(pd.read_csv(work / "variants.tsv", sep="\t"))
     rates = {name: n / float(np.median(times)) for name, times in seconds.items()}
     print(
         f"{n:,} SNVs, {options.width} bp, {options.threads} threads, {options.repeats} repeats, load {os.getloadavg()[0]:.1f}"
     )
     for name, rate in rates.items():
-        print(f"{name:16s} {rate:8.1f} variants/s   allelegro is {rates['allelegro'] / rate:.2f} times as fast")
+        took, ratio = np.median(cpu[name]), np.median(cpu[name]) / np.median(cpu["allelegro"])
+        print(
+            f"{name:16s} {rate:8.1f} variants/s, allelegro is {rates['allelegro'] / rate:.2f} times as fast; "
+            f"CPU {took:.1f} s, {ratio:.2f} times allelegro's"
+        )
     subprocess.run(
         ours(work, options.threads, "fp32.tsv", "--precision", "fp32"), check=True, stderr=subprocess.DEVNULL
     )
@@ -143,6 +150,12 @@ def compare(options: argparse.Namespace) -> None:
             print(
                 f"{name}: r of its effects with float32 {np.corrcoef(np.load(work / f'{name}.npy'), exact)[0, 1]:.6f}"
             )
+
+
+def cpu_seconds() -> float:
+    """CPU time of the finished child processes: what a busy machine changes least."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def contender(options: argparse.Namespace) -> None:

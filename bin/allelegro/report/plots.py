@@ -84,6 +84,8 @@ def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabe
             axes.tick_params(axis="x", labelsize=8)
         for axes in grid.flat[len(panels) :]:
             axes.remove()
+        for axes in grid.flat[max(0, len(panels) - columns) : len(panels)]:
+            axes.tick_params(labelbottom=True)
         figure.supxlabel(xlabel, fontsize=10, color=INK)
         data = rows[["panel", "label", "value", "ci_low", "ci_high", "n"]]
         return figure_of(figure, name, title, caption, data, wide=True)
@@ -143,6 +145,8 @@ def density_panels(
             axes.set_title(f"{label}\n{r}n = {len(pair):,}")
         for axes in grid.flat[len(points) :]:
             axes.remove()
+        for axes in grid.flat[max(0, len(points) - columns) : len(points)]:
+            axes.tick_params(labelbottom=True)
         figure.supxlabel(xlabel, fontsize=10, color=INK)
         figure.supylabel(ylabel, fontsize=10, color=INK)
         data = pd.concat([pair.assign(panel=label) for label, pair in points.items()], ignore_index=True)
@@ -158,7 +162,7 @@ def _density(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None
     if len(x) > 600:
         axes.hexbin(x, y, gridsize=BINS_ACROSS, mincnt=1, bins="log", cmap=DENSITY, linewidths=0)
     else:
-        axes.scatter(x, y, s=10, alpha=0.6, linewidths=0, color=PALETTE[0])
+        axes.scatter(x, y, s=11, alpha=0.8, linewidths=0, color=PALETTE[0])
 
 
 def lines(

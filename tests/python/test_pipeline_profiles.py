@@ -91,9 +91,12 @@ RIGHTS = {
 def test_images_rights_and_gpus_of_every_task(tmp_path: Path, engine: str) -> None:
     (tmp_path / engine).write_text(ENGINE)
     (tmp_path / engine).chmod(0o755)
+    (tmp_path / "legnet").mkdir()
+    for name in ("mine.vcf", "genome.fa"):
+        (tmp_path / name).touch()
     run = nextflow(
-        *(tmp_path, "run", "PROJECT/main.nf", "-stub-run", "-profile", f"test,gpu,{engine}", "--registry", "images/"),
-        *("--models", "scratch", "--simulate", "tiny"),
+        *(tmp_path, "run", "PROJECT/main.nf", "-stub-run", "-profile", f"gpu,{engine}", "--registry", "images/"),
+        *("--trained", "legnet", "--score", "mine.vcf", "--genome", "genome.fa", "--max_cpus", "1", "--max_memory", "2 GB"),
         environment={"PATH": f"{tmp_path}:{Path(NEXTFLOW or '').parent}:{os.environ['PATH']}"},
     )
     assert run.status == 0, run.output

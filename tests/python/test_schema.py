@@ -1,5 +1,6 @@
 """Schema, configuration, tools' own defaults and documentation say the same."""
 
+import ast
 import importlib
 import json
 import re
@@ -84,3 +85,34 @@ def test_image_tags_are_hashes_of_recipe_and_lock(image: str) -> None:
     script = ROOT / "containers" / "tag.sh"
     tag = subprocess.run([str(script), image], capture_output=True, text=True, check=True).stdout.strip()
     assert f"allelegro-{image}:{tag}" in (ROOT / "conf" / "containers.config").read_text(encoding="utf-8")
+
+
+def test_tools_without_a_gpu_need_no_torch() -> None:
+    """Their image has none: with torch out of reach, everything that such a tool imports when it runs can be imported."""
+    tools = {
+        tool
+        for text in (path.read_text(encoding="utf-8") for path in ROOT.glob("modules/*/*.nf"))
+        if "label 'gpu'" not in text
+        for tool in re.findall(r"^\s+(\w+)\.py ", text, re.MULTILINE)
+    }
+    assert {"call_peaks", "benchmark_variants", "build_report"} <= tools
+    imports = {
+        node.module
+        for tool in tools
+        for node in ast.walk(ast.parse((ROOT / "bin" / "allelegro" / "cli" / f"{tool}.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("allelegro")
+    }
+    script = f"""
+import importlib, sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "torch":
+            raise ModuleNotFoundError("there is no torch")
+
+sys.meta_path.insert(0, NoTorch())
+for name in {sorted(filter(None, imports))}:
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "bin", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from allelegro.effects.truth import Truth, read_comparator
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
-from allelegro.models.checkpoint import read_config
+from allelegro.models.config import read_config
 from allelegro.training.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]

@@ -20,14 +20,12 @@ from allelegro.io.atomic import atomic_folder
 from allelegro.io.dna import encode
 from allelegro.io.tables import write_table
 from allelegro.models.clipnet import Clipnet
+from allelegro.models.config import REQUIRED, Config, read_config
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
 from allelegro.models.published import read_published
 
-Config = dict[str, Any]
-
 ARCHITECTURES: dict[str, type[nn.Module]] = {"legnet": LegNet, "clipnet": Clipnet}
-REQUIRED = ("architecture", "hyperparameters", "width", "target", "context", "training")
 # CLIPNET's own evaluations add this to predicted RPM before taking a logarithm; its quantity head can be exactly zero.
 QUANTITY_PSEUDOCOUNT = 1e-3
 
@@ -54,23 +52,6 @@ def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFr
         document = {**config, "software": software, "metrics": config.get("metrics", {})}
         (partial / "model.json").write_text(json.dumps(document, indent=2) + "\n")
         write_table(history, partial / "history.tsv")
-
-
-def read_config(path: Path) -> Config:
-    """The ``model.json`` of a checkpoint folder; raises DataError when it is missing or unreadable."""
-    file = path / "model.json"
-    if not file.is_file():
-        raise DataError(f"{file}: no such file; give a checkpoint folder (model.json, model.safetensors)")
-    try:
-        config: Config = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{file} line {error.lineno}: not valid JSON ({error.msg}); copy the checkpoint again"
-        ) from None
-    missing = [key for key in REQUIRED if key not in config]
-    if missing:
-        raise DataError(f"{file}: {', '.join(missing)} is missing; this is not an Allelegro checkpoint")
-    return config
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:

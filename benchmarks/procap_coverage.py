@@ -3,6 +3,7 @@
 
     benchmarks/procap_coverage.py --bam reads.bam          # a BAM of one's own (single-end, sorted)
     benchmarks/procap_coverage.py --reads 5000000                                    # 20 Mb of simulated reads
+    benchmarks/procap_coverage.py --reads 2000000 --contigs 1 --length 250000000     # memory on the longest contig
 
 Every command is a process of its own, single-threaded; figures are medians over --repeats. All three tracks must be equal.
 Needs bedtools, pysam, pyBigWig and pybigtools.
@@ -73,25 +74,26 @@ def measure(command: str, repeats: int) -> tuple[float, float, float]:
     return median(walls), median(cpus), peak
 
 
-def simulate(path: Path, reads: int) -> None:
-    """Write a BAM of 50-bp reads over two contigs of 10 Mb: two thirds in sharp peaks, the rest everywhere."""
-    rng, length = np.random.default_rng(5), 10_000_000
+def simulate(path: Path, reads: int, number: int, length: int) -> None:
+    """Write a BAM of 50-bp reads over contigs of ``length`` bp: two thirds in sharp peaks, the rest everywhere."""
+    rng = np.random.default_rng(5)
     centres = rng.integers(1000, length - 1000, 2000)
     weights = rng.lognormal(0, 1.6, 2000)
     in_peaks = centres[rng.choice(2000, reads * 2 // 3, p=weights / weights.sum())]
     positions = np.concatenate([in_peaks + np.round(rng.laplace(0, 6, len(in_peaks))).astype(int),
                                 rng.integers(100, length - 100, reads - len(in_peaks))])  # fmt: skip
-    contigs, strands = rng.integers(0, 2, reads), rng.integers(0, 2, reads)
+    contigs, strands = rng.integers(0, number, reads), rng.integers(0, 2, reads)
     starts = np.where(strands == 0, positions, positions - 49)
     order = np.lexsort((starts, contigs))
     bases = np.array(list("ACGT"))[rng.integers(0, 4, (4096, 50))]
     sequences = ["".join(row) for row in bases]
     writer = subprocess.Popen(["samtools", "view", "-b", "-o", path, "-"], stdin=subprocess.PIPE, text=True)
     assert writer.stdin is not None
-    writer.stdin.write(f"@HD\tVN:1.6\tSO:coordinate\n@SQ\tSN:chr1\tLN:{length}\n@SQ\tSN:chr2\tLN:{length}\n")
-    for number, at in enumerate(order):
+    names = "".join(f"@SQ\tSN:chr{contig}\tLN:{length}\n" for contig in range(1, number + 1))
+    writer.stdin.write(f"@HD\tVN:1.6\tSO:coordinate\n{names}")
+    for read, at in enumerate(order):
         writer.stdin.write(
-            f"r{number}\t{16 * strands[at]}\tchr{contigs[at] + 1}\t{starts[at] + 1}\t60\t50M\t*\t0\t0\t"
+            f"r{read}\t{16 * strands[at]}\tchr{contigs[at] + 1}\t{starts[at] + 1}\t60\t50M\t*\t0\t0\t"
             f"{sequences[at % 4096]}\t{'I' * 50}\n"
         )
     writer.stdin.close()
@@ -117,6 +119,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--bam", type=Path, help="BAM, sorted and indexed")
     parser.add_argument("--reads", type=int, default=5_000_000, help="reads to simulate without --bam")
+    parser.add_argument("--contigs", type=int, default=2, help="contigs of the simulated genome")
+    parser.add_argument("--length", type=int, default=10_000_000, help="bp of each")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     for name in ("OMP", "OPENBLAS", "NUMBA"):
@@ -125,7 +129,7 @@ def main() -> None:
         folder = Path(name)
         bam = options.bam or folder / "reads.bam"
         if not options.bam:
-            simulate(bam, options.reads)
+            simulate(bam, options.reads, options.contigs, options.length)
         sizes = folder / "sizes"
         sizes.write_text(subprocess.run(["bash", "-c", f"samtools idxstats {bam} | grep -v '^[*]' | cut -f1,2"],
                                         capture_output=True, text=True, check=True).stdout)  # fmt: skip

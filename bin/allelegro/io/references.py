@@ -68,6 +68,7 @@ def signal_contigs(path: Path) -> Contigs:
 def _alignment_contigs(path: Path) -> Contigs:
     import pysam
 
+    pysam.set_verbosity(0)  # htslib complains of an index that nothing here needs
     try:
         with pysam.AlignmentFile(str(path), check_sq=False, ignore_truncation=False) as file:
             if file.is_bam and not _ends_whole(path):

@@ -174,7 +174,7 @@ def test_a_peak_that_is_a_dense_stretch_of_its_surroundings_or_a_stack_is_flat()
     assert is_flat(stretch, body, 100)
     assert not is_flat(cluster, body, 100)
     assert not is_flat(stretch, empty, 100)  # nothing around that it could be a stretch of
-    assert is_flat(np.rint(rng.lognormal(1, 1.2, 400)).astype(np.int64), empty, 400)
+    assert is_flat(np.rint(rng.lognormal(1, 1.2, 2000)).astype(np.int64), empty, 2000)
     assert not is_flat(200 - np.abs(np.arange(400) - 200), empty, 400)
 
 

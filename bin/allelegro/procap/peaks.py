@@ -25,8 +25,8 @@ MAX_ROUNDS = 8
 SETTLED = 0.01  # relative change of the number of peaks at which the rounds end
 FLAT_WIDTH = 250  # bp from which a peak must have a middle to be told from a stack of rRNA-like reads
 FLAT_REACH = 1000  # bp on both sides of a peak that tell how dense the background around it is
-FLAT_CONTRAST = 8  # times denser in sites than that a peak need not be asked
-FLAT_THINNING = 0.3  # rank correlation of reads with closeness to the middle below which there is none
+FLAT_CONTRAST = 6  # times denser in sites than that a peak need not be asked
+FLAT_THINNING = 0.1  # rank correlation of reads with closeness to the middle below which there is none
 PAD = max(10_000, 2 * SCALES[-1])  # bp between contigs on the genome axis, masked
 SUMMIT_REACH = 5  # bp over which reads support a summit
 

@@ -218,6 +218,7 @@ def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel
             axes.barh(np.arange(len(rows))[::-1], values, left=left, label=part, color=PALETTE[index % len(PALETTE)])
             left += values
         axes.set_yticks(np.arange(len(rows))[::-1], rows.index.astype(str), fontsize=8.5)
+        axes.set_ylim(-0.6, len(rows) - 0.4)
         axes.set_xlabel(xlabel)
         if rows.shape[1] > 1:
             axes.legend(fontsize=8.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

@@ -176,7 +176,7 @@ def test_training_and_scoring_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -
         loss = problem.loss(problem.module, batch)
         assert (loss.device.type, loss.shape) == ("cuda", ())
         model = LoadedModel({"target": {"kind": "log_rate"}}, problem.module, "m", cuda)
-        assert model._log2(problem.constructs[batch]).device.type == "cuda"
+        assert model.log2(problem.constructs[batch]).device.type == "cuda"
 
 
 def test_bfloat16_and_float32_learn_the_same() -> None:

@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    tool("fit_kmers", "--table", options.training, "--out", options.work / "kmers.npz", "--threads", options.threads)
     satmut(options)
     tewhey(options)
     allele_specific(options)
@@ -97,7 +98,7 @@ def compare(options: argparse.Namespace, name: str, scores: Path, truth: Path, k
     metrics = options.work / f"{name}.metrics.tsv"
     tool(
         "benchmark_variants", "--scores", scores, "--truth", truth, "--kind", kind, "--dataset", name, "--out", metrics,
-        "--points", options.work / f"{name}.points.tsv.gz", "--baseline-table", options.training, *sequences,
+        "--points", options.work / f"{name}.points.tsv.gz", "--kmers", options.work / "kmers.npz", *sequences,
         "--threads", options.threads,
     )  # fmt: skip
     rows = read_metrics([metrics])

@@ -5,7 +5,7 @@ process BENCHMARK_VARIANTS {
 
     input:
     tuple val(meta), path(truth), path(genome), path(genome_index), path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
-    path training_table
+    path kmers
     val tool
 
     output:
@@ -17,7 +17,7 @@ process BENCHMARK_VARIANTS {
     def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }
     """
     benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} ${meta.release ? "--release ${meta.release}" : ''} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
-        --fasta ${genome} ${training_table ? "--baseline-table ${training_table}" : ''} \\
+        --fasta ${genome} ${kmers ? "--kmers ${kmers}" : ''} \\
         --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz ${tool.args}
     """
 

@@ -1,5 +1,6 @@
 include { SCORE_VARIANTS } from './score_variants.nf'
 include { GATHER_SCORES } from './gather_scores.nf'
+include { FIT_KMERS } from './fit_kmers.nf'
 include { BENCHMARK_VARIANTS } from './benchmark_variants.nf'
 include { SATURATE_SEQUENCES } from './saturate_sequences.nf'
 
@@ -33,13 +34,15 @@ workflow EFFECTS {
     scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
         .map { meta, path -> [meta.subMap('set', 'kind', 'release'), path] }
         .groupTuple(sort: { left, right -> left.name <=> right.name })
+    training = tables.toSortedList { left, right -> left.name <=> right.name }.flatMap { found -> found.take(1) }
+    FIT_KMERS(training.combine(variant_sets.take(1)).map { row -> row[0] }, tools.fit_kmers)
     outside = comparators.toList().map { rows -> [rows] }
     BENCHMARK_VARIANTS(
         located.filter { row -> row[0].kind }.join(scores).combine(outside).map { meta, table, fasta, index, paths, rows ->
             def joined = rows.findAll { set, _name, _scores -> set == meta.set }
             [meta, table, fasta, index, paths, joined.collect { _set, name, _scores -> name }, joined.collect { _set, _name, score -> score }]
         },
-        tables.toSortedList { left, right -> left.name <=> right.name }.map { found -> found.take(1) },
+        FIT_KMERS.out.kmers.ifEmpty([]).first(),
         tools.benchmark_variants,
     )
     SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, haplotypes.ifEmpty([]), genome, tools.saturate_sequences)
@@ -49,7 +52,7 @@ workflow EFFECTS {
         GATHER_SCORES.out.scores.map { _meta, path -> path }.mix(GATHER_SCORES.out.cost).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
     )
-    records  = SCORE_VARIANTS.out.records.mix(BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
+    records  = SCORE_VARIANTS.out.records.mix(FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
 }
 
 /** A file's name without the suffixes of its format, and with nothing that files of the results may not be named by. */

@@ -1,14 +1,17 @@
 """Areas under curves, the published protocol, strata and baselines against slow or hand-made answers."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from allelegro.effects.baselines import WINDOW, WordModel, gc_change, word_counts
+from allelegro.effects.baselines import PENALTIES, WINDOW, WordModel, gc_change, word_counts
 from allelegro.effects.benchmark import Benchmark, Points, clusters_of
 from allelegro.effects.protocol import predicted_p, protocol
 from allelegro.effects.ranking import auprc_ci, auroc_ci
 from allelegro.effects.windows import AllelePairs
+from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
 
 
@@ -125,3 +128,31 @@ def test_the_word_model_finds_a_planted_motif() -> None:
     pairs = AllelePairs(reference[:, None], np.arange(20), broken[:, None])
     assert (model.effects(pairs) < -0.1).mean() > 0.9
     assert gc_change(pairs).tolist() == [1.0] * 20
+
+
+def test_the_word_model_is_a_ridge_regression_and_comes_back_from_its_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    codes, words = rng.integers(0, 4, (300, 40)).astype(np.uint8), ((0, 1, 2, 3, 4, 5),)
+    counts, activity = word_counts(codes, words).astype(float), rng.normal(3, 1, 300)
+    model = WordModel.fit([decode(row) for row in codes], activity, words=words)
+    centred = counts - counts.mean(axis=0)
+    ridges = [
+        np.linalg.solve(centred.T @ centred + penalty * np.eye(centred.shape[1]), centred.T @ (activity - 3))
+        for penalty in PENALTIES
+    ]
+    assert min(np.abs(model.weights - ridge).max() for ridge in ridges) < 1e-4
+    model.save(tmp_path / "kmers.npz")
+    again = WordModel.load(tmp_path / "kmers.npz")
+    assert again.words == words
+    np.testing.assert_allclose(again.weights, model.weights, atol=1e-6)
+    (tmp_path / "other.npz").write_bytes(b"PK not a model")
+    for bad in ("other.npz", "absent.npz"):
+        with pytest.raises(DataError, match=f"{bad}: is not a k-mer model"):
+            WordModel.load(tmp_path / bad)
+
+
+def test_the_word_model_wants_enough_sequences_of_one_width() -> None:
+    with pytest.raises(DataError, match="3 sequences of 1 widths"):
+        WordModel.fit(["ACGTACGTAC"] * 3, np.zeros(3))
+    with pytest.raises(DataError, match="60 sequences of 2 widths"):
+        WordModel.fit(["ACGTACGTAC"] * 59 + ["ACGTACGTACG"], np.zeros(60))

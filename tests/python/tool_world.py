@@ -88,8 +88,10 @@ CALLS = [
         "score_variants", {"checkpoint": "finetuned", "variants": "sim/variants.vcf.gz", "fasta": "sim/genome.fa"},
         {"out": "out/scores.tsv", "dropped": "out/dropped.tsv"}, ("--all-models",),
     ),
+    Call("fit_kmers", {"table": "cell1.tsv"}, {"out": "out/kmers.npz"}),
     Call(
-        "benchmark_variants", {"scores": "scores.tsv", "truth": "sim/truth/effects.tsv", "fasta": "sim/genome.fa"},
+        "benchmark_variants",
+        {"scores": "scores.tsv", "truth": "sim/truth/effects.tsv", "fasta": "sim/genome.fa", "kmers": "kmers.npz"},
         {"out": "out/metrics.tsv", "points": "out/points.tsv.gz"},
         ("--kind", "truth", "--dataset", "truth", "--n-boot", "100"),
     ),
@@ -130,6 +132,7 @@ def make_world(folder: Path) -> Path:
     do("pretrain_legnet", "--table", "cell1.tsv", "--out", "model", "--preset", "tiny", "--epochs", "1")
     do("finetune_model", "--counts", "counts", "--haplotypes", "haplotypes", "--init", "model", "--out", "finetuned",
        "--epochs", "1")  # fmt: skip
+    do("fit_kmers", "--table", "cell1.tsv", "--out", "kmers.npz")
     do("score_variants", "--checkpoint", "finetuned", "--variants", "sim/truth/effects.tsv", "--kind", "truth",
        "--fasta", "sim/genome.fa", "--out", "scores.tsv", "--all-models")  # fmt: skip
     (folder / "qc").mkdir()

@@ -48,9 +48,7 @@ def main(
     sequences: Annotated[
         Path | None, typer.Option(help="Instead of --fasta: table with ref_sequence and alt_sequence.")
     ] = None,
-    baseline_table: Annotated[
-        Path | None, typer.Option(help="Training table (seq, mean_value) of the linear k-mer baseline.")
-    ] = None,
+    kmers: Annotated[Path | None, typer.Option(help="Linear k-mer model of fit_kmers.py: a baseline.")] = None,
     cluster_distance: Annotated[
         int, typer.Option(min=0, help="Variants with gaps up to this many bp are resampled together.")
     ] = 10_000,
@@ -63,20 +61,21 @@ def main(
     columns = dict(name_and_value(text, "--column") for text in column or [])
     others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
-    from allelegro.effects.baselines import distance_from_centre, sequences_of, signed_baselines
+    from allelegro.effects.baselines import WordModel, distance_from_centre, sequences_of, signed_baselines
     from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_points
     from allelegro.effects.matching import minor_frequency
     from allelegro.effects.truth import TruthOptions, read_truth
-    from allelegro.effects.variants import holds_sequences
+    from allelegro.effects.variants import sequences_measured
     from allelegro.io.tables import write_metrics
 
     options = TruthOptions(columns, zero_based, positive_allele, release, min_tags)
-    if kind == "mpra" and holds_sequences(truth):
-        fasta, sequences = None, truth
+    if measured := sequences_measured(truth, kind):
+        fasta, sequences = None, measured
     joined = join(read_truth(truth, kind, options), scores, others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
     flag_matched(joined, seed)
-    signed = signed_baselines(joined.table, sequences_of(joined.table, fasta, sequences), baseline_table, seed)
+    found = sequences_of(joined.table, fasta, sequences)
+    signed = signed_baselines(joined.table, found, WordModel.load(kmers) if kmers else None)
     unsigned = {
         "baseline_distance": -distance_from_centre(joined.table),
         "baseline_frequency": minor_frequency(joined.table),

@@ -1,8 +1,9 @@
 """What a model must beat: base composition, distance from the centre, the commoner sign, and a linear k-mer model."""
 
 import logging
+import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ from allelegro.effects.windows import (
     sequence_pairs,
 )
 from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
 from allelegro.io.dna import N, encode
-from allelegro.io.tables import read_table
 
 WORDS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
 LETTERS = 6
 PENALTIES = (10.0, 100.0, 1000.0, 10000.0)
 CHUNK = 4096
+FEWEST = 50  # sequences to fit on
 WINDOW = 200  # bp around a variant; words that do not touch it cancel
 
 logger = logging.getLogger(__name__)
@@ -86,14 +88,35 @@ class WordModel:
     def fit(
         cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0, words: Words = WORDS
     ) -> "WordModel":
-        """Fit on sequences of one width; the penalty is chosen on a tenth of the rows, then all are used."""
+        """Fit on sequences of one width; the penalty is chosen on a tenth of the rows, then all are used.
+
+        Raises DataError for fewer than 50 sequences or sequences of several widths.
+        """
+        widths = {len(sequence) for sequence in sequences}
+        if len(sequences) < FEWEST or len(widths) > 1:
+            raise DataError(
+                f"{len(sequences)} sequences of {len(widths)} widths: a k-mer model needs {FEWEST} of one width"
+            )
         codes = np.stack([encode(sequence) for sequence in sequences])
         held_out = np.random.default_rng(seed).random(len(codes)) < 0.1
-        train, check = _Normal.of(codes[~held_out], activity[~held_out], words), word_counts(codes[held_out], words)
-        weights = {penalty: train.solve(penalty) for penalty in PENALTIES}
-        errors = {penalty: np.var(activity[held_out] - check @ w) for penalty, w in weights.items()}
-        best = min(errors, key=lambda penalty: float(errors[penalty]))
-        return cls(_Normal.of(codes, activity, words).solve(best), words)
+        train, check = (_Moments.of(codes[part], activity[part], words) for part in (~held_out, held_out))
+        best = min(PENALTIES, key=lambda penalty: check.error(train.solve(penalty)))
+        return cls((train + check).solve(best), words)
+
+    def save(self, path: Path) -> None:
+        """Write the weights as ``.npz``."""
+        with atomic_path(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, weights=self.weights.astype(np.float32), words=np.array(self.words))
+
+    @classmethod
+    def load(cls, path: Path) -> "WordModel":
+        """Read what ``save`` wrote; DataError for anything else."""
+        try:
+            with np.load(path) as stored:
+                weights, words = stored["weights"].astype(np.float64), tuple(map(tuple, stored["words"].tolist()))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: is not a k-mer model of fit_kmers.py") from error
+        return cls(weights, words)
 
     def effects(self, pairs: AllelePairs) -> NDArray[np.float64]:
         """Predicted change of activity of each pair."""
@@ -109,29 +132,47 @@ class WordModel:
 
 
 @dataclass
-class _Normal:
-    """Normal equations of centred counts, gathered chunk by chunk."""
+class _Moments:
+    """First and second moments of word counts and activity; parts of a data set add up."""
 
-    gram: NDArray[np.float32]
-    moment: NDArray[np.float32]
+    rows: int
+    gram: NDArray[np.float32]  # [features, features]
+    counts: NDArray[np.float64]  # [features]
+    products: NDArray[np.float64]  # [features], counts times activity
+    activity: float
+    square: float
 
     @classmethod
-    def of(cls, codes: Codes, activity: NDArray[np.float64], words: Words) -> "_Normal":
+    def of(cls, codes: Codes, activity: NDArray[np.float64], words: Words) -> "_Moments":
         size = len(words) * _FEATURES
-        gram, moment, total = (np.zeros(shape, np.float32) for shape in ((size, size), size, size))
+        gram, products, total = np.zeros((size, size), np.float32), np.zeros(size), np.zeros(size)
         for first in range(0, len(codes), CHUNK):
             counts = word_counts(codes[first : first + CHUNK], words)
             gram += counts.T @ counts
-            moment += counts.T @ (activity[first : first + CHUNK] - activity.mean()).astype(np.float32)
+            products += activity[first : first + CHUNK] @ counts
             total += counts.sum(axis=0)
-        gram -= np.outer(total, total) / np.float32(len(codes))
-        return cls(gram, moment)
+        return cls(len(codes), gram, total, products, float(activity.sum()), float((activity**2).sum()))
+
+    def __add__(self, other: "_Moments") -> "_Moments":
+        return _Moments(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
 
     def solve(self, penalty: float) -> NDArray[np.float64]:
+        """Weights of the ridge regression with an unpenalised intercept."""
         from scipy.linalg import solve
 
-        ridge = self.gram + np.float32(penalty) * np.eye(len(self.gram), dtype=np.float32)
-        return np.asarray(solve(ridge, self.moment, assume_a="pos"), dtype=np.float64)
+        ridge = self._covariance() + np.float32(penalty) * np.eye(len(self.gram), dtype=np.float32)
+        return np.asarray(solve(ridge, self._with_activity().astype(np.float32), assume_a="pos"), dtype=np.float64)
+
+    def error(self, weights: NDArray[np.float64]) -> float:
+        """Variance that the weights leave in these rows, times their number."""
+        explained = 2 * weights @ self._with_activity() - weights @ (self._covariance() @ weights)
+        return self.square - self.activity**2 / self.rows - float(explained)
+
+    def _covariance(self) -> NDArray[np.float32]:
+        return self.gram - np.outer(self.counts, self.counts / self.rows).astype(np.float32)
+
+    def _with_activity(self) -> NDArray[np.float64]:
+        return self.products - self.counts * (self.activity / self.rows)
 
 
 @dataclass
@@ -172,16 +213,14 @@ def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None
 
 
 def signed_baselines(
-    table: pd.DataFrame, found: Sequences | None, training: Path | None, seed: int
+    table: pd.DataFrame, found: Sequences | None, words: WordModel | None
 ) -> dict[str, NDArray[np.float64]]:
-    """``baseline_gc`` and, given a training table (``seq mean_value``), ``baseline_kmer``: effects of every row."""
+    """``baseline_gc`` and, given a k-mer model, ``baseline_kmer``: effects of every row, NaN without sequence."""
     if found is None:
         return {}
     effects = {"baseline_gc": gc_change(found.pairs)}
-    if training is not None:
-        examples = read_table(training, ["seq", "mean_value"])
-        activity = examples["mean_value"].to_numpy(dtype=np.float64)
-        effects["baseline_kmer"] = WordModel.fit(examples["seq"].tolist(), activity, seed).effects(found.pairs)
+    if words is not None:
+        effects["baseline_kmer"] = words.effects(found.pairs)
     places = table.index.get_indexer(found.rows)
     columns = {name: np.full(len(table), np.nan) for name in effects}
     for name, values in effects.items():

@@ -15,11 +15,11 @@ from allelegro.effects.variants import (
     CHUNK,
     Dropped,
     chunks_of,
-    holds_sequences,
     is_vcf,
     parse_alleles,
     read_sequence_pairs,
     read_variants,
+    sequences_measured,
 )
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
@@ -102,9 +102,7 @@ def _scores(options: Run, scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataF
 
 def _given_sequences(options: Run) -> Path | None:
     """The table of sequence pairs: ``--sequences``, or a reporter table that says what it measured."""
-    if options.kind == "mpra" and options.variants is not None and holds_sequences(options.variants):
-        return options.variants
-    return options.sequences
+    return options.sequences or (options.variants and sequences_measured(options.variants, options.kind))
 
 
 def _write_backgrounds(options: Run, scorer: Scorer, store: Path, out: Path) -> None:

@@ -226,9 +226,10 @@ def _trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
     return pos, ref or "-", alt or "-"
 
 
-def holds_sequences(path: Path) -> bool:
-    """Whether a table brings the measured sequences of both alleles (``ref_sequence alt_sequence``)."""
-    return {"ref_sequence", "alt_sequence"} <= set(read_table(path).columns)
+def sequences_measured(path: Path, kind: str | None) -> Path | None:
+    """A reporter table that brings the sequences it measured (``ref_sequence alt_sequence``), else None."""
+    found = kind == "mpra" and {"ref_sequence", "alt_sequence"} <= set(read_table(path).columns)
+    return path if found else None
 
 
 def read_sequence_pairs(path: Path) -> pd.DataFrame:

@@ -1,0 +1,32 @@
+"""Command line of ``fit_kmers.py``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
+
+app = Tool()
+
+
+@app.command()
+def main(
+    table: Annotated[Path, typer.Option(help="Training table of prepare_mpra.py (seq, mean_value).")],
+    out: Annotated[Path, typer.Option(help="Weights, .npz, for benchmark_variants.py --kmers.")],
+    seed: Seed = 0,
+    threads: Threads = 1,
+    version: Version = False,
+) -> None:
+    """Fit a ridge regression of activity on counts of 6-mers and gapped 6-mers: the baseline of the variant benchmarks."""
+    limit_threads(threads)
+    from allelegro.effects.baselines import WordModel
+    from allelegro.errors import DataError
+    from allelegro.io.tables import read_table
+
+    examples = read_table(table, ["seq", "mean_value"])
+    try:
+        model = WordModel.fit(examples["seq"].tolist(), examples["mean_value"].to_numpy(dtype=float), seed)
+    except DataError as error:
+        raise DataError(f"{table}: {error}") from None
+    model.save(out)

@@ -1,0 +1,23 @@
+// The linear k-mer model that the networks must beat, fitted on lentiMPRA.
+process FIT_KMERS {
+    tag "${table.simpleName}"
+    label 'single'
+
+    input:
+    path table
+    val tool
+
+    output:
+    path 'kmers.npz', emit: kmers
+    tuple val(task.process), eval('task_record.py numpy scipy'), emit: records
+
+    script:
+    """
+    fit_kmers.py --table ${table} --out kmers.npz --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    touch kmers.npz
+    """
+}

@@ -42,6 +42,13 @@ def test_clipnet_shapes(preset: str) -> None:
     assert profile.min() >= 0 and quantity.min() >= 0
 
 
+def test_clipnet_keeps_its_quantity_in_single_precision() -> None:
+    network = Clipnet(width=600, profile_width=200, **CLIPNET_PRESETS["tiny"])
+    with torch.autocast("cpu", torch.bfloat16):
+        profile, quantity = network(torch.rand(4, 4, 600))
+    assert (profile.dtype, quantity.dtype) == (torch.bfloat16, torch.float32)
+
+
 def test_clipnet_refuses_another_width() -> None:
     with pytest.raises(ValueError, match="made for 600 bp"):
         Clipnet(width=600, **CLIPNET_PRESETS["tiny"])(torch.rand(2, 4, 500))

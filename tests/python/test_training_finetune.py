@@ -1,6 +1,8 @@
 """The diploid data, likelihoods and fine-tuning against slow references and a toy cohort of known truth."""
 
 import json
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from allelegro.errors import DataError
 from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.training import engine
 from allelegro.training.diploid import (
     diploid_log_rate,
     distinct_diplotypes,
@@ -215,7 +218,8 @@ def test_losses_prefer_the_truth_and_separate_their_terms(kind, observed):
         assert (float(loss(swapped, counts, sizes)) - at_truth > 0.01) == (weight > 0)
 
 
-def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy):
+@pytest.mark.parametrize("turned", [False, True])
+def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy, turned):
     cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
     split = make_split(cohort, 0, 1)
     options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
@@ -224,27 +228,39 @@ def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy):
     profiles = load_profiles(toy.counts, cohort)
     problem = ClipnetProblem(network, cohort, split, profiles, 120, options)
     problem.module.eval()
-    batch = torch.tensor([3, 11, 0])
-    for turned in (False, True):
-        problem.flip = torch.full((60,), turned)
-        got = float(problem.loss(problem.module, batch))
-        expected = []
-        for locus in split.train_loci[batch]:
-            for donor in range(12):
-                pair = cohort.codes[cohort.offsets[locus] + cohort.index[locus, donor]]
-                if turned:
-                    pair = np.array([3, 2, 1, 0], np.uint8)[pair[:, ::-1]]
-                first, second = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in pair)
-                profile, quantity = network(Clipnet.encode(first, second))
-                entries = slice(profiles.offsets[locus], profiles.offsets[locus + 1])
-                mine = profiles.donor[entries] == donor
-                track = np.zeros(120)
-                track[profiles.position[entries][mine]] = profiles.value[entries][mine]
-                track = torch.tensor(track[::-1].copy() if turned else track)
-                cosine = torch.nn.functional.cosine_similarity(profile[0].double(), track, dim=0)
-                rpm = torch.tensor(cohort.rpm[locus, donor] * problem.target_scale)
-                expected.append(float((torch.log1p(quantity[0]) - torch.log1p(rpm)) ** 2 / 500 - cosine))
-        assert got == pytest.approx(np.mean(expected), abs=1e-5)
+    problem.flip = torch.full((problem.units,), turned)
+    got = float(problem.loss(problem.module, torch.arange(problem.examples)))
+    expected, levels = [], {}
+    for locus in split.train_loci:
+        for donor in range(12):
+            pair = cohort.codes[cohort.offsets[locus] + cohort.index[locus, donor]]
+            if turned:
+                pair = np.array([3, 2, 1, 0], np.uint8)[pair[:, ::-1]]
+            first, second = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in pair)
+            profile, quantity = network(Clipnet.encode(first, second))
+            entries = slice(profiles.offsets[locus], profiles.offsets[locus + 1])
+            mine = profiles.donor[entries] == donor
+            track = np.zeros(120)
+            track[profiles.position[entries][mine]] = profiles.value[entries][mine]
+            track = torch.tensor(track[::-1].copy() if turned else track)
+            cosine = torch.nn.functional.cosine_similarity(profile[0].double(), track, dim=0)
+            level = np.log1p(cohort.rpm[locus, donor] * problem.target_scale)
+            expected.append(float((torch.log1p(quantity[0]) - level) ** 2 / 500 - cosine))
+            levels.setdefault((locus, *sorted(cohort.index[locus, donor])), []).append(level)
+    assert problem.examples == len(levels) < len(expected)
+    spread = sum(np.var(alike) * len(alike) for alike in levels.values()) / len(expected)  # within a diplotype
+    assert got == pytest.approx(np.mean(expected) - spread / 500, abs=1e-5)
+
+
+def test_clipnet_validation_loss_weighs_every_donor_alike(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
+    options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
+    network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
+    profiles = load_profiles(toy.counts, cohort)
+    problem = ClipnetProblem(network, cohort, make_split(cohort, 0, 1), profiles, 120, options)
+    problem.module.eval()
+    parts = [float(problem.validation_loss(problem.module, torch.tensor([locus]))) for locus in (3, 11, 0)]
+    assert float(problem.validation_loss(problem.module, torch.tensor([3, 11, 0]))) == pytest.approx(np.mean(parts))
 
 
 def test_ridge_finds_weights_and_shrinks_noise():
@@ -299,6 +315,29 @@ def test_same_seed_same_weights_other_seed_other(toy, tmp_path):
         finetune(toy.counts, toy.haplotypes, path, replace(TINY, epochs=1, seed=seed), "cpu", None)
     weights = [(path / "model.safetensors").read_bytes() for path in paths]
     assert weights[0] == weights[1] != weights[2]
+
+
+def finetune_together(rank, port, toy, out, options):
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    finetune(toy.counts, toy.haplotypes, out, options, "cpu", None)
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("loss", ["nb", "poisson"])
+def test_two_processes_fine_tune_as_one(toy, tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(engine, "autocast_dtype", lambda device: None)  # sums of bfloat16 depend on their order
+    finetune(toy.counts, toy.haplotypes, tmp_path / "start", replace(TINY, epochs=1), "cpu", None)
+    options = replace(TINY, epochs=2, init=tmp_path / "start", input_width=None, loss=loss)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "one", options, "cpu", None)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = (port, toy, tmp_path / "two", options)
+    torch.multiprocessing.start_processes(finetune_together, arguments, nprocs=2, start_method="fork")
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: n + m)
 
 
 def test_clipnet_trains_and_stores_its_scale(toy, tmp_path):

@@ -51,8 +51,19 @@ def main(
         float,
         typer.Option(min=0, help="Weight of differences between donors within a locus (legnet); 1 is the likelihood."),
     ] = 1.0,
+    quantity_weight: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Weight of squared log1p quantity beside the profile's cosine, as published (clipnet)."
+        ),
+    ] = 0.002,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most.")] = 20,
-    batch_loci: Annotated[int, typer.Option(min=1, help="Loci per batch, each with all its donors.")] = 32,
+    batch_loci: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Loci per batch, each with all its donors; clipnet takes 8 times as many windows of donors."
+        ),
+    ] = 32,
     max_lr: Annotated[
         float | None,
         typer.Option(help="Peak learning rate; default 0.0005 with --init, 0.005 without, 0.001 for clipnet."),
@@ -96,6 +107,7 @@ def main(
         loss=loss,
         between_weight=between_weight,
         epochs=epochs,
+        quantity_weight=quantity_weight,
         batch_loci=batch_loci,
         max_lr=max_lr,
         layer_decay=layer_decay,

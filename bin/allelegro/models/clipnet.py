@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from allelegro.models.encoding import two_hot
@@ -92,7 +93,9 @@ class Clipnet(nn.Module):
             raise ValueError(f"input of {x.shape[-1]} bp; this CLIPNET was made for {self.width} bp")
         features = self.trunk(x.unsqueeze(2))
         profile: Tensor = self.profile(features.flatten(1))
-        quantity: Tensor = self.quantity(features.mean(dim=(2, 3))).squeeze(-1)
+        # Pooled features differ by a percent or so between sequences: bfloat16 would round that away.
+        with torch.autocast(x.device.type, enabled=False):
+            quantity: Tensor = self.quantity(features.float().mean(dim=(2, 3))).squeeze(-1)
         return profile, quantity
 
 

@@ -70,6 +70,8 @@ def finetune(
     else:
         problem = LegNetProblem(network, training, split, width, options)
     fitted = fit(problem, problem.settings(), device, checkpoint_dir)
+    if not fitted.leads:
+        return
     chromosomes, regions = held_out(cohort.windows, options.test_fold)
     config = {
         "name": out.name,

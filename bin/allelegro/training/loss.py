@@ -24,7 +24,8 @@ class CountLoss(nn.Module):
         if kind not in self.KINDS:
             raise DataError(f"--loss {kind} is unknown; one of {', '.join(self.KINDS)}")
         self.kind, self.between_weight = kind, between_weight
-        self.log_dispersion = nn.Parameter(torch.tensor([0.0, -2.0]))  # between loci, between donors
+        # Between loci, between donors. Distributed training waits for the gradient of every parameter that wants one.
+        self.log_dispersion = nn.Parameter(torch.tensor([0.0, -2.0]), requires_grad=kind == "nb")
 
     def forward(self, log_rate: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
         """Mean loss of a locus; ``log_rate`` ``[locus, donor]`` in log RPM, ``sizes`` ``[donor]`` in 10⁶ reads."""

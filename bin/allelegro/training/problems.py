@@ -22,7 +22,7 @@ from allelegro.training.statistics import pearson
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
 # larger share of all reads, so its targets are scaled to this mean before CLIPNET sees them.
 CLIPNET_MEAN_RPM = 20.0
-CLIPNET_QUANTITY_WEIGHT = 1 / 500
+CLIPNET_SAMPLES = 8  # CLIPNET's samples in a batch for each locus in LegNet's: 256 as published beside 32
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Options:
     split_seed: int = 0
     loss: str = "nb"
     between_weight: float = 1.0
+    quantity_weight: float = 1 / 500
     epochs: int = 20
     batch_loci: int = 32
     max_lr: float | None = None
@@ -54,44 +55,48 @@ class Options:
 
 
 class DiploidProblem(Problem):
-    """What both models share: a batch holds whole loci, each distinct sequence passes once, donors gather.
+    """What both models share: each distinct sequence of a locus passes once, donors gather.
 
     The module's forward takes tensors only and returns the loss of the batch, so that it can be compiled and distributed.
+    ``data["train"]`` lists the training examples: units, which are shifted and turned round as one.
     """
 
     target_scale = 1.0
+    units: int
 
     def __init__(self, cohort: Cohort, split: Split, width: int, options: Options) -> None:
         self.cohort, self.split, self.width, self.options = cohort, split, width, options
-        self.examples = len(split.train_loci)
-        self.shift = torch.zeros(len(cohort.windows), dtype=torch.int64)
-        self.flip = torch.zeros(len(cohort.windows), dtype=torch.bool)
         self.data = {
             "codes": torch.from_numpy(cohort.codes),
             "offsets": torch.from_numpy(cohort.offsets),
             "index": torch.from_numpy(cohort.index),
             "counts": torch.from_numpy(cohort.counts.astype(np.float32)),
             "sizes": torch.from_numpy(cohort.sizes.astype(np.float32)),
-            "train": torch.from_numpy(split.train_loci),
         }
+
+    def learn_from(self, units: int, train: NDArray[np.int64]) -> None:
+        """Set the number of units, and which of them training takes."""
+        self.units, self.examples = units, len(train)
+        self.data["train"] = torch.from_numpy(train)
+        self.shift = torch.zeros(units, dtype=torch.int64)
+        self.flip = torch.zeros(units, dtype=torch.bool)
 
     def to(self, device: torch.device) -> None:
         self.module.to(device)
         self.data = {name: tensor.to(device) for name, tensor in self.data.items()}
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Turn half of the loci round and shift each by up to ``max_shift`` bp; haplotypes of a locus move together."""
-        loci, most = len(self.cohort.windows), self.options.max_shift
-        device = self.data["codes"].device
-        self.flip = (torch.rand(loci, generator=generator) < 0.5).to(device)
-        self.shift = torch.randint(-most, most + 1, (loci,), generator=generator).to(device)
+        """Turn half of the units round and shift each by up to ``max_shift`` bp."""
+        most, device = self.options.max_shift, self.data["codes"].device
+        self.flip = (torch.rand(self.units, generator=generator) < 0.5).to(device)
+        self.shift = torch.randint(-most, most + 1, (self.units,), generator=generator).to(device)
 
-    def sequences(self, batch: Tensor) -> int:
-        loci = self.data["train"][batch]
-        return int((self.data["offsets"][loci + 1] - self.data["offsets"][loci]).sum())
+    def loci(self, examples: Tensor) -> Tensor:
+        """Loci of training examples."""
+        raise NotImplementedError
 
     def describe(self, batch: Tensor) -> str:
-        names = self.cohort.windows["name"].iloc[self.data["train"][batch].cpu().numpy()]
+        names = self.cohort.windows["name"].iloc[self.loci(batch).cpu().numpy()]
         return f"windows {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
 
     def fingerprint(self) -> str:
@@ -122,21 +127,20 @@ class DiploidProblem(Problem):
         """The network as it is stored, after training."""
         raise NotImplementedError
 
-    def view(self, loci: Tensor, codes: Tensor, locus_of_row: Tensor, augment: bool) -> Tensor:
-        """``codes`` ``[rows, span]`` as the network sees them, ``[rows, width]``: shifted and turned round per locus."""
+    def view(self, codes: Tensor, unit: Tensor, augment: bool) -> Tensor:
+        """``codes`` ``[rows, span]`` of ``unit`` ``[rows]`` as the network sees them, ``[rows, width]``."""
         margin = (codes.shape[1] - self.width) // 2
         if not augment:
             return codes[:, margin : margin + self.width]
-        start = self.shift[loci][locus_of_row] + margin
-        column = start[:, None] + torch.arange(self.width, device=codes.device)
+        column = (self.shift[unit] + margin)[:, None] + torch.arange(self.width, device=codes.device)
         shifted = codes.gather(1, column)
-        return torch.where(self.flip[loci][locus_of_row, None], reverse_complement(shifted), shifted)
+        return torch.where(self.flip[unit, None], reverse_complement(shifted), shifted)
 
-    def rows(self, loci: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of the loci in one list, where each locus starts in it, and the locus (0, 1, …) of each row."""
-        rows, local = ranges(offsets, loci)
-        lengths = offsets[loci + 1] - offsets[loci]
-        return rows, local, torch.repeat_interleave(torch.arange(len(loci), device=loci.device), lengths)
+    def rows(self, units: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of the units in one list, where each unit starts in it, and the place (0, 1, …) of each row's unit."""
+        rows, local = ranges(offsets, units)
+        lengths = offsets[units + 1] - offsets[units]
+        return rows, local, torch.repeat_interleave(torch.arange(len(units), device=units.device), lengths)
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
         """Log RPM ``[locus, donor]`` of training donors, both strands averaged."""
@@ -198,12 +202,13 @@ class DiploidLegNet(nn.Module):
 
 
 class LegNetProblem(DiploidProblem):
-    """LegNet as a haplotype's log rate under a count likelihood."""
+    """LegNet as a haplotype's log rate under a count likelihood; a unit is a locus with all its donors."""
 
     module: DiploidLegNet
 
     def __init__(self, network: nn.Module, cohort: Cohort, split: Split, width: int, options: Options) -> None:
         super().__init__(cohort, split, width, options)
+        self.learn_from(len(cohort.windows), split.train_loci)
         assert isinstance(network, LegNet)
         level = np.log((cohort.counts[split.train_loci].sum(axis=1) + 0.5) / cohort.sizes.sum())
         pretrained = options.init is not None
@@ -234,13 +239,20 @@ class LegNetProblem(DiploidProblem):
         dispersions = list(self.module.count_loss.parameters())
         return [*groups, {"params": dispersions, "lr": 0.02}] if dispersions else groups
 
+    def loci(self, examples: Tensor) -> Tensor:
+        return self.data["train"][examples]
+
+    def sequences(self, batch: Tensor) -> int:
+        loci = self.loci(batch)
+        return int((self.data["offsets"][loci + 1] - self.data["offsets"][loci]).sum())
+
     def _batch(self, loci: Tensor, augment: bool) -> tuple[Tensor, Tensor]:
-        rows, local, locus_of_row = self.rows(loci, self.data["offsets"])
-        codes = self.view(loci, self.data["codes"][rows], locus_of_row, augment)
+        rows, local, place = self.rows(loci, self.data["offsets"])
+        codes = self.view(self.data["codes"][rows], loci[place], augment)
         return codes, self.data["index"][loci] + local[:, None, None]
 
     def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
-        loci = self.data["train"][batch]
+        loci = self.loci(batch)
         result: Tensor = module(*self._batch(loci, augment=True), self.data["counts"][loci], self.data["sizes"])
         return result
 
@@ -266,43 +278,47 @@ class LegNetProblem(DiploidProblem):
 class DiploidClipnet(nn.Module):
     """CLIPNET and its own loss over distinct diplotypes as one module: tensors in, loss out."""
 
-    def __init__(self, network: Clipnet) -> None:
+    def __init__(self, network: Clipnet, quantity_weight: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.quantity_weight = network, quantity_weight
 
     def forward(
-        self, first: Tensor, second: Tensor, sample: Tensor, rpm: Tensor, place: Tensor, share: Tensor
+        self, first: Tensor, second: Tensor, weight: Tensor, level: Tensor, place: Tensor, share: Tensor
     ) -> Tensor:
-        """Negative cosine of profiles plus squared error of log1p quantity / 500, the mean over loci and donors.
+        """Negative cosine of profiles plus weighted squared error of log1p quantity, summed with ``weight`` a donor.
 
-        ``first`` and ``second`` ``[rows, width]`` are the two haplotypes of each distinct diplotype, ``sample``
-        ``[locus, donor]`` the row of each donor, ``rpm`` ``[locus, donor]`` their quantities. A cosine is linear in the
-        observed unit profile, so those of all donors with one diplotype are summed before comparing: entry ``share`` at
-        ``place`` (row · outputs + output).
+        ``first`` and ``second`` ``[rows, width]`` are the two haplotypes of distinct diplotypes, ``weight`` ``[rows]`` what
+        their donors count together, ``level`` ``[rows]`` these donors' mean log1p RPM. A cosine is linear in the observed
+        unit profile, so those of the donors are averaged before comparing: entry ``share`` at ``place`` (row · outputs +
+        output).
         """
         profile, quantity = self.network(Clipnet.encode(first, second))
         direction = nn.functional.normalize(profile.float(), dim=1)
         observed = torch.zeros_like(direction).view(-1).index_add(0, place, share).view_as(direction)
-        cosine = (direction * observed).sum() / sample.numel()
-        error = (torch.log1p(quantity.float()[sample]) - torch.log1p(rpm)).square().mean()
-        return CLIPNET_QUANTITY_WEIGHT * error - cosine
+        error = (torch.log1p(quantity) - level).square()
+        return (weight * (self.quantity_weight * error - (direction * observed).sum(dim=1))).sum()
 
 
 @torch.no_grad()
-def start_quantity(network: Clipnet, rpm: NDArray[np.float64]) -> None:
-    """Let the quantity head start at the targets' mean and spread.
+def start_quantity(network: Clipnet, level: NDArray[np.float64]) -> None:
+    """Let the quantity head start at the targets' mean log1p RPM, and spread by a third of it on the raw scale.
 
     From Keras' zero it would climb there at the learning rate: thousands of steps, which a human cohort has in its first
-    epoch and a small one never.
+    epoch and a small one never. With a wider spread many samples would start below zero, where the ReLU stops learning.
     """
     norm = network.quantity[1]
     assert isinstance(norm, nn.BatchNorm1d)
-    norm.bias.fill_(float(rpm.mean()))
-    norm.weight.fill_(float(rpm.std()))
+    middle = float(np.expm1(level.mean()))
+    norm.bias.fill_(middle)
+    norm.weight.fill_(middle / 3)
 
 
 class ClipnetProblem(DiploidProblem):
-    """CLIPNET on unphased two-hot sequence with its published loss, optimiser and augmentation."""
+    """CLIPNET on unphased two-hot sequence with its published loss, optimiser, batch and augmentation.
+
+    A unit is a distinct diplotype of a locus: the published samples, windows of donors in any order, of which those that
+    look alike pass once and count as often as there are donors.
+    """
 
     module: DiploidClipnet
 
@@ -311,72 +327,90 @@ class ClipnetProblem(DiploidProblem):
     ) -> None:
         super().__init__(cohort, split, width, options)
         assert isinstance(network, Clipnet)
-        self.module = DiploidClipnet(network)
+        self.module = DiploidClipnet(network, options.quantity_weight)
         self.target_scale = CLIPNET_MEAN_RPM / float(cohort.rpm[split.train_loci].mean())
         if options.init is None:
-            start_quantity(network, cohort.rpm[split.train_loci] * self.target_scale)
+            start_quantity(network, np.log1p(cohort.rpm[split.train_loci] * self.target_scale))
         self.outputs = 2 * cohort.target_width
-        pairs = distinct_diplotypes(cohort)
-        entry_locus = np.repeat(np.arange(len(cohort.windows)), np.diff(profiles.offsets))
-        sample = entry_locus * len(cohort.donors) + profiles.donor
-        length = np.sqrt(np.bincount(sample, profiles.value.astype(np.float64) ** 2, cohort.counts.size))
+        diplotypes = distinct_diplotypes(cohort)
+        locus = np.repeat(np.arange(len(cohort.windows)), np.diff(diplotypes.offsets))
+        train = np.flatnonzero(np.isin(locus, split.train_loci))
+        self.learn_from(len(locus), train)
+        unit = diplotypes.offsets[:-1, None] + diplotypes.index
+        donors = np.bincount(unit.ravel())
+        level = np.bincount(unit.ravel(), np.log1p(cohort.rpm * self.target_scale).ravel()) / donors
         self.data |= {
-            "pairs": torch.from_numpy(pairs.pairs),
-            "pair_offsets": torch.from_numpy(pairs.offsets),
-            "pair_index": torch.from_numpy(pairs.index),
-            "rpm": torch.from_numpy((cohort.rpm * self.target_scale).astype(np.float32)),
-            "entry_offsets": torch.from_numpy(profiles.offsets),
-            "entry_donor": torch.from_numpy(profiles.donor.astype(np.int64)),
-            "entry_place": torch.from_numpy(profiles.position.astype(np.int64)),
-            "entry_share": torch.from_numpy((profiles.value / length[sample]).astype(np.float32)),
+            "pairs": torch.from_numpy(cohort.offsets[locus][:, None] + diplotypes.pairs),
+            "locus": torch.from_numpy(locus),
+            "unit": torch.from_numpy(unit),
+            "unit_offsets": torch.from_numpy(diplotypes.offsets),
+            "weight": torch.from_numpy((donors / donors[train].mean()).astype(np.float32)),
+            "level": torch.from_numpy(level.astype(np.float32)),
+            **_entries(profiles, unit, donors),
         }
 
     def settings(self) -> Settings:
-        return replace(super().settings(), weight_decay=0.0, schedule="constant", warmup=0.02)
+        batch = self.options.batch_loci * CLIPNET_SAMPLES
+        return replace(super().settings(), batch_size=batch, weight_decay=0.0, schedule="constant", warmup=0.02)
 
     def default_lr(self) -> float:
         return 0.001
 
-    def sequences(self, batch: Tensor) -> int:
-        loci = self.data["train"][batch]
-        return int((self.data["pair_offsets"][loci + 1] - self.data["pair_offsets"][loci]).sum())
+    def loci(self, examples: Tensor) -> Tensor:
+        return self.data["locus"][self.data["train"][examples]]
 
-    def _batch(self, loci: Tensor, augment: bool) -> tuple[Tensor, Tensor, Tensor]:
-        rows, local, locus_of_row = self.rows(loci, self.data["pair_offsets"])
-        members = self.data["pairs"][rows] + self.data["offsets"][loci][locus_of_row, None]
-        first, second = (
-            self.view(loci, self.data["codes"][members[:, side]], locus_of_row, augment) for side in (0, 1)
-        )
-        return first, second, self.data["pair_index"][loci] + local[:, None]
+    def _sequences(self, units: Tensor, augment: bool) -> tuple[Tensor, Tensor]:
+        first, second = (self.view(self.data["codes"][rows], units, augment) for rows in self.data["pairs"][units].T)
+        return first, second
 
-    def _loss(self, module: nn.Module, loci: Tensor, augment: bool) -> Tensor:
-        first, second, sample = self._batch(loci, augment)
-        entries, _, locus = self.rows(loci, self.data["entry_offsets"])
+    def _loss(self, module: nn.Module, units: Tensor, weight: Tensor, augment: bool) -> Tensor:
+        entries, _, row = self.rows(units, self.data["entry_offsets"])
         place = self.data["entry_place"][entries]
         if augment:
             # Turning the sequence round exchanges strands and reverses positions.
-            place = torch.where(self.flip[loci][locus], self.outputs - 1 - place, place)
-        row = sample[locus, self.data["entry_donor"][entries]]
+            place = torch.where(self.flip[units][row], self.outputs - 1 - place, place)
+        share = self.data["entry_share"][entries]
         result: Tensor = module(
-            first, second, sample, self.data["rpm"][loci], row * self.outputs + place, self.data["entry_share"][entries]
+            *self._sequences(units, augment), weight, self.data["level"][units], row * self.outputs + place, share
         )
         return result
 
     def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
-        return self._loss(module, self.data["train"][batch], augment=True)
+        units = self.data["train"][batch]
+        return self._loss(module, units, self.data["weight"][units] / len(units), augment=True)
 
     def validation_loss(self, module: nn.Module, loci: Tensor) -> Tensor:
-        return self._loss(module, loci, augment=False)
+        units, _ = ranges(self.data["unit_offsets"], loci)
+        weight = self.data["weight"][units]
+        return self._loss(module, units, weight / weight.sum(), augment=False)
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
-        first, second, sample = self._batch(loci, augment=False)
+        units, local = ranges(self.data["unit_offsets"], loci)
+        first, second = self._sequences(units, augment=False)
         assert isinstance(module, DiploidClipnet)
         quantities = [
-            module.network(Clipnet.encode(*pair))[1].float()
+            module.network(Clipnet.encode(*pair))[1]
             for pair in ((first, second), (reverse_complement(first), reverse_complement(second)))
         ]
-        logs = [torch.log(quantity + QUANTITY_PSEUDOCOUNT) for quantity in quantities]
-        return torch.stack(logs).mean(0)[sample] - float(np.log(self.target_scale))
+        logs = torch.stack([torch.log(quantity + QUANTITY_PSEUDOCOUNT) for quantity in quantities]).mean(0)
+        sample = self.data["unit"][loci] - self.data["unit_offsets"][loci, None] + local[:, None]
+        return logs[sample] - float(np.log(self.target_scale))
 
     def finished(self) -> nn.Module:
         return self.module.network
+
+
+def _entries(profiles: Profiles, unit: NDArray[np.int64], donors: NDArray[np.int64]) -> dict[str, Tensor]:
+    """Observed unit profiles of each unit ``[locus, donor]``, the mean over its donors, sorted by unit."""
+    samples = unit.size
+    locus = np.repeat(np.arange(len(unit)), np.diff(profiles.offsets))
+    sample = locus * unit.shape[1] + profiles.donor
+    length = np.sqrt(np.bincount(sample, profiles.value.astype(np.float64) ** 2, samples))
+    owner = unit.ravel()[sample]
+    order = np.argsort(owner, kind="stable")
+    share = profiles.value / (length[sample] * donors[owner])
+    return {
+        "entry_offsets": torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(donors)))])),
+        "entry_place": torch.from_numpy(profiles.position[order].astype(np.int64)),
+        "entry_share": torch.from_numpy(share[order].astype(np.float32)),
+    }

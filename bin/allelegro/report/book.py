@@ -43,6 +43,8 @@ STYLE: Any = {
     "axes.prop_cycle": cycler(color=PALETTE),
 }
 
+LONGEST_OPEN = 20  # rows of a table that is shown at once
+
 
 @dataclass
 class Figure:
@@ -58,7 +60,7 @@ class Figure:
 
 @dataclass
 class Table:
-    """A small table; ``about`` explains columns on hover."""
+    """A table; ``about`` explains columns on hover."""
 
     title: str
     rows: pd.DataFrame
@@ -68,6 +70,11 @@ class Table:
     def columns(self) -> list[tuple[str, bool]]:
         """Names of the columns, and whether they hold numbers."""
         return [(str(name), pd.api.types.is_numeric_dtype(self.rows[name])) for name in self.rows]
+
+    @property
+    def folded(self) -> bool:
+        """Whether it opens on a click: a row for each donor of a study would push what follows out of sight."""
+        return len(self.rows) > LONGEST_OPEN
 
 
 @dataclass

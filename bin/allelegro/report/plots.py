@@ -127,8 +127,12 @@ def density_panels(
     ylabel: str,
     *,
     correlation: bool = True,
+    own_scales: bool = False,
 ) -> Figure | None:
-    """Scatter panels side by side with shared axes; drawn as hexagonal density when a panel has many points."""
+    """Scatter panels side by side, drawn as hexagonal density when a panel has many points.
+
+    They share their axes, but for x with ``own_scales``: models differ in how large the effects are that they predict.
+    """
     points = {label: _finite_pairs(x, y) for label, (x, y) in panels.items()}
     points = {label: pair for label, pair in points.items() if len(pair) > 1}
     if not points:
@@ -137,7 +141,7 @@ def density_panels(
         columns = min(3, len(points))
         lines = -(-len(points) // columns)
         figure, grid = plt.subplots(
-            lines, columns, figsize=(3.1 * columns, 3.0 * lines), squeeze=False, sharex=True, sharey=True
+            lines, columns, figsize=(3.1 * columns, 3.0 * lines), squeeze=False, sharex=not own_scales, sharey=True
         )
         for axes, (label, pair) in zip(grid.flat, points.items(), strict=False):
             _density(axes, pair["x"].to_numpy(), pair["y"].to_numpy())

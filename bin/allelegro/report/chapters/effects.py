@@ -115,10 +115,11 @@ def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: p
         plots.density_panels(
             f"effects-{name}-scatter",
             f"{dataset}: predicted and measured effects",
-            "One point a variant, log2 alternative over reference.",
+            "One point a variant, log2 alternative over reference. Each model has its own scale of predicted effects.",
             {model: (points[model], points["measured"]) for model in models},
             "predicted effect (log2)",
             "measured effect (log2)",
+            own_scales=True,
         )
     )
     section.show(_ranking(name, dataset, rows, points, models))

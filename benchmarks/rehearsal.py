@@ -5,8 +5,8 @@
     benchmarks/rehearsal.py --sim SIM --work WORK --donors 58
 
 The first DONORS donors of SIM and their libraries (58 donors: 67 libraries) take part; the genotypes stay those of all.
-Whole processes on one thread. A stage of one task a library is measured on --sample of them and given a library; training
-is measured on part of an epoch and extrapolated, and says so.
+Whole processes on one thread. Coverage and peaks are those of the first library; merging lends the peaks of --sample
+libraries to the others. Training is one epoch of --training-rows sequences of the full table.
 """
 
 import argparse

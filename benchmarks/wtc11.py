@@ -4,7 +4,7 @@
     python benchmarks/wtc11.py --data DATA/lentimpra_wtc11 --work WORK --seed 1 --seed 2 --seed 3 --threads 2
 
 A tenth of fold 2's groups (the two orientations of an element are one) picks the epoch. Prints Pearson's r on fold 1 of every
-seed, their mean, and of the ensemble. Seeds already finished in WORK are read, not trained again; a stopped one continues.
+seed, their mean, and of the ensemble. Checkpoints already in WORK are read, not trained again; a stopped one continues.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     """Train what is missing, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of fold1.tsv.gz and fold2.tsv.gz")
-    parser.add_argument("--work", type=Path, required=True, help="folder for predictions and interrupted runs")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and interrupted runs")
     parser.add_argument("--recipe", choices=RECIPES, default="small_data")
     parser.add_argument("--preset", default="published")
     parser.add_argument("--precision", choices=("auto", "fp32"), default="auto")
@@ -42,10 +42,12 @@ def main() -> None:
     import numpy as np
     import torch
 
+    from allelegro.models.checkpoint import load_model, save_model
+    from allelegro.models.device import choose_device
     from allelegro.models.legnet import PRESETS
     from allelegro.training.engine import Settings
     from allelegro.training.mpra import Options, prepare_mpra, sequences_to_codes
-    from allelegro.training.pretrain import Parts, predict_both_strands, train_legnet
+    from allelegro.training.pretrain import Parts, train_legnet
     from allelegro.training.statistics import pearson, pearson_ci
 
     torch.set_num_threads(arguments.threads)
@@ -56,25 +58,31 @@ def main() -> None:
     measured = test["mean_value"].to_numpy()
     direction = "fold1_to_fold2" if arguments.swap else "fold2_to_fold1"
     work = arguments.work / f"{arguments.recipe}.{arguments.preset}.{arguments.precision}.{direction}"
-    predictions = []
+    codes, predictions = sequences_to_codes(test["seq"]), []
     for seed in arguments.seed or [1, 2, 3]:
-        file = work / f"{seed}.npy"
-        if not file.is_file():
+        checkpoint = work / f"seed{seed}"
+        if not checkpoint.is_dir():
             settings = replace(Settings(**recipe["settings"]), seed=seed, precision=arguments.precision)
-            problem, fitted = train_legnet(
-                parts, dict(PRESETS[arguments.preset]), settings, recipe["shifts"], "auto", work / "state"
-            )
-            fitted.history.to_csv(work / f"{seed}.history.tsv", sep="\t", index=False)
-            device = next(problem.module.parameters()).device
-            with torch.no_grad():
-                codes = torch.from_numpy(sequences_to_codes(test["seq"])).to(device)
-                np.save(file, predict_both_strands(problem.module.eval(), codes))
-        predictions.append(np.load(file))
+            network = dict(PRESETS[arguments.preset])
+            problem, fitted = train_legnet(parts, network, settings, recipe["shifts"], "auto", work / "state")
+            save_model(checkpoint, problem.module, config_of(network, seed, direction), fitted.history)
+        predictions.append(load_model(checkpoint, choose_device("auto")).predict_log2(codes))
         print(f"seed {seed}\tr {pearson(predictions[-1], measured):.4f}", flush=True)
     rates = [pearson(prediction, measured) for prediction in predictions]
     together = pearson_ci(np.mean(predictions, axis=0), measured, test["group"].to_numpy())
     print(f"mean of {len(rates)}\tr {np.mean(rates):.4f} (from {min(rates):.4f} to {max(rates):.4f})")
     print(f"ensemble of {len(rates)}\tr {together.value:.4f} [{together.ci_low:.4f}, {together.ci_high:.4f}]")
+
+
+def config_of(network: dict[str, object], seed: int, direction: str) -> dict[str, object]:
+    """What a checkpoint says of itself; no chromosome is held out from it."""
+    from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR
+
+    training = {"genotypes": None, "seed": seed, "direction": direction, "held_out_chromosomes": None}
+    return {
+        "architecture": "legnet", "hyperparameters": network, "width": 230, "target": {"kind": "log2_activity"},
+        "context": {"left": LEFT_ADAPTOR, "right": RIGHT_ADAPTOR}, "training": training,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

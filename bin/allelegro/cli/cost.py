@@ -24,11 +24,16 @@ def recorded() -> Iterator[None]:
         yield
     finally:
         if os.environ.get(FILE):
-            used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-            cpu = sum(usage.ru_utime + usage.ru_stime for usage in used)
-            memory = max(usage.ru_maxrss for usage in used) * KIB / 2**20
+            parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            cpu = sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, parts))
+            memory = max(map(peak_memory, parts))
             with Path(os.environ[FILE]).open("a", encoding="utf-8") as file:
                 file.write(f"{start:.3f} {time.time():.3f} {cpu:.2f} {memory:.0f} {gpu_memory():.0f}\n")
+
+
+def peak_memory(who: int = resource.RUSAGE_SELF) -> float:
+    """Largest resident set of the process, or of the largest one it waited for, in MiB."""
+    return resource.getrusage(who).ru_maxrss * KIB / 2**20
 
 
 def gpu_memory() -> float:

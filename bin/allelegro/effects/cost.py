@@ -4,14 +4,13 @@ Shards are gathered where there is no torch: it is imported by what measures.
 """
 
 import json
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allelegro.cli.cost import KIB, gpu_memory
+from allelegro.cli.cost import gpu_memory, peak_memory
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 
@@ -84,7 +83,7 @@ class Meter:
             architecture=", ".join(sorted({architecture for architecture, _ in networks})),
             parameters=max(sum(p.numel() for p in network.parameters()) for _, network in networks),
             checkpoints=len(networks), variants=variants, sequences=sequences, seconds=round(seconds, 3),
-            peak_memory_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**20, 1),
+            peak_memory_mib=round(peak_memory(), 1),
             device_memory_mib=round(gpu_memory(), 1) or None, threads=torch.get_num_threads(),
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu", precision=precision,
         )  # fmt: skip

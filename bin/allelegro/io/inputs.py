@@ -19,6 +19,7 @@ from allelegro.io.references import (
     variant_header,
 )
 from allelegro.io.sheets import (
+    FILE_COLUMNS,
     Sheet,
     check_files,
     merge_runs,
@@ -27,8 +28,6 @@ from allelegro.io.sheets import (
     read_mpra,
     read_variant_sets,
 )
-
-LIBRARY_FILES = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 
 
 @dataclass
@@ -64,7 +63,7 @@ def check_inputs(
     """
     found = Inputs()
     readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
-        "libraries": (libraries, read_libraries, LIBRARY_FILES),
+        "libraries": (libraries, read_libraries, FILE_COLUMNS),
         "mpra": (mpra, read_mpra, ("table",)),
         "variant_sets": (variant_sets, read_variant_sets, ("table", "genome")),
         "comparators": (comparators, read_comparators, ("table",)),
@@ -146,7 +145,7 @@ def reference_problems(libraries: Sheet | None, genome: Path | None, variants: S
 def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> None:
     """Note unreadable signal files, and those of another genome; files that are missing were noted before."""
     for number, row in enumerate(libraries.rows):
-        for column in LIBRARY_FILES:
+        for column in FILE_COLUMNS:
             path = libraries.located(row.get(column, ""))
             if not row.get(column) or not path.is_file() or path.stat().st_size == 0:
                 continue

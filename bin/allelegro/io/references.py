@@ -28,6 +28,8 @@ def fasta_contigs(path: Path) -> Contigs:
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be indexed as FASTA ({error}); plain or bgzip FASTA is needed") from None
     rows = [line.split("\t") for line in index.read_text(encoding="utf-8").splitlines()]
+    if not rows:
+        raise DataError(f"{path}: no sequence found; expected FASTA")
     return {row[0]: int(row[1]) for row in rows}
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from allelegro.errors import DataError
+from allelegro.io.references import fasta_contigs
 from allelegro.io.tables import read_table
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions
@@ -35,9 +36,9 @@ class Merged:
 
 
 def contig_lengths(fasta: Path | None, chrom_sizes: Path | None) -> dict[str, int]:
-    """Contig lengths in file order from a FASTA (its index is made in memory when absent) or a two-column table."""
+    """Contig lengths in file order from a FASTA (its index is made when absent) or a two-column table."""
     if fasta is not None:
-        return _fasta_lengths(fasta)
+        return fasta_contigs(fasta)
     assert chrom_sizes is not None
     if not chrom_sizes.is_file():
         raise DataError(f"{chrom_sizes}: no such file; check the path")
@@ -49,23 +50,6 @@ def contig_lengths(fasta: Path | None, chrom_sizes: Path | None) -> dict[str, in
         lengths[fields[0]] = int(fields[1])
     if not lengths:
         raise DataError(f"{chrom_sizes}: the file is empty; expected a contig and its length a line")
-    return lengths
-
-
-def _fasta_lengths(fasta: Path) -> dict[str, int]:
-    if not fasta.is_file():
-        raise DataError(f"{fasta}: no such file; check the path")
-    if fasta.stat().st_size == 0:
-        raise DataError(f"{fasta}: the file is empty; expected a FASTA")
-    index = fasta.with_name(fasta.name + ".fai")
-    if index.is_file():
-        return contig_lengths(None, index)
-    import pysam
-
-    with pysam.FastxFile(str(fasta)) as records:
-        lengths = {str(record.name): len(record.sequence or "") for record in records}
-    if not lengths:
-        raise DataError(f"{fasta}: no sequence found; expected a FASTA")
     return lengths
 
 

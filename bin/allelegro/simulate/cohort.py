@@ -86,10 +86,9 @@ def simulate_cohort(out: Path, settings: Settings, *, write_bam: bool = True, th
         plan = _plan(settings, folder, write_bam)
         tables = Tables([], [], [], [])
         (folder / "truth").mkdir()
+        (folder / "libraries").mkdir()
         for library in plan.libraries if write_bam else []:
-            (folder / "libraries").mkdir(exist_ok=True)
             bgzf.append(folder / f"libraries/{library.name}.bam", bam.header(plan.contigs, library.name, library.donor))
-        (folder / "libraries").mkdir(exist_ok=True)
         bgzf.append(folder / "variants.vcf.gz", _vcf_header(plan).encode())
         seeds = np.random.SeedSequence(settings.seed).spawn(settings.chromosomes + 1)[1:]
         with progress("simulating", settings.chromosomes) as advance:

@@ -66,8 +66,9 @@ def main(
     ] = 32,
     max_lr: Annotated[
         float | None,
-        typer.Option(help="Peak learning rate; default 0.0005 with --init, 0.005 without, 0.001 for clipnet."),
+        typer.Option(help="Peak learning rate (legnet); default 0.0005 with --init, 0.005 without."),
     ] = None,
+    clipnet_lr: Annotated[float, typer.Option(min=0, help="Learning rate, constant as published (clipnet).")] = 0.001,
     layer_decay: Annotated[
         float, typer.Option(min=0, max=1, help="Factor on the rate from each layer to the one below it (with --init).")
     ] = 0.7,
@@ -110,6 +111,7 @@ def main(
         quantity_weight=quantity_weight,
         batch_loci=batch_loci,
         max_lr=max_lr,
+        clipnet_lr=clipnet_lr,
         layer_decay=layer_decay,
         frozen_epochs=frozen_epochs,
         weight_decay=weight_decay,

@@ -47,6 +47,7 @@ class Options:
     epochs: int = 20
     batch_loci: int = 32
     max_lr: float | None = None
+    clipnet_lr: float = 0.001
     layer_decay: float = 0.7
     frozen_epochs: int = 0
     weight_decay: float = 0.05
@@ -111,7 +112,7 @@ class DiploidProblem(Problem):
         return Settings(
             epochs=options.epochs,
             batch_size=options.batch_loci,
-            max_lr=options.max_lr or self.default_lr(),
+            max_lr=self.max_lr(),
             weight_decay=options.weight_decay,
             metric="loss",
             maximise=False,
@@ -119,8 +120,8 @@ class DiploidProblem(Problem):
             seed=options.seed,
         )
 
-    def default_lr(self) -> float:
-        """Peak learning rate when the user gives none."""
+    def max_lr(self) -> float:
+        """Peak learning rate."""
         raise NotImplementedError
 
     def finished(self) -> nn.Module:
@@ -219,8 +220,8 @@ class LegNetProblem(DiploidProblem):
             margin = options.max_shift
             fit_head(network, references[:, margin : margin + width], level - level.mean())
 
-    def default_lr(self) -> float:
-        return 0.0005 if self.options.init is not None else 0.005
+    def max_lr(self) -> float:
+        return self.options.max_lr or (0.0005 if self.options.init is not None else 0.005)
 
     def parameter_groups(self, max_lr: float) -> Groups:
         """From input to head, rates falling by ``layer_decay`` a layer towards the input when the trunk is pretrained."""
@@ -353,8 +354,8 @@ class ClipnetProblem(DiploidProblem):
         batch = self.options.batch_loci * CLIPNET_SAMPLES
         return replace(super().settings(), batch_size=batch, weight_decay=0.0, schedule="constant", warmup=0.02)
 
-    def default_lr(self) -> float:
-        return 0.001
+    def max_lr(self) -> float:
+        return self.options.clipnet_lr
 
     def loci(self, examples: Tensor) -> Tensor:
         return self.data["locus"][self.data["train"][examples]]

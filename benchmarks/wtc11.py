@@ -17,10 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 
 RECIPES = {
     # The published recipe with the batch and rate that suit 4,000 sequences.
-    "plain": {"settings": {"epochs": 15, "batch_size": 128, "max_lr": 0.005}, "shifts": (0, 21)},
+    "plain": {"settings": {"epochs": 15, "batch_size": 128, "max_lr": 0.005}, "augmentation": {}, "dropout": 0.0},
     "small_data": {
-        "settings": {"epochs": 15, "batch_size": 128, "max_lr": 0.005, "average": 0.98},
-        "shifts": (21, 21),
+        "settings": {"epochs": 22, "batch_size": 128, "max_lr": 0.005, "average": 0.98},
+        "augmentation": {"before": 21, "mutation": 0.05},
+        "dropout": 0.3,
     },
 }
 
@@ -45,6 +46,7 @@ def main() -> None:
     from allelegro.models.checkpoint import load_model, save_model
     from allelegro.models.device import choose_device
     from allelegro.models.legnet import PRESETS
+    from allelegro.training.augment import Augmentation
     from allelegro.training.engine import Settings
     from allelegro.training.mpra import Options, prepare_mpra, sequences_to_codes
     from allelegro.training.pretrain import Parts, train_legnet
@@ -63,8 +65,9 @@ def main() -> None:
         checkpoint = work / f"seed{seed}"
         if not checkpoint.is_dir():
             settings = replace(Settings(**recipe["settings"]), seed=seed, precision=arguments.precision)
-            network = dict(PRESETS[arguments.preset])
-            problem, fitted = train_legnet(parts, network, settings, recipe["shifts"], "auto", work / "state")
+            augmentation = Augmentation(**recipe["augmentation"])
+            network = {**PRESETS[arguments.preset], "dropout": recipe["dropout"]}
+            problem, fitted = train_legnet(parts, network, settings, augmentation, "auto", work / "state")
             save_model(checkpoint, problem.module, config_of(network, seed, direction), fitted.history)
         predictions.append(load_model(checkpoint, choose_device("auto")).predict_log2(codes))
         print(f"seed {seed}\tr {pearson(predictions[-1], measured):.4f}", flush=True)

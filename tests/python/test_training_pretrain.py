@@ -17,7 +17,7 @@ from allelegro.io.tables import write_table
 from allelegro.io.windows import write_windows
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.legnet import PRESETS, LegNet
-from allelegro.training.augment import LEFT_FLANK, RIGHT_FLANK, Shifter
+from allelegro.training.augment import LEFT_FLANK, RIGHT_FLANK, Augmentation, Constructs
 from allelegro.training.engine import Settings
 from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR
 from allelegro.training.pretrain import HeldOut, MpraProblem, pretrain, split
@@ -57,10 +57,10 @@ def motif_table(n: int = 640, insert: int = 40) -> pd.DataFrame:
 def test_shifts_read_the_vector_as_published() -> None:
     width = len(LEFT_ADAPTOR) + 40 + len(RIGHT_ADAPTOR)
     construct = motif_table(2)["seq"].iloc[0]
-    shifter = Shifter(np.stack([encode(construct)] * 300), before=3, after=21)
-    assert decode(shifter[torch.tensor([0])][0].numpy()) == construct  # nothing drawn yet
-    shifter.draw(torch.Generator().manual_seed(1))
-    read = shifter[torch.arange(300)].numpy()
+    constructs = Constructs(np.stack([encode(construct)] * 300), Augmentation(before=3, after=21))
+    assert decode(constructs[torch.tensor([0])][0].numpy()) == construct  # nothing drawn yet
+    constructs.draw(torch.Generator().manual_seed(1))
+    read = constructs[torch.arange(300)].numpy()
     vector = LEFT_FLANK + construct + RIGHT_FLANK
     expected = {vector[len(LEFT_FLANK) + shift :][:width]: shift for shift in range(-3, 22)}
     strands = [(decode(row), decode(reverse_complement(row))) for row in read]
@@ -69,9 +69,22 @@ def test_shifts_read_the_vector_as_published() -> None:
     assert 0.35 < np.mean([forward for _, forward in seen]) < 0.65
 
 
+def test_changed_bases_are_as_many_as_asked_and_new_in_every_epoch() -> None:
+    codes = np.zeros((200, 70), np.uint8)
+    constructs = Constructs(codes, Augmentation(after=0, mutation=0.2))
+    epochs = []
+    for seed in (1, 2):
+        constructs.draw(torch.Generator().manual_seed(seed))
+        constructs.turned[:] = False
+        epochs.append(constructs[torch.arange(200)])
+    assert 0.13 < (epochs[0] != 0).float().mean() < 0.17  # a quarter of the bases drawn are what was there
+    assert not torch.equal(*epochs)
+    assert (constructs.vector == torch.from_numpy(codes)).all()
+
+
 def test_shifts_beyond_the_vector_are_refused() -> None:
     with pytest.raises(ValueError, match="within 21 bp"):
-        Shifter(np.zeros((2, 70), np.uint8), before=22)
+        Constructs(np.zeros((2, 70), np.uint8), Augmentation(before=22))
 
 
 def test_roles_of_rows() -> None:
@@ -156,7 +169,7 @@ def test_the_fingerprint_is_of_data_and_weights() -> None:
 
     def fingerprint(table: pd.DataFrame, seed: int) -> str:
         torch.manual_seed(seed)
-        return MpraProblem(LegNet(**PRESETS["tiny"]), table, table, (0, 21)).fingerprint()
+        return MpraProblem(LegNet(**PRESETS["tiny"]), table, table, Augmentation()).fingerprint()
 
     assert fingerprint(table, 1) == fingerprint(table, 1)
     assert len({fingerprint(table, 1), fingerprint(table, 2), fingerprint(table[:59], 1)}) == 3
@@ -164,7 +177,7 @@ def test_the_fingerprint_is_of_data_and_weights() -> None:
 
 def test_training_and_scoring_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     table = motif_table(60)
-    problem = MpraProblem(LegNet(**PRESETS["tiny"]), table, table, (0, 21))
+    problem = MpraProblem(LegNet(**PRESETS["tiny"]), table, table, Augmentation())
     cuda = torch.device("cuda")
     with FakeTensorMode(allow_non_fake_inputs=True):
         with cuda:

@@ -40,6 +40,9 @@ def main(
     ] = 0.0,
     shift_before: Annotated[int, typer.Option(min=0, max=21, help="Largest shift to the left, bp.")] = 0,
     shift_after: Annotated[int, typer.Option(min=0, max=54, help="Largest shift to the right, bp.")] = 21,
+    mutation: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of bases drawn anew in every epoch; 0.05 suits small tables.")
+    ] = 0.0,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.")] = None,
     held_out_chromosome: Annotated[
         list[str] | None, typer.Option(help="Leave out elements of this chromosome, and record it; repeatable.")
@@ -74,6 +77,7 @@ def main(
     RNA/DNA, AdamW with a one-cycle rate, gradients clipped at 1; the epoch with the best validation r is kept.
     """
     limit_threads(threads)
+    from allelegro.training.augment import Augmentation
     from allelegro.training.engine import Settings
     from allelegro.training.mpra import held_out_windows as windows_of
     from allelegro.training.pretrain import HeldOut, pretrain
@@ -95,5 +99,5 @@ def main(
         average=average,
         seed=seed,
     )
-    shifts = (shift_before, shift_after)
-    pretrain(table, out, held_out, settings, preset.value, dropout, shifts, device, checkpoint_dir)
+    augmentation = Augmentation(shift_before, shift_after, mutation)
+    pretrain(table, out, held_out, settings, preset.value, dropout, augmentation, device, checkpoint_dir)

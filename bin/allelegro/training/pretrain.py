@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 from allelegro.models.checkpoint import LoadedModel, save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
-from allelegro.training.augment import Shifter
+from allelegro.training.augment import Augmentation, Constructs
 from allelegro.training.engine import Fitted, Problem, Settings, fit
 from allelegro.training.mpra import (
     LEFT_ADAPTOR,
@@ -29,6 +29,8 @@ from allelegro.training.mpra import (
 from allelegro.training.statistics import pearson
 
 log = logging.getLogger(__name__)
+
+PUBLISHED = Augmentation()
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,17 @@ class MpraProblem(Problem):
     """Squared error of log2 activity; predictions for validation are the mean of both strands without a shift."""
 
     def __init__(
-        self, module: nn.Module, train: pd.DataFrame, validation: pd.DataFrame, shifts: tuple[int, int]
+        self, module: nn.Module, train: pd.DataFrame, validation: pd.DataFrame, augmentation: Augmentation
     ) -> None:
         self.module, self.examples = module, len(train)
         codes = sequences_to_codes(train["seq"])
         self.names = train["seq_id"].astype(str).tolist()
-        self.constructs = Shifter(codes, *shifts)
+        self.constructs = Constructs(codes, augmentation)
         self.activity = torch.from_numpy(train["mean_value"].to_numpy(np.float32).copy())
         self.validation = torch.from_numpy(sequences_to_codes(validation["seq"]))
         self.measured = validation["mean_value"].to_numpy(np.float64)
         self._digest = _digest(
-            codes.tobytes(), self.activity.numpy().tobytes(), self.validation.numpy().tobytes(), shifts
+            codes.tobytes(), self.activity.numpy().tobytes(), self.validation.numpy().tobytes(), augmentation
         )
 
     def to(self, device: torch.device) -> None:
@@ -170,7 +172,7 @@ def pretrain(
     settings: Settings,
     preset: str = "published",
     dropout: float = 0.0,
-    shifts: tuple[int, int] = (0, 21),
+    augmentation: Augmentation = PUBLISHED,
     device: str = "auto",
     checkpoint_dir: Path | None = None,
 ) -> dict[str, float]:
@@ -179,9 +181,9 @@ def pretrain(
     held_out = _known(held_out, table, table_path)
     parts = split(table, held_out, table_path)
     hyperparameters = {**PRESETS[preset], "dropout": dropout} if dropout else dict(PRESETS[preset])
-    problem, fitted = train_legnet(parts, hyperparameters, settings, shifts, device, checkpoint_dir)
+    problem, fitted = train_legnet(parts, hyperparameters, settings, augmentation, device, checkpoint_dir)
     metrics = {f"validation_{name}": fitted.metrics[name] for name in ("pearson", "mean_squared_error")}
-    config = _config(table, table_path, hyperparameters, held_out, settings, shifts)
+    config = _config(table, table_path, hyperparameters, held_out, settings, augmentation)
     if len(parts.test):
         metrics |= _test_metrics(problem.module, config, parts.test)
     if not fitted.leads:
@@ -195,13 +197,13 @@ def train_legnet(
     parts: Parts,
     hyperparameters: dict[str, Any],
     settings: Settings,
-    shifts: tuple[int, int] = (0, 21),
+    augmentation: Augmentation = PUBLISHED,
     device: str = "auto",
     checkpoint_dir: Path | None = None,
 ) -> tuple[MpraProblem, Fitted]:
     """Train a new LegNet; the problem's module holds the best epoch's weights."""
     torch.manual_seed(settings.seed)
-    problem = MpraProblem(LegNet(**hyperparameters), parts.train, parts.validation, shifts)
+    problem = MpraProblem(LegNet(**hyperparameters), parts.train, parts.validation, augmentation)
     return problem, fit(problem, settings, device, checkpoint_dir)
 
 
@@ -217,7 +219,7 @@ def _config(
     hyperparameters: dict[str, Any],
     held_out: HeldOut,
     settings: Settings,
-    shifts: tuple[int, int],
+    augmentation: Augmentation,
 ) -> dict[str, Any]:
     sequences = table["seq"]
     context = None
@@ -242,7 +244,7 @@ def _config(
             "test_donors": [],
             "seed": settings.seed,
             "settings": asdict(settings),
-            "shifts": list(shifts),
+            "augmentation": asdict(augmentation),
             "data_checksums": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
         },
     }

@@ -93,7 +93,7 @@ class Clipnet(nn.Module):
             raise ValueError(f"input of {x.shape[-1]} bp; this CLIPNET was made for {self.width} bp")
         features = self.trunk(x.unsqueeze(2))
         profile: Tensor = self.profile(features.flatten(1))
-        # Pooled features differ by a percent or so between sequences: bfloat16 would round that away.
+        # One number a sequence, normalised over the batch: bfloat16 would leave it two digits.
         with torch.autocast(x.device.type, enabled=False):
             quantity: Tensor = self.quantity(features.float().mean(dim=(2, 3))).squeeze(-1)
         return profile, quantity

@@ -134,6 +134,7 @@ def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffle
     rows = [_row("training", "procap", name, CELL, metric, r) for name, r in values.items() for metric in metrics]
     rows.append(_row("training", "procap", "legnet - clipnet", CELL, "across_loci_r_difference", 0.2))
     rows.append(_row("training", "procap", "legnet - reference", CELL, "between_donors_r_difference", 0.1))
+    rows.append(_row("training", "procap", "legnet - shuffled", CELL, "between_donors_r_difference", 0.6 - shuffled_r))
     rows.append(_row("training", "procap", "reference - shuffled", CELL, "between_donors_r_difference", -shuffled_r))
     write_metrics(rows, folder / "evaluation" / "metrics.tsv")
     observed = rng.lognormal(size=WINDOWS * len(donors))
@@ -247,12 +248,18 @@ def test_verdicts_follow_the_intervals(whole: Path) -> None:
     html = whole.read_text()
     assert "fine-tuned LegNet is better than CLIPNET" in html
     assert "The control holds" in html
+    assert "personal genotypes taught LegNet more than shuffled ones (unseen loci, unseen donors" in html
     assert "its twin trained on the reference genome does so less well (difference of r +0.10" in html
 
 
 def test_a_failed_control_stands_first(tmp_path: Path) -> None:
     html = build_report(results_folder(tmp_path / "r", shuffled_r=0.4), tmp_path / "out", "t").read_text()
     assert "The control failed" in html[: html.index('class="cards"')]
+
+
+def test_unrelated_genotypes_teach_nothing(tmp_path: Path) -> None:
+    html = build_report(results_folder(tmp_path / "r", shuffled_r=0.6), tmp_path / "out", "t").read_text()
+    assert "personal genotypes taught LegNet nothing measurable beyond shuffled ones" in html
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ def _relatedness(results: Results, book: Book) -> Table | str:
     if len(close):
         pairs = ", ".join(f"{row.donor_1} and {row.donor_2}" for row in close.head(5).itertuples())
         book.warn(
-            f"{len(close)} pairs of donors look like close relatives or one person twice ({pairs}): "
-            "keep them on one side of the split between training and test donors."
+            f"Donors that look like close relatives or one person twice: {pairs}{', …' if len(close) > 5 else ''}; "
+            "keep such pairs on one side of the split between training and test donors."
         )
     return Table("Related donors, closest first", table.head(20), {"kinship": KINSHIP})
 

@@ -1,13 +1,13 @@
 """The schemes of the run, and the summary: headline figures, a verdict in words, warnings first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from allelegro.report import plots
 from allelegro.report.book import Book
-from allelegro.report.chapters.training import HARDEST
+from allelegro.report.chapters.training import CELLS, HARDEST
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.results import Results
 
@@ -137,11 +137,15 @@ def _interval(row: Mapping[str, Any] | pd.Series) -> str:
 
 
 def _paired(
-    results: Results, first: str | None, second: str | None, metric: str
+    results: Results,
+    first: str | None,
+    second: str | None,
+    metric: str,
+    cells: Sequence[str] = (HARDEST, "unseen_loci/seen_donors"),
 ) -> tuple[float, float, float, int] | None:
-    """``first`` less ``second`` in the hardest cell that has an interval: value, interval, n."""
+    """``first`` less ``second`` in the first of the cells that has an interval: value, interval, n."""
     table = results.metrics[results.metrics["metric"] == metric].dropna(subset=["value", "ci_low"])
-    for subset in (HARDEST, "unseen_loci/seen_donors"):
+    for subset in cells:
         for name, sign in ((f"{first} - {second}", 1.0), (f"{second} - {first}", -1.0)):
             rows = table[(table["subset"] == subset) & (table["model"] == name)]
             if len(rows):
@@ -184,6 +188,7 @@ def _control_verdicts(results: Results, book: Book) -> None:
             book.verdicts.append(
                 f"The control holds: shuffled genotypes teach LegNet no more about {what} than the reference genome ({interval})."
             )
+    _taught_verdict(results, book)
     row = _value(results, results.roles.get("personal"), HARDEST, "between_donors_r")
     if row is not None and pd.notna(row["ci_low"]):
         verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
@@ -191,6 +196,24 @@ def _control_verdicts(results: Results, book: Book) -> None:
             f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
             f"(r = {row['value']:.2f}, {_interval(row)}){_beside_reference(results)}."
         )
+
+
+def _taught_verdict(results: Results, book: Book) -> None:
+    """Whether people's own genotypes taught more than anyone's: nothing where signal and genotype are unrelated."""
+    twins = results.roles.get("personal"), results.roles.get("shuffled")
+    if None in twins:
+        return
+    metric = "between_donors_r_difference"
+    found = {cell: pair for cell in CELLS if (pair := _paired(results, *twins, metric, [cell])) is not None}
+    if not found:
+        book.verdicts.append("Whether personal genotypes taught LegNet anything cannot be told: too few loci differ.")
+        return
+    cell, (value, low, high, n) = next(iter(found.items()))
+    what = "more than shuffled ones" if low > 0 else "nothing measurable beyond shuffled ones"
+    book.verdicts.append(
+        f"About differences between donors, personal genotypes taught LegNet {what} "
+        f"({CELLS[cell]}: difference of r {value:+.3f}, 95 % {low:+.3f} to {high:+.3f}, n = {n:,})."
+    )
 
 
 def _beside_reference(results: Results) -> str:

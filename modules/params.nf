@@ -2,7 +2,7 @@
 
 /** The schema as a map. */
 def readSchema(String path) {
-    new groovy.json.JsonSlurper().parse(new File(path))
+    new groovy.json.JsonSlurperClassic().parse(new File(path))
 }
 
 /** Every parameter of the schema, by name, with the title of its group. */
@@ -259,7 +259,9 @@ def runPlan(Map given) {
         def id = many ? "-test${pair[0]}-val${pair[1]}-without${test}-seed${seed}" : ''
         [id: id.toString(), test_fold: pair[0].toInteger(), validation_fold: pair[1].toInteger(), seed: seed, start: pair == pairs[0], held_out: [test, validationFold(test, given)]]
     }
+    def windows = given.simulate || given.libraries || given.peaks || given.windows || given.counts
     [
+        windows: windows, haplotypes: windows && (given.simulate || given.variants || given.haplotypes),
         models: models, pretrained: given.checkpoint ? [] : pretrained, checkpoint: given.checkpoint, pretrained_from: given.pretrained_from,
         state: "${given.checkpoints ?: checkpointsIn(workflow.workDir.toUriString())}/${workflow.sessionId}".toString(),
         shards: given.shards.toInteger(), saturate: given.saturate, score: given.score,

@@ -14,7 +14,7 @@ workflow EFFECTS {
     windows
     haplotypes
     tables       // prepared lentiMPRA: the first one trains the k-mer baseline
-    plan         // see runPlan: shards; score, variants of no known effect, or null; saturate, the model whose saturation mutagenesis is shown, or null
+    plan         // see runPlan: haplotypes, whether there are any; shards; score, variants of no known effect, or null; saturate, the model whose saturation mutagenesis is shown, or null
     tools
 
     main:
@@ -45,7 +45,7 @@ workflow EFFECTS {
         FIT_KMERS.out.kmers.ifEmpty([]).first(),
         tools.benchmark_variants,
     )
-    SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, haplotypes.ifEmpty([]), genome, tools.saturate_sequences)
+    SATURATE_SEQUENCES(ensembles.filter { model, _paths -> model == plan.saturate }, windows, plan.haplotypes ? haplotypes : channel.value([]), genome, tools.saturate_sequences)
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(

@@ -40,7 +40,7 @@ workflow INPUTS {
 }
 
 def parseJson(path) {
-    new groovy.json.JsonSlurper().parseText(path.text)
+    new groovy.json.JsonSlurperClassic().parseText(path.text)
 }
 
 /** The files of a simulated cohort, under the names of the parameters they stand for. */

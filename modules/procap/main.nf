@@ -59,8 +59,8 @@ workflow PROCAP {
     peaks = called.flatMap { _meta, peaks, elements -> [peaks, elements] }
     LIBRARY_QC(
         COUNT_WINDOWS.out.counts, PROCAP_COVERAGE.out.qc.collect(sort: byName()), signal,
-        peaks.collect(sort: byName()), MATCH_DONORS.out.qc.collect(sort: byName()).ifEmpty([]),
-        bad.collect(sort: byName()).ifEmpty([]), ownFile(given.tss), tools.library_qc,
+        peaks.collect(sort: byName()), MATCH_DONORS.out.qc.toSortedList(byName()),
+        bad.toSortedList(byName()), ownFile(given.tss), tools.library_qc,
     )
 
     emit:

@@ -22,6 +22,6 @@ workflow REPORT {
 
 /** The files of one subfolder, in one order on every run, or an empty list when there are none. */
 def inFolder(results, String name) {
-    results.filter { folder, _path -> folder == name }.map { _folder, path -> path }
-        .collect(sort: { left, right -> left.name <=> right.name }).ifEmpty([])
+    results.filter { folder, _path -> folder == name }.flatMap { _folder, path -> [path].flatten() }
+        .toSortedList { left, right -> left.name <=> right.name }
 }

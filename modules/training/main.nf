@@ -10,15 +10,17 @@ workflow TRAINING {
     windows
     counts
     haplotypes
-    plan        // see runPlan: pretrained and models, lists of maps; checkpoint, a pretrained model of one's own, or null; state
+    plan        // see runPlan: windows, whether there are any; pretrained and models, lists of maps; checkpoint, a pretrained model of one's own, or null; state
     tools
 
     main:
-    PREPARE_MPRA(mpra, windows.ifEmpty([]), tools.prepare_mpra)
+    // Not windows.ifEmpty([]): on a value channel it sometimes comes first, and held-out windows would be trained on.
+    held_out = plan.windows ? windows : channel.value([])
+    PREPARE_MPRA(mpra, held_out, tools.prepare_mpra)
     pretraining = PREPARE_MPRA.out.table.combine(channel.fromList(plan.pretrained)).map { name, table, model ->
         [model + [id: "${name}${model.id}".toString(), model: "pretrained_${name}".toString(), dataset: name], table]
     }
-    PRETRAIN_LEGNET(pretraining, windows.ifEmpty([]), plan.state, tools.pretrain_legnet)
+    PRETRAIN_LEGNET(pretraining, held_out, plan.state, tools.pretrain_legnet)
     pretrained = PRETRAIN_LEGNET.out.model
 
     // Fine-tuning starts from the first dataset's model (or --pretrained_from) of its seed, or from the given checkpoint.

@@ -146,7 +146,8 @@ def test_the_word_model_is_a_ridge_regression_and_comes_back_from_its_file(tmp_p
     assert again.words == words
     np.testing.assert_allclose(again.weights, model.weights, atol=1e-6)
     (tmp_path / "other.npz").write_bytes(b"PK not a model")
-    for bad in ("other.npz", "absent.npz"):
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    for bad in ("other.npz", "array.npy", "absent.npz"):
         with pytest.raises(DataError, match=f"{bad}: is not a k-mer model"):
             WordModel.load(tmp_path / bad)
 

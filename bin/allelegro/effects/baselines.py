@@ -98,7 +98,7 @@ class WordModel:
                 f"{len(sequences)} sequences of {len(widths)} widths: a k-mer model needs {FEWEST} of one width"
             )
         codes = np.stack([encode(sequence) for sequence in sequences])
-        held_out = np.random.default_rng(seed).random(len(codes)) < 0.1
+        held_out = np.random.default_rng(seed).permutation(len(codes)) < len(codes) // 10
         train, check = (_Moments.of(codes[part], activity[part], words) for part in (~held_out, held_out))
         best = min(PENALTIES, key=lambda penalty: check.error(train.solve(penalty)))
         return cls((train + check).solve(best), words)
@@ -114,7 +114,7 @@ class WordModel:
         try:
             with np.load(path) as stored:
                 weights, words = stored["weights"].astype(np.float64), tuple(map(tuple, stored["words"].tolist()))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: is not a k-mer model of fit_kmers.py") from error
         return cls(weights, words)
 

@@ -46,7 +46,9 @@ def run_pytest() -> Counter[str]:
     print("== pytest", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "pytest.xml"
-        status = run([sys.executable, "-m", "pytest", f"--junitxml={report}"])
+        workers = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
+        status = run([sys.executable, "-m", "pytest", *workers, f"--junitxml={report}"], env=one_thread)
         if not report.is_file():
             return Counter(failed=1)
         suites = list(ElementTree.parse(report).getroot().iter("testsuite"))

@@ -4,4 +4,10 @@ One package a stage (see docs/development.md); nothing heavy is imported here, s
 tool answers ``--help`` at once.
 """
 
+import os
+
 __version__ = "0.1.0"
+
+# Read once, when torch loads its OpenMP library: idle threads of torch then sleep after a tenth of a millisecond of waiting instead
+# of four, so that they do not keep cores from our own threads (allelegro.models.kernels).
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")

@@ -7,7 +7,6 @@ from torch import nn
 
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet, reverse_profile
-from allelegro.models.depthwise import Depthwise
 from allelegro.models.encoding import one_hot, reverse_complement, two_hot
 from allelegro.models.legnet import PRESETS, LegNet
 
@@ -118,21 +117,3 @@ def test_legnet_equals_the_published_layers_in_one_dimension() -> None:
     hidden = pooled @ weights["head.1.weight"].T + weights["head.1.bias"]
     expected = silu(normalise(hidden, "head.2")) @ weights["head.4.weight"].T + weights["head.4.bias"]
     torch.testing.assert_close(model(x), expected.squeeze(1), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("kernel", [3, 9])
-def test_depthwise_gradients_are_those_of_the_convolution(kernel: int) -> None:
-    torch.manual_seed(0)
-    layer = Depthwise(6, kernel)
-    x, gradient = (torch.randn(9, 6, 1, 31).bfloat16() for _ in range(2))
-    results = []
-    for dtype in (torch.float32, torch.bfloat16):
-        inside = x.to(dtype).requires_grad_()
-        layer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-            outside = layer(inside)
-        outside.backward(gradient.to(dtype))
-        assert inside.grad is not None and layer.weight.grad is not None
-        results.append((outside.detach().float(), inside.grad.float(), layer.weight.grad.clone()))
-    for exact, got in zip(*results, strict=True):
-        torch.testing.assert_close(got, exact, rtol=0.02, atol=0.03)

@@ -11,6 +11,8 @@ import pytest
 from pipeline_runs import NEXTFLOW, ROOT, Run, copy_of_project, nextflow
 from test_docs import documented_files
 
+from allelegro import __version__
+
 pytestmark = pytest.mark.skipif(NEXTFLOW is None, reason="no nextflow; make env installs it")
 
 STUB = ("run", "PROJECT/main.nf", "-stub-run", "-profile", "test")
@@ -201,4 +203,4 @@ def test_help_and_version(tmp_path: Path) -> None:
     assert "Share of false peaks tolerated." in one
     assert "call_peaks.py --fdr" in one
     version = nextflow(tmp_path, "run", "PROJECT/main.nf", "--version").output
-    assert (ROOT / "bin" / "allelegro" / "__init__.py").read_text().split('"')[-2] in version
+    assert __version__ in version

@@ -18,7 +18,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.device import autocast_dtype
 from allelegro.models.encoding import reverse_complement
-from allelegro.models.legnet import Block, LegNet, SqueezeExcite
+from allelegro.models.fused import SqueezeExcite
+from allelegro.models.legnet import Block, LegNet
 
 Precision = Literal["auto", "fp32"]
 

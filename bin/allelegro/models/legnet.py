@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from allelegro.models.depthwise import Depthwise
 from allelegro.models.encoding import one_hot
+from allelegro.models.fused import Depthwise, Layers, SqueezeExcite
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "published": {},
@@ -20,20 +20,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "small": {"stem_channels": 32, "channels": (48, 64, 64), "stem_kernel": 11, "kernel": 7, "expansion": 2, "pool": 3},
     "tiny": {"stem_channels": 8, "channels": (8, 12), "stem_kernel": 5, "kernel": 3, "expansion": 2, "pool": 4},
 }
-
-
-class SqueezeExcite(nn.Module):
-    """Scale each channel by a gate computed from all channels' means."""
-
-    def __init__(self, channels: int, reduction: int) -> None:
-        super().__init__()
-        squeezed = channels // reduction
-        self.gate = nn.Sequential(nn.Linear(channels, squeezed), nn.SiLU(), nn.Linear(squeezed, channels), nn.Sigmoid())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[n, channels, 1, width]`` in and out."""
-        gate: Tensor = self.gate(x.mean(dim=(2, 3)))
-        return x * gate[:, :, None, None]
 
 
 def convolution(inside: int, outside: int, kernel: int) -> nn.Conv2d:
@@ -52,13 +38,13 @@ class Block(nn.Module):
     def __init__(self, inside: int, outside: int, kernel: int, expansion: int, pool: int) -> None:
         super().__init__()
         inner = inside * expansion
-        self.inverted = nn.Sequential(
+        self.inverted = Layers(
             *normalised(convolution(inside, inner, 1)),
             *normalised(Depthwise(inner, kernel)),
             SqueezeExcite(inner, expansion),
             *normalised(convolution(inner, inside, 1)),
         )
-        self.local = nn.Sequential(*normalised(convolution(2 * inside, outside, kernel)))
+        self.local = Layers(*normalised(convolution(2 * inside, outside, kernel)))
         self.pool = nn.MaxPool2d((1, pool))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,7 +72,7 @@ class LegNet(nn.Module):
     ) -> None:
         super().__init__()
         self.shrink = pool ** len(channels)
-        self.stem = nn.Sequential(*normalised(convolution(4, stem_channels, stem_kernel)))
+        self.stem = Layers(*normalised(convolution(4, stem_channels, stem_kernel)))
         inputs = (stem_channels, *channels)
         self.blocks = nn.Sequential(
             *(Block(inside, outside, kernel, expansion, pool) for inside, outside in pairwise(inputs))

@@ -1,0 +1,120 @@
+"""Our passes over a layer's memory against torch's own layers in float64, and what must not change them."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from allelegro.models.fused import Depthwise, Layers, SqueezeExcite
+from allelegro.models.legnet import PRESETS, LegNet
+
+CHANNELS = 12
+LAYERS: dict[str, Callable[[], nn.Module]] = {
+    "normalisation and activation": lambda: Layers(nn.BatchNorm2d(CHANNELS), nn.SiLU()),
+    "squeeze and excitation": lambda: SqueezeExcite(CHANNELS, 4),
+    "depthwise convolution of 3": lambda: Depthwise(CHANNELS, 3),
+    "depthwise convolution of 9": lambda: Depthwise(CHANNELS, 9),
+}
+
+
+def layer_of(name: str) -> nn.Module:
+    torch.manual_seed(1)
+    layer = LAYERS[name]()
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, 0.5, 0.5)
+    return layer.train()
+
+
+def examples(n: int = 37, width: int = 31) -> tuple[Tensor, Tensor]:
+    """Layer input and the gradient of its output, not a whole number of pieces, some channels far from zero."""
+    torch.manual_seed(2)
+    x, gradient = (torch.randn(n, CHANNELS, 1, width).bfloat16() for _ in range(2))
+    return x * 3 + torch.arange(CHANNELS)[:, None, None].bfloat16(), gradient
+
+
+def passed(layer: nn.Module, x: Tensor, gradient: Tensor) -> dict[str, Tensor]:
+    """Output and every gradient and buffer after one forward and one backward pass."""
+    x = x.detach().clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=x.dtype == torch.bfloat16):
+        result = layer(x)
+    result.backward(gradient)
+    assert result.dtype == x.dtype and x.grad is not None
+    parameters = {
+        name: parameter.grad.clone() for name, parameter in layer.named_parameters() if parameter.grad is not None
+    }
+    buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    return {"output": result.detach(), "input": x.grad, **parameters, **buffers}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_fused_layers_are_those_of_torch_up_to_rounding(name: str) -> None:
+    x, gradient = examples()
+    exact = passed(layer_of(name).double(), x.double(), gradient.double())
+    ours = passed(layer_of(name), x, gradient)
+    assert ours.keys() == exact.keys()
+    for key, expected in exact.items():
+        error = (ours[key].double() - expected.double()).norm() / expected.double().norm()
+        assert error < 0.006, (key, error)  # bfloat16 rounds by at most 0.0039
+
+
+def is_ours(result: Tensor) -> bool:
+    return type(result.grad_fn).__name__ in (
+        "_NormalisedSiluBackward",
+        "_GatedBackward",
+        "_DepthwiseConvolutionBackward",
+    )
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_only_training_in_bfloat16_is_fused(name: str) -> None:
+    x, layer = examples()[0].requires_grad_(), layer_of(name)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert is_ours(layer(x))
+        assert not is_ours(layer.eval()(x))
+    assert not is_ours(layer.train()(x.float()))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_neither_threads_nor_memory_layout_change_a_number(name: str) -> None:
+    x, gradient = examples()
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for number, layout in ((1, torch.contiguous_format), (3, torch.channels_last)):
+            torch.set_num_threads(number)
+            results.append(passed(layer_of(name), x.contiguous(memory_format=layout), gradient))
+    finally:
+        torch.set_num_threads(threads)
+    for key, value in results[0].items():
+        assert torch.equal(value, results[1][key]), key
+
+
+def test_what_is_not_a_number_stays_so() -> None:
+    x, gradient = examples()
+    x[5, 2, 0, 7] = float("nan")
+    results = passed(layer_of("normalisation and activation"), x, gradient)
+    assert results["output"][:, 2].isnan().all() and results["input"][:, 2].isnan().all()
+    assert not results["output"][:, :2].isnan().any()
+
+
+def test_a_training_step_of_the_network_is_that_of_torch_up_to_rounding() -> None:
+    torch.manual_seed(3)
+    ours = LegNet(**PRESETS["tiny"]).train()
+    plain = copy.deepcopy(ours).double()
+    x = torch.nn.functional.one_hot(torch.randint(4, (64, 96)), 4).float().transpose(1, 2)
+    target = torch.randn(64)
+    losses = []
+    for model, dtype in ((ours, torch.float32), (plain, torch.float64)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=model is ours):
+            predicted = model(x.to(dtype))
+        loss = (predicted.to(dtype) - target.to(dtype)).square().mean()
+        loss.backward()
+        losses.append(loss.item())
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+    for (name, got), (_, expected) in zip(ours.named_parameters(), plain.named_parameters(), strict=True):
+        assert got.grad is not None and expected.grad is not None
+        if expected.grad.norm() > 1e-4:
+            angle = torch.nn.functional.cosine_similarity(got.grad.double().flatten(), expected.grad.flatten(), dim=0)
+            assert angle > 0.98, (name, angle)

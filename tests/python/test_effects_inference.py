@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from effects_toys import write_checkpoint
 
-from allelegro.models.inference import StrandPredictor, position_max, position_mean
+from allelegro.models.inference import StrandPredictor
 
 
 @pytest.mark.parametrize("kind", ["log2_activity", "log_rate"])
@@ -34,11 +33,3 @@ def test_effects_in_reduced_precision_stay_within_the_stated_tolerance(tmp_path:
     )
     assert np.corrcoef(exact, fast)[0, 1] > 0.995
     assert np.abs(fast - exact).max() < 0.3 * exact.std()
-
-
-@pytest.mark.parametrize("width", [3, 8, 13, 125, 231])
-def test_means_and_maxima_over_positions_are_those_of_torch(width: int) -> None:
-    x = torch.randn(3, 5, 1, width).to(memory_format=torch.channels_last)
-    assert torch.allclose(position_mean(x), x.mean((2, 3)), atol=1e-6)
-    for size in (2, 3):
-        assert torch.equal(position_max(x, size), torch.nn.functional.max_pool2d(x, (1, size)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from allelegro.models.fused import Depthwise, Layers, SqueezeExcite
+from allelegro.models.fused import Depthwise, Layers, SqueezeExcite, gated_silu, pooled_silu, silu
 from allelegro.models.legnet import PRESETS, LegNet
 
 CHANNELS = 12
@@ -118,3 +118,20 @@ def test_a_training_step_of_the_network_is_that_of_torch_up_to_rounding() -> Non
         if expected.grad.norm() > 1e-4:
             angle = torch.nn.functional.cosine_similarity(got.grad.double().flatten(), expected.grad.flatten(), dim=0)
             assert angle > 0.98, (name, angle)
+
+
+@pytest.mark.parametrize(("n", "width"), [(1, 3), (5, 8), (37, 31)])
+def test_joined_operations_of_prediction_are_those_of_torch_up_to_rounding(n: int, width: int) -> None:
+    x, gate = examples(n, width)[0], SqueezeExcite(CHANNELS, 4).gate
+    with torch.inference_mode():
+        for operation in (
+            silu,
+            lambda x: gated_silu(x, gate),
+            lambda x: pooled_silu(x, 2),
+            lambda x: pooled_silu(x, 3),
+        ):
+            exact = operation(x.float())
+            for layout in (torch.contiguous_format, torch.channels_last):
+                ours = operation(x.clone(memory_format=layout)).float()
+                assert ours.shape == exact.shape
+                assert (ours - exact).norm() < 0.006 * exact.norm()

@@ -1,25 +1,24 @@
-"""LegNet's layers with fewer passes over memory, for training in bfloat16 on a CPU; anywhere else they are torch's own.
+"""LegNet's layers with fewer passes over memory, in bfloat16 on a CPU; anywhere else they are torch's own.
 
-Normalisation and its activation become one operation, a squeeze-and-excitation another, and the weight gradient of a depthwise
-convolution a third (:mod:`allelegro.models.kernels` has the passes). The arithmetic is the same, in float32 between reading and
-writing bfloat16, so results differ from torch's by no more than rounding.
+In training, normalisation and its activation become one operation, a squeeze-and-excitation another, and the weight gradient of a
+depthwise convolution a third; for prediction (:mod:`allelegro.models.inference`) activations are joined to what follows them.
+:mod:`allelegro.models.kernels` has the passes. The arithmetic is the same, in float32 between reading and writing bfloat16, so
+results differ from torch's by no more than rounding.
 """
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, max_pool2d
 
 from allelegro.models import kernels
 from allelegro.models.kernels import bits, by_sequences, empty
 
 
-def fuses(x: Tensor, module: nn.Module) -> bool:
-    """Whether these layers run on our passes: training in bfloat16 on a CPU, not under ``torch.compile``, which fuses itself."""
-    return (
-        module.training and x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
-    )
+def fuses(x: Tensor) -> bool:
+    """Whether layers run on our passes: bfloat16 on a CPU, not under ``torch.compile``, which fuses itself."""
+    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
 
 
 class Layers(nn.Sequential):
@@ -30,7 +29,13 @@ class Layers(nn.Sequential):
         layers = list(self)
         while layers:
             layer = layers.pop(0)
-            if type(layer) is nn.BatchNorm2d and layers and isinstance(layers[0], nn.SiLU) and fuses(x, layer):
+            if (
+                type(layer) is nn.BatchNorm2d
+                and layers
+                and isinstance(layers[0], nn.SiLU)
+                and layer.training
+                and fuses(x)
+            ):
                 layers.pop(0)
                 x = _NormalisedSilu.apply(x, layer.weight, layer.bias, layer)
             else:
@@ -48,7 +53,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[n, channels, 1, width]`` in and out."""
-        if fuses(x, self):
+        if self.training and fuses(x):
             result: Tensor = _Gated.apply(x, self.gate, *self.gate.parameters())
             return result
         gate: Tensor = self.gate(x.mean(dim=(2, 3)))
@@ -62,10 +67,40 @@ class Depthwise(nn.Conv2d):
         super().__init__(channels, channels, (1, kernel), padding=(0, kernel // 2), groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
-        if fuses(input, self):
+        if self.training and fuses(input):
             result: Tensor = _DepthwiseConvolution.apply(input, self.weight)
             return result
         return super().forward(input)
+
+
+def silu(x: Tensor) -> Tensor:
+    """SiLU, in place where it can be: for prediction only."""
+    if not fuses(x):
+        return torch.nn.functional.silu(x, inplace=True)
+    x = x.contiguous(memory_format=torch.channels_last)
+    by_sequences(kernels.silu, bits(x))
+    return x
+
+
+def gated_silu(x: Tensor, gate: nn.Module) -> Tensor:
+    """SiLU and then squeeze-and-excitation with this ``gate``, in place where it can be: for prediction only."""
+    if not fuses(x):
+        x = torch.nn.functional.silu(x, inplace=True)
+        return x.mul_(gate(x.mean((2, 3), dtype=torch.float32)).to(x.dtype)[:, :, None, None])
+    x = x.contiguous(memory_format=torch.channels_last)
+    sums = torch.empty(x.shape[:2])
+    by_sequences(kernels.silu_sums, bits(x), sums.numpy())
+    by_sequences(kernels.gate, bits(x), gate(sums / x.shape[3]).numpy())
+    return x
+
+
+def pooled_silu(x: Tensor, size: int) -> Tensor:
+    """The largest SiLU of each ``size`` neighbours along the sequence: for prediction only."""
+    if not fuses(x):
+        return max_pool2d(torch.nn.functional.silu(x, inplace=True), (1, size))
+    result = empty(x[..., : x.shape[3] // size])
+    by_sequences(kernels.silu_max, bits(x), bits(result), size)
+    return result
 
 
 class _NormalisedSilu(torch.autograd.Function):

@@ -2,56 +2,37 @@
 
 LegNet is folded (batch normalisation into the convolution before it, the mean over positions before the linear mapper), kept in
 channels-last memory and computed in bfloat16 where the hardware has it; means over positions, the gates and the head stay in float32.
+Activations are computed in place, on CPUs together with what is read next (:mod:`allelegro.models.fused`).
 Batches are small enough for a block's activations to stay in the processor's cache.
 """
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, embedding, silu
+from torch.nn.functional import embedding
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.device import autocast_dtype
 from allelegro.models.encoding import reverse_complement
-from allelegro.models.fused import SqueezeExcite
+from allelegro.models.fused import SqueezeExcite, gated_silu, pooled_silu, silu
 from allelegro.models.legnet import Block, LegNet
 
 Precision = Literal["auto", "fp32"]
 
-CPU_BATCH_BASES = 2**15
+CPU_BATCH_BASES = 2**14
 CUDA_BATCH_BASES = 2**21
-MEAN_STEP = 8  # positions averaged at the activations' own precision before the mean in float32
 
 
 def _folded(convolution: nn.Module, normalisation: nn.Module, dtype: torch.dtype) -> nn.Conv2d:
     assert isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d)
     return fuse_conv_bn_eval(convolution, normalisation).to(dtype, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def position_mean(x: Tensor) -> Tensor:
-    """Mean over positions in float32: ``[n, channels, 1, width]`` to ``[n, channels]``.
-
-    In two steps, since a float32 copy of all positions would take longer than a convolution.
-    """
-    parts = avg_pool2d(x, (1, MEAN_STEP), ceil_mode=True).float().squeeze(2)
-    parts[..., -1] *= (
-        x.shape[3] - 1
-    ) % MEAN_STEP / MEAN_STEP + 1 / MEAN_STEP  # the last part may be of fewer positions
-    return parts.sum(2) * (MEAN_STEP / x.shape[3])
-
-
-def position_max(x: Tensor, size: int) -> Tensor:
-    """Largest of each ``size`` neighbours (a rest is left out); whole rows are compared, without the places of the largest."""
-    whole = x.shape[3] // size * size
-    result = x[..., 0:whole:size]
-    for offset in range(1, size):
-        result = torch.maximum(result, x[..., offset:whole:size])
-    return result
 
 
 class _FoldedBlock(nn.Module):
@@ -68,11 +49,8 @@ class _FoldedBlock(nn.Module):
         self.pool = block.pool.kernel_size[1]
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = silu(self.depthwise(silu(self.expand(x), inplace=True)), inplace=True)
-        gate = self.gate(position_mean(hidden)).to(hidden.dtype)
-        projected = silu(self.project(hidden.mul_(gate[:, :, None, None])), inplace=True)
-        merged = silu(self.merge(torch.cat([projected, x], dim=1)), inplace=True)
-        return position_max(merged, self.pool)
+        hidden = gated_silu(self.depthwise(silu(self.expand(x))), self.gate)
+        return pooled_silu(self.merge(torch.cat([silu(self.project(hidden)), x], dim=1)), self.pool)
 
 
 class FoldedLegNet(nn.Module):
@@ -93,10 +71,10 @@ class FoldedLegNet(nn.Module):
         """Codes ``[n, width]`` (uint8) to ``[n]`` (float32)."""
         # Rows of letters lie in memory as channels-last layers want them.
         encoded = embedding(codes.int(), self.letters).permute(0, 2, 1).unsqueeze(2)
-        features = silu(self.stem(encoded), inplace=True)
+        features = silu(self.stem(encoded))
         for block in self.blocks:
             features = block(features)
-        result: Tensor = self.head(self.mapper(position_mean(features)[:, :, None, None]).flatten(1)).squeeze(-1)
+        result: Tensor = self.head(self.mapper(features.mean((2, 3), True, dtype=torch.float32)).flatten(1)).squeeze(-1)
         return result
 
 
@@ -120,14 +98,23 @@ class StrandPredictor:
         """``bf16`` or ``fp32``: what the convolutions are computed in."""
         return "bf16" if self._folded is not None and self._folded.dtype == torch.bfloat16 else "fp32"
 
-    @torch.inference_mode()
     def __call__(self, codes: NDArray[np.uint8], strand: int) -> NDArray[np.float32]:
         """Predictions ``[n]`` of codes ``[n, width]``."""
-        results = np.empty(len(codes), np.float32)
-        for start in range(0, len(codes), self.batch_size):
-            batch = torch.from_numpy(np.ascontiguousarray(codes[start : start + self.batch_size]))
-            batch = batch.to(self.model.device)
-            batch = reverse_complement(batch) if strand else batch
-            values = self.model.log2(batch) if self._folded is None else self.model.in_log2(self._folded(batch))
-            results[start : start + self.batch_size] = values.cpu().numpy()
-        return results
+        batches = [codes[start : start + self.batch_size] for start in range(0, len(codes), self.batch_size)]
+        threads = 1 if self.model.device.type == "cuda" else torch.get_num_threads()
+        predict = partial(self._predict, strand=strand)
+        results = list(map(predict, batches) if threads == 1 else _workers(threads).map(predict, batches))
+        return np.concatenate(results) if results else np.empty(0, np.float32)
+
+    @torch.inference_mode()
+    def _predict(self, codes: NDArray[np.uint8], strand: int) -> NDArray[np.float32]:
+        batch = torch.from_numpy(np.ascontiguousarray(codes)).to(self.model.device)
+        batch = reverse_complement(batch) if strand else batch
+        values = self.model.log2(batch) if self._folded is None else self.model.in_log2(self._folded(batch))
+        return values.float().cpu().numpy()
+
+
+@cache
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Threads that compute a batch each, alone: they never wait for one another after every layer, as torch's own do."""
+    return ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))

@@ -18,7 +18,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-PIECE = 16  # sequences whose products are summed in float32 before they meet the others
+PIECE = 8  # sequences whose products are summed in float32 before they meet the others
 
 _ONE, _LOG2_E, _LARGEST = np.float32(1), np.float32(np.log2(np.e)), np.float32(126)
 # Arithmetic may be reordered, which vector instructions need; what is not a number stays so.
@@ -108,6 +108,56 @@ def scaled_silu(x, result, scale, shift, start, stop):  # type: ignore[no-untype
 def _silu_gradient(y, gradient):  # type: ignore[no-untyped-def]
     gate = _sigmoid(y)
     return gradient * gate * (_ONE + y * (_ONE - gate))
+
+
+@_kernel
+def silu(x, start, stop):  # type: ignore[no-untyped-def]
+    """SiLU in place. (Given as two arrays that are one, it would not be vectorised.)"""
+    for i in range(start, stop):
+        for t in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                y = _wide(x[i, t, c])
+                x[i, t, c] = _narrow(y * _sigmoid(y))
+
+
+@_kernel
+def gate(x, scale, start, stop):  # type: ignore[no-untyped-def]
+    """``x · scale`` in place, with numbers of each sequence and channel, ``[n, channels]``."""
+    for i in range(start, stop):
+        for t in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                x[i, t, c] = _narrow(_wide(x[i, t, c]) * scale[i, c])
+
+
+@_kernel
+def silu_sums(x, sums, start, stop):  # type: ignore[no-untyped-def]
+    """SiLU in place, and its sums over positions, ``[n, channels]``."""
+    for i in range(start, stop):
+        sums[i] = 0
+        for t in range(x.shape[1]):
+            for c in range(x.shape[2]):
+                y = _wide(x[i, t, c])
+                activated = y * _sigmoid(y)
+                sums[i, c] += activated
+                x[i, t, c] = _narrow(activated)
+
+
+@_kernel
+def silu_max(x, result, size, start, stop):  # type: ignore[no-untyped-def]
+    """The largest SiLU of each ``size`` neighbours; a rest is left out."""
+    largest = np.empty(x.shape[2], np.float32)
+    for i in range(start, stop):
+        for t in range(result.shape[1]):
+            for c in range(x.shape[2]):
+                y = _wide(x[i, t * size, c])
+                largest[c] = y * _sigmoid(y)
+            for offset in range(1, size):
+                for c in range(x.shape[2]):
+                    y = _wide(x[i, t * size + offset, c])
+                    y *= _sigmoid(y)
+                    largest[c] = y if y > largest[c] else largest[c]
+            for c in range(x.shape[2]):
+                result[i, t, c] = _narrow(largest[c])
 
 
 @_kernel

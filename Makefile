@@ -47,7 +47,7 @@ docs: $(ENV)
 	.venv/bin/python docs/make_parameters.py
 
 lock:
-	cd $(LOCKS) && for set in build dev torch core align; do \
+	cd $(LOCKS) && for set in build dev torch core align enformer; do \
 	    uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	        $(if $(UPGRADE),--upgrade) --build-constraints build.in \
 	        $$([ $$set = build ] || [ $$set = dev ] || echo --constraints dev.txt) $$set.in -o $$set.txt; \

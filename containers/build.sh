@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Build the images: containers/build.sh BASE [core align torch]. Names, tags and digests are recorded in containers/built.tsv.
+# Build the images: containers/build.sh BASE [core align torch enformer]. Names, tags and digests are recorded in containers/built.tsv.
 # CA_BUNDLE (a file), PIP_INDEX_URL, HTTP_PROXY, HTTPS_PROXY, REGISTRY (with its slash) and DOCKER_BUILD_OPTIONS are honoured.
 set -euo pipefail
 cd "$(dirname "$0")"
-base=${1:?usage: containers/build.sh BASE [core align torch], or make images BASE=debian:bookworm-slim}
+base=${1:?usage: containers/build.sh BASE [core align torch enformer], or make images BASE=debian:bookworm-slim}
 shift
 images=("$@")
-[ ${#images[@]} -gt 0 ] || images=(core align torch)
+[ ${#images[@]} -gt 0 ] || images=(core align torch) # enformer, which no task needs, when asked for
 version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ../bin/allelegro/__init__.py)
 
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
-cp Dockerfile requirements/{core,build,align,torch}.txt "$context"
+cp Dockerfile requirements/{core,build,align,torch,enformer}.txt "$context"
 cat "${CA_BUNDLE:-/dev/null}" > "$context/ca.crt"
 
 for image in "${images[@]}"; do

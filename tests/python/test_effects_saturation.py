@@ -126,3 +126,35 @@ def test_enformer_sums_central_bins_of_both_strands(tmp_path: Path) -> None:
     before = sum(base in "GC" for base in window)
     after = before + (1 if changed in "GC" else -1)
     assert rows["score"].tolist() == [pytest.approx(np.log2((after + 1e-3) / (before + 1e-3)), abs=1e-4)]
+
+
+def test_the_real_network_of_small_size(tmp_path: Path) -> None:
+    """enformer-pytorch itself, randomly initialised; runs where ``containers/requirements/enformer.txt`` is installed."""
+    package = pytest.importorskip("enformer_pytorch", reason="enformer-pytorch is not installed; it is optional")
+    from allelegro.effects.enformer import WIDTH, EnformerScorer
+    from allelegro.errors import DataError
+    from allelegro.models.encoding import one_hot
+
+    torch.manual_seed(0)
+    network = package.Enformer.from_hparams(
+        dim=96, depth=1, heads=4, dim_divisible_by=12, target_length=896, use_tf_gamma=False,
+        output_heads={"human": 7, "mouse": 3},
+    )  # fmt: skip
+    for parameter in network.parameters():
+        if parameter.ndim > 1:  # as they are drawn, a base changes nothing that float32 can hold
+            torch.nn.init.normal_(parameter, 0.0, 2 * parameter[0].numel() ** -0.5)
+    network.save_pretrained(tmp_path, safe_serialization=False)
+    with pytest.raises(DataError, match="track 7 does not exist; there are 7 human tracks"):
+        EnformerScorer.load(tmp_path, [7], torch.device("cpu"), 3)
+    scorer = EnformerScorer.load(tmp_path, [1, 5], torch.device("cpu"), 3)
+    codes = np.random.default_rng(0).integers(0, 4, (1, WIDTH), np.uint8)
+    changed = codes.copy()
+    changed[0, WIDTH // 2] = 3 - changed[0, WIDTH // 2]
+    before, after = scorer._log2(codes), scorer._log2(changed)
+    assert scorer._log2(3 - codes[:, ::-1].copy()) == pytest.approx(before, rel=1e-4)
+    assert abs(after - before) > 1e-3
+    with torch.inference_mode():
+        strands = torch.from_numpy(np.concatenate([codes, 3 - codes[:, ::-1]]))
+        human = network.eval()(one_hot(strands, 0.0).transpose(1, 2))["human"]
+    expected = np.log2(float(human[:, 446:449, [1, 5]].sum()) / 2 + 1e-3)
+    assert before == pytest.approx(expected, rel=1e-4)

@@ -48,7 +48,7 @@ class EnformerScorer:
             from enformer_pytorch import from_pretrained
         except ImportError:
             raise DataError(
-                "enformer-pytorch is not installed; pip install enformer-pytorch, or join Enformer by a score table "
+                "enformer-pytorch is not installed; install containers/requirements/enformer.txt, or join Enformer by a score table "
                 "(benchmark_variants.py --comparator)"
             ) from None
         if not (weights / "config.json").is_file():

@@ -29,13 +29,9 @@ class Layers(nn.Sequential):
         layers = list(self)
         while layers:
             layer = layers.pop(0)
-            if (
-                type(layer) is nn.BatchNorm2d
-                and layers
-                and isinstance(layers[0], nn.SiLU)
-                and layer.training
-                and fuses(x)
-            ):
+            # A subclass, such as a normalisation over several processes, has its own forward pass.
+            normalises = type(layer) is nn.BatchNorm2d and layer.training and fuses(x)
+            if normalises and layers and isinstance(layers[0], nn.SiLU):
                 layers.pop(0)
                 x = _NormalisedSilu.apply(x, layer.weight, layer.bias, layer)
             else:

@@ -23,11 +23,6 @@ RECIPES = {
         "augmentation": {"before": 21, "mutation": 0.05},
         "dropout": 0.3,
     },
-    "strong": {
-        "settings": {"epochs": 40, "batch_size": 128, "max_lr": 0.005, "average": 0.98},
-        "augmentation": {"before": 21, "mutation": 0.15},
-        "dropout": 0.5,
-    },
     # The same for longer, with more bases drawn anew.
     "longer": {
         "settings": {"epochs": 40, "batch_size": 128, "max_lr": 0.005, "average": 0.98},

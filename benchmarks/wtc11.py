@@ -13,6 +13,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 
 RECIPES = {
@@ -37,16 +40,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of fold1.tsv.gz and fold2.tsv.gz")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and interrupted runs")
-    parser.add_argument("--recipe", choices=RECIPES, default="small_data")
+    parser.add_argument("--recipe", choices=RECIPES, default="longer")
     parser.add_argument("--preset", default="published")
     parser.add_argument("--precision", choices=("auto", "fp32"), default="auto")
     parser.add_argument("--seed", type=int, action="append", help="repeatable")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--test-shift", type=int, action="append", help="repeatable; 0 alone as published")
     parser.add_argument("--swap", action="store_true", help="train on fold 1, test on fold 2: for choosing recipes")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
-    import numpy as np
     import torch
 
     from allelegro.models.checkpoint import load_model, save_model
@@ -67,6 +70,7 @@ def main() -> None:
     direction = "fold1_to_fold2" if arguments.swap else "fold2_to_fold1"
     work = arguments.work / f"{arguments.recipe}.{arguments.preset}.{arguments.precision}.{direction}"
     codes, predictions = sequences_to_codes(test["seq"]), []
+    views = [shifted(codes, shift) for shift in arguments.test_shift or [0]]
     for seed in arguments.seed or [1, 2, 3]:
         checkpoint = work / f"seed{seed}"
         if not checkpoint.is_dir():
@@ -75,12 +79,24 @@ def main() -> None:
             network = {**PRESETS[arguments.preset], "dropout": recipe["dropout"]}
             problem, fitted = train_legnet(parts, network, settings, augmentation, "auto", work / "state")
             save_model(checkpoint, problem.module, config_of(network, seed, direction), fitted.history)
-        predictions.append(load_model(checkpoint, choose_device("auto")).predict_log2(codes))
+        model = load_model(checkpoint, choose_device("auto"))
+        predictions.append(np.mean([model.predict_log2(view) for view in views], axis=0))
         print(f"seed {seed}\tr {pearson(predictions[-1], measured):.4f}", flush=True)
     rates = [pearson(prediction, measured) for prediction in predictions]
     together = pearson_ci(np.mean(predictions, axis=0), measured, test["group"].to_numpy())
     print(f"mean of {len(rates)}\tr {np.mean(rates):.4f} (from {min(rates):.4f} to {max(rates):.4f})")
     print(f"ensemble of {len(rates)}\tr {together.value:.4f} [{together.ci_low:.4f}, {together.ci_high:.4f}]")
+
+
+def shifted(codes: NDArray[np.uint8], shift: int) -> NDArray[np.uint8]:
+    """Constructs ``[n, width]`` moved within their vector: positive brings the bases of its right flank in."""
+    import torch
+
+    from allelegro.training.augment import Augmentation, Constructs
+
+    constructs = Constructs(codes, Augmentation(before=21, after=21))
+    constructs.shift += shift
+    return constructs[torch.arange(len(codes))].numpy()
 
 
 def config_of(network: dict[str, object], seed: int, direction: str) -> dict[str, object]:

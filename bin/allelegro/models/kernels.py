@@ -104,12 +104,6 @@ def scaled_silu(x, result, scale, shift, start, stop):  # type: ignore[no-untype
                 result[i, t, c] = _narrow(y * _sigmoid(y))
 
 
-@_inlined
-def _silu_gradient(y, gradient):  # type: ignore[no-untyped-def]
-    gate = _sigmoid(y)
-    return gradient * gate * (_ONE + y * (_ONE - gate))
-
-
 @_kernel
 def silu(x, start, stop):  # type: ignore[no-untyped-def]
     """SiLU in place. (Given as two arrays that are one, it would not be vectorised.)"""

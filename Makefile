@@ -1,8 +1,8 @@
-# make env | demo | test | integration | images | lock | docs; README.md says what each is for.
+# make env | demo | test | real | integration | images | lock | docs; `make help` says what each is for.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env demo test integration images lock docs clean
+.PHONY: help env demo test real integration images lock docs clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python3.14,$(shell command -v $(name) 2> /dev/null)))
 LOCKS := containers/requirements
@@ -12,6 +12,7 @@ IN_ENV := PATH="$(CURDIR)/.venv/bin:$$PATH" NXF_OFFLINE=true
 help:
 	@echo "make demo         the whole pipeline on a simulated cohort, to results/demo/report/report.html"
 	@echo "make test         every check and test"
+	@echo "make real         the whole pipeline on a piece of real data: make real DATA=<folder>"
 	@echo "make env          the environment alone, in .venv"
 	@echo "make images       container images: make images BASE=<a Debian or Ubuntu image with Python 3.11 or later>"
 	@echo "make integration  the tests that need Docker, Slurm or Apptainer"
@@ -36,6 +37,9 @@ demo: $(ENV)
 
 test: $(ENV)
 	$(IN_ENV) .venv/bin/python tests/run_all.py
+
+real: $(ENV)
+	$(IN_ENV) tests/real_chr22.py --data "$(or $(DATA),$(error name the folder of the real data: make real DATA=<folder>))" --out results/real_chr22
 
 integration: $(ENV)
 	$(IN_ENV) tests/integration/run_all.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The whole pipeline on real data: a megabase of chr22, WTC11 lentiMPRA, saturation mutagenesis and LCL MPRA.
 
-    tests/real_chr22.py --data ../shared/data --out results/real_chr22
+    make real DATA=../shared/data
+    tests/real_chr22.py --data ../shared/data --out results/real_chr22    (the same, with Nextflow on PATH)
 
 DATA holds the folders ``chr22_hg19 lentimpra_wtc11 satmut tewhey_lcl udacha_hg38 asb_hg38``. Sheets are written to
 OUT/sheets, the run's parameters stand in real_chr22.json beside this file, anything after ``--`` goes to Nextflow.

@@ -49,7 +49,7 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
                 axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
             axes.plot(row["value"], position, "o", color=colour, ms=6)
             axes.annotate(
-                f"{row['value']:.2f}", (1.01, position), xycoords=("axes fraction", "data"), va="center", fontsize=9
+                f"{row['value']:z.2f}", (1.01, position), xycoords=("axes fraction", "data"), va="center", fontsize=9
             )
         if zero:
             axes.axvline(0, color=GREY, lw=1, ls="--")
@@ -145,7 +145,7 @@ def density_panels(
         )
         for axes, (label, pair) in zip(grid.flat, points.items(), strict=False):
             _density(axes, pair["x"].to_numpy(), pair["y"].to_numpy())
-            r = f"r = {pair['x'].corr(pair['y']):.2f}, " if correlation else ""
+            r = f"r = {pair['x'].corr(pair['y']):z.2f}, " if correlation else ""
             axes.set_title(f"{label}\n{r}n = {len(pair):,}")
         for axes in grid.flat[len(points) :]:
             axes.remove()

@@ -112,11 +112,11 @@ def _cards(results: Results, book: Book) -> None:
         found = _value(results, model, HARDEST, "across_loci_r")
         if found is not None:
             label = f"{role}: r across unseen loci, {_interval(found)}"
-            book.cards.append((f"{found['value']:.2f}", label, GLOSSARY["across_loci_r"]))
+            book.cards.append((f"{found['value']:z.2f}", label, GLOSSARY["across_loci_r"]))
     effects = _effects(results, results.roles.get("personal"))
     for _, row in effects.head(3).iterrows():
         label = f"LegNet: r of effects, {row['dataset']}, {_interval(row)}"
-        book.cards.append((f"{row['value']:.2f}", label, GLOSSARY["pearson"]))
+        book.cards.append((f"{row['value']:z.2f}", label, GLOSSARY["pearson"]))
 
 
 def _value(results: Results, model: str | None, subset: str, metric: str) -> dict[str, Any] | None:
@@ -133,7 +133,7 @@ def _effects(results: Results, model: str | None) -> pd.DataFrame:
 
 
 def _interval(row: Mapping[str, Any] | pd.Series) -> str:
-    return f"95 % {row['ci_low']:.2f} to {row['ci_high']:.2f}, n = {int(row['n']):,}"
+    return f"95 % {row['ci_low']:z.2f} to {row['ci_high']:z.2f}, n = {int(row['n']):,}"
 
 
 def _paired(
@@ -194,7 +194,7 @@ def _control_verdicts(results: Results, book: Book) -> None:
         verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
         book.verdicts.append(
             f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
-            f"(r = {row['value']:.2f}, {_interval(row)}){_beside_reference(results)}."
+            f"(r = {row['value']:z.2f}, {_interval(row)}){_beside_reference(results)}."
         )
 
 
@@ -232,7 +232,7 @@ def _effect_verdicts(results: Results, book: Book) -> None:
         verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
         book.verdicts.append(
             f"Variant effects of {row['dataset']} {verb} by LegNet fine-tuned on personal genomes "
-            f"(r = {row['value']:.2f}, {_interval(row)})."
+            f"(r = {row['value']:z.2f}, {_interval(row)})."
         )
 
 

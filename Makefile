@@ -1,4 +1,4 @@
-# make env | demo | test | real | integration | images | lock | docs; `make help` says what each is for.
+# `make help` says what each target is for.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -39,7 +39,7 @@ test: $(ENV)
 	$(IN_ENV) .venv/bin/python tests/run_all.py
 
 real: $(ENV)
-	$(IN_ENV) tests/real_chr22.py --data "$(or $(DATA),$(error name the folder of the real data: make real DATA=<folder>))" --out results/real_chr22
+	$(IN_ENV) tests/real_chr22.py --data "$(or $(DATA),$(error name the folder of the real data: make real DATA=<folder>))"
 
 integration: $(ENV)
 	$(IN_ENV) tests/integration/run_all.sh

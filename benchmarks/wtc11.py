@@ -61,7 +61,8 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     recipe = RECIPES[arguments.recipe]
-    tables = [prepare_mpra(arguments.data / f"fold{fold}.tsv.gz", Options(seed=0)) for fold in (1, 2)]
+    options = Options(seed=0)
+    tables = [prepare_mpra(arguments.data / f"fold{fold}.tsv.gz", options) for fold in (1, 2)]
     test, train = tables[::-1] if arguments.swap else tables
     measured = test["mean_value"].to_numpy()
     direction = "fold1_to_fold2" if arguments.swap else "fold2_to_fold1"
@@ -73,7 +74,7 @@ def main() -> None:
             settings = replace(Settings(**recipe["settings"]), seed=seed, precision=arguments.precision)
             augmentation = Augmentation(**recipe["augmentation"])
             network = {**PRESETS[arguments.preset], "dropout": recipe["dropout"]}
-            validation = train["fold_num"] == 1 + (seed - 1) % 10
+            validation = train["fold_num"] == 1 + (seed - 1) % options.folds
             parts = Parts(train[~validation], train[validation], test)
             problem, fitted = train_legnet(parts, network, settings, augmentation, "auto", work / "state")
             save_model(checkpoint, problem.module, config_of(network, seed, direction), fitted.history)

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, limit_threads
+from allelegro.cli.common import Threads, Tool
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -78,10 +79,10 @@ def main(
 ) -> None:
     """Train, evaluate and print; checkpoints that exist already are used again."""
     limit_threads(threads)
-    from allelegro.io.tables import read_metrics
+    from allelegro.io.metrics import read_metrics
     from allelegro.training.evaluate import evaluate
     from allelegro.training.finetune import finetune
-    from allelegro.training.problems import Options
+    from allelegro.training.objectives import Options
 
     logging.disable(logging.INFO)
     common = Options(

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 import pandas as pd
 
 from allelegro.effects.benchmark import clusters_of
-from allelegro.training.statistics import paired_bootstrap
+from allelegro.statistics import paired_bootstrap
 
 COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant", "matched", "seen"]
 CLUSTER_DISTANCE = 10_000

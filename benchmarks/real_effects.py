@@ -18,8 +18,9 @@ sys.path.insert(0, str(BIN))
 
 import pandas as pd  # noqa: E402
 
-from allelegro.effects.truth import TruthOptions, read_truth  # noqa: E402
-from allelegro.io.tables import read_metrics, read_table, write_table  # noqa: E402
+from allelegro.effects.measured import TruthOptions, read_truth  # noqa: E402
+from allelegro.io.metrics import read_metrics  # noqa: E402
+from allelegro.io.tables import read_table, write_table  # noqa: E402
 
 
 def main() -> None:

@@ -53,11 +53,11 @@ def main() -> None:
     from allelegro.models.checkpoint import load_model, save_model
     from allelegro.models.device import choose_device
     from allelegro.models.legnet import PRESETS
+    from allelegro.statistics import pearson, pearson_ci
     from allelegro.training.augment import Augmentation
     from allelegro.training.engine import Settings
     from allelegro.training.mpra import Options, prepare_mpra, sequences_to_codes
     from allelegro.training.pretrain import Parts, train_legnet
-    from allelegro.training.statistics import pearson, pearson_ci
 
     torch.set_num_threads(arguments.threads)
     recipe = RECIPES[arguments.recipe]

@@ -5,8 +5,8 @@ import sys
 from platform import python_version
 
 from allelegro import __version__
-from allelegro.cli.cost import task_cost
-from allelegro.versions import version_of
+from allelegro.provenance import version_of
+from allelegro.resources import task_cost
 
 record = {"allelegro": __version__, "python": python_version()} | {name: version_of(name) for name in sys.argv[1:]}
 print(*(f"{name}={value}" for name, value in (record | task_cost()).items()))

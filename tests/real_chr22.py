@@ -22,7 +22,7 @@ import pysam
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
-from allelegro.effects.truth import read_truth  # noqa: E402
+from allelegro.effects.measured import read_truth  # noqa: E402
 from allelegro.io.tables import read_table, write_table  # noqa: E402
 
 

@@ -8,7 +8,8 @@ import pytest
 from effects_toys import write_checkpoint
 
 from allelegro.cli.benchmark_variants import app
-from allelegro.io.tables import read_metrics, read_table
+from allelegro.io.metrics import read_metrics
+from allelegro.io.tables import read_table
 
 
 def scores_of(table: pd.DataFrame, effect: np.ndarray, model: str) -> pd.DataFrame:

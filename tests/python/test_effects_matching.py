@@ -8,9 +8,10 @@ import pytest
 
 from allelegro.cli.benchmark_variants import app
 from allelegro.effects.matching import matched_subset
-from allelegro.effects.truth import read_truth
+from allelegro.effects.measured import read_truth
 from allelegro.errors import DataError
-from allelegro.io.tables import read_metrics, read_table
+from allelegro.io.metrics import read_metrics
+from allelegro.io.tables import read_table
 
 
 def association(n: int = 8000) -> pd.DataFrame:

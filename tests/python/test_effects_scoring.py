@@ -12,7 +12,7 @@ import pytest
 from effects_toys import ADAPTORS, write_checkpoint, write_fasta, write_genome, write_vcf
 
 from allelegro.cli.score_variants import app
-from allelegro.effects.output import read_scores
+from allelegro.effects.score_files import read_scores
 from allelegro.effects.variants import Dropped, canonical_key, chunks_of, parse_alleles
 from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import LoadedModel

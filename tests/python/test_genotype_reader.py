@@ -18,13 +18,13 @@ from test_genotype_extract import cohorts, extract
 from allelegro.errors import DataError
 from allelegro.genotype.coordinates import haplotype_offsets, reference_positions
 from allelegro.genotype.encoding import one_hot, reverse_complement, two_hot
+from allelegro.genotype.qc import write_report
 from allelegro.genotype.relatedness import degree, king_robust, principal_components
-from allelegro.genotype.report import write_report
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.genotype.summary import dosages, summarise_windows
 from allelegro.io.dna import decode, encode
 from allelegro.io.dna import reverse_complement as reverse_complement_codes
-from allelegro.io.tables import read_metrics
+from allelegro.io.metrics import read_metrics
 
 BIN = Path(__file__).parents[2] / "bin"
 

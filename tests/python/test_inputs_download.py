@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.io.datasets import read_manifest, unpack_procap, write_study
-from allelegro.io.download import Policy, RemoteFile, fetch_all
+from allelegro.inputs.datasets import read_manifest, unpack_procap, write_study
+from allelegro.inputs.download import Policy, RemoteFile, fetch_all
 
 CONTENT = bytes(range(256)) * 2000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pysam
 import pytest
 
-from allelegro.io.left_out import read_left_out
+from allelegro.inputs.excluded import read_left_out
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,7 +16,7 @@ import pytest
 
 from allelegro.errors import DataError
 from allelegro.io.bigwig import PIECE, StrandPair
-from allelegro.procap.alignment import ReadRules
+from allelegro.procap.bam import ReadRules
 from allelegro.procap.coverage import (
     LEFT_OUT_CONTIGS,
     ContigFilter,
@@ -183,7 +183,7 @@ def test_compaction_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     bam = write_bam(tmp_path / "a.bam", reads)
     monkeypatch.setattr("allelegro.procap.coverage._COMPACT_AT", 50)
     monkeypatch.setattr("allelegro.procap.coverage._Pile.most", 50)
-    monkeypatch.setattr("allelegro.procap.alignment._INFLATE_AT_ONCE", 3000)
+    monkeypatch.setattr("allelegro.procap.bam._INFLATE_AT_ONCE", 3000)
     for umi in ("none", "RX"):
         run(bam, tmp_path / umi, ReadRules(umi=umi))
         assert tracks_of(tmp_path / umi) == slow_ends(reads, ReadRules(umi=umi), unique=umi == "RX")

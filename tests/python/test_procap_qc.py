@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from allelegro.errors import DataError
+from allelegro.inputs.excluded import read_left_out, write_left_out
 from allelegro.io.bigwig import Counts, write_bigwig
-from allelegro.io.left_out import read_left_out, write_left_out
-from allelegro.io.tables import read_metrics
+from allelegro.io.metrics import read_metrics
 from allelegro.procap.counts import Library, count_windows
 from allelegro.procap.qc import correlate, intervals_of, read_tss, within, write_library_qc
 

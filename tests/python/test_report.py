@@ -14,12 +14,13 @@ from training_cohort import Toy, make_toy, toy_windows
 from allelegro.effects.ranking import auprc_ci, auroc_ci
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.io.tables import write_metrics, write_table
+from allelegro.io.metrics import write_metrics
+from allelegro.io.tables import write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.report.build import build_report, write_book
-from allelegro.report.chapters.effects import ranking_curve
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.results import Results
+from allelegro.report.sections.effects import ranking_curve
 
 MODELS = {
     "legnet": "personal",
@@ -374,7 +375,7 @@ def test_costs_are_shown_by_process_and_by_model(whole: Path) -> None:
 
 
 def test_every_metric_shown_is_defined() -> None:
-    from allelegro.report.chapters.training import QUESTIONS
+    from allelegro.report.sections.training import QUESTIONS
 
     assert {metric for metric, *_ in QUESTIONS} | {"pearson", "spearman", "sign_accuracy", "auroc", "auprc"} <= set(
         GLOSSARY

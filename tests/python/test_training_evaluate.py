@@ -12,7 +12,8 @@ from training_cohort import make_toy
 from allelegro.cli.evaluate_procap import app
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.io.tables import METRIC_COLUMNS, read_table
+from allelegro.io.metrics import METRIC_COLUMNS
+from allelegro.io.tables import read_table
 from allelegro.models.checkpoint import load_model
 from allelegro.training.baselines import (
     genotype_kernel,
@@ -22,11 +23,11 @@ from allelegro.training.baselines import (
     locus_mean,
     replicate_pairs,
 )
-from allelegro.training.diploid import LN2, load_cohort, make_split
+from allelegro.training.cohort import LN2, load_cohort, make_split
 from allelegro.training.evaluate import evaluate, log_rpm
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, share_right, slopes
-from allelegro.training.problems import Options
+from allelegro.training.objectives import Options
 
 torch.set_num_threads(1)
 OPTIONS = Options(preset="tiny", input_width=80, target_width=120, batch_loci=16, max_shift=2, test_donor_fraction=0.3)

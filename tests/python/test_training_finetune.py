@@ -20,7 +20,7 @@ from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training import engine
-from allelegro.training.diploid import (
+from allelegro.training.cohort import (
     diploid_log_rate,
     distinct_diplotypes,
     for_donors,
@@ -32,9 +32,9 @@ from allelegro.training.diploid import (
     with_genotypes,
 )
 from allelegro.training.finetune import finetune
-from allelegro.training.loss import CountLoss
-from allelegro.training.probe import ridge
-from allelegro.training.problems import ClipnetProblem, LegNetProblem, Options
+from allelegro.training.head import ridge
+from allelegro.training.losses import CountLoss
+from allelegro.training.objectives import ClipnetProblem, LegNetProblem, Options
 
 torch.set_num_threads(1)
 TINY = Options(

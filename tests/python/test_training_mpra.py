@@ -13,7 +13,7 @@ from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import read_table, write_table
 from allelegro.io.windows import write_windows
-from allelegro.training.groups import similar_sequences
+from allelegro.training.leakage import similar_sequences
 from allelegro.training.mpra import (
     LEFT_ADAPTOR,
     RIGHT_ADAPTOR,

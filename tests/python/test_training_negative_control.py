@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
+from allelegro.statistics import pearson_ci
 from allelegro.training.evaluate import evaluate
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import deviations, main_dosage, slopes
-from allelegro.training.problems import Options
-from allelegro.training.statistics import pearson_ci
+from allelegro.training.objectives import Options
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "chr22_hg19"
 FOLDS = 4
@@ -73,7 +73,7 @@ def test_nothing_between_donors_and_no_allele_effect(stores, tmp_path):
     locus = np.repeat(np.arange(loci), observed.shape[1])
     between = pearson_ci(deviations(predicted).ravel(), deviations(observed).ravel(), locus)
     assert between.ci_low < 0 < between.ci_high, between
-    from allelegro.training.diploid import load_cohort
+    from allelegro.training.cohort import load_cohort
 
     cohort = load_cohort(stores / "counts", stores / "haplotypes", 600, 500)
     order = pd.Index(cohort.windows["name"]).get_indexer(pd.Index(windows.astype(str)))

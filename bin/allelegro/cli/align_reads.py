@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -57,8 +58,8 @@ def main(
     limit_threads(threads)
     if fastq_2 and len(fastq_2) != len(fastq_1):
         raise typer.BadParameter("give as many --fastq-2 as --fastq-1", param_hint="--fastq-2")
-    from allelegro.io.left_out import library_or_note
-    from allelegro.procap.reads import AlignmentPlan, align_reads
+    from allelegro.inputs.excluded import library_or_note
+    from allelegro.procap.align import AlignmentPlan, align_reads
 
     plan = AlignmentPlan(
         genome,

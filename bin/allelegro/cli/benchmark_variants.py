@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -64,9 +65,9 @@ def main(
     from allelegro.effects.baselines import WordModel, distance_from_centre, sequences_of, signed_baselines
     from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_points
     from allelegro.effects.matching import minor_frequency
-    from allelegro.effects.truth import TruthOptions, read_truth
+    from allelegro.effects.measured import TruthOptions, read_truth
     from allelegro.effects.variants import sequences_measured
-    from allelegro.io.tables import write_metrics
+    from allelegro.io.metrics import write_metrics
 
     options = TruthOptions(columns, zero_based, positive_allele, release, min_tags)
     if measured := sequences_measured(truth, kind):

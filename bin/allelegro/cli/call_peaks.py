@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 

@@ -37,7 +37,7 @@ def main(
 
     Each problem is one line: file, row, value, what to do. Paths in the JSON stay as written in the sheets.
     """
-    from allelegro.io.inputs import check_inputs, write_inputs
+    from allelegro.inputs.check import check_inputs, write_inputs
 
     found = check_inputs(
         libraries=libraries,

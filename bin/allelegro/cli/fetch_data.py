@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Tool, Version, fail, progress
+from allelegro.cli.common import Tool, Version, fail
+from allelegro.progress import progress
 
 MANIFEST = Path(__file__).resolve().parents[3] / "assets" / "datasets.json"
 PROCAP_ARCHIVE = Path("procap") / "GSE110638_RAW.tar"
@@ -37,8 +38,8 @@ def main(
     Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download.
     """
     from allelegro.errors import DataError
-    from allelegro.io.datasets import read_manifest, unpack_procap, write_study
-    from allelegro.io.download import Policy, fetch_all
+    from allelegro.inputs.datasets import read_manifest, unpack_procap, write_study
+    from allelegro.inputs.download import Policy, fetch_all
 
     datasets = read_manifest(manifest)
     if list_only:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Device, Seed, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Device, Seed, Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -90,7 +91,7 @@ def main(
     """
     limit_threads(threads)
     from allelegro.training.finetune import finetune
-    from allelegro.training.problems import Options
+    from allelegro.training.objectives import Options
 
     options = Options(
         model=model,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -23,7 +24,7 @@ def main(
 ) -> None:
     """Tabulate what a haplotype store was made of: variants used and dropped, donors, relatedness, ancestry, compression."""
     limit_threads(threads)
-    from allelegro.genotype.report import write_report
+    from allelegro.genotype.qc import write_report
     from allelegro.genotype.store import HaplotypeStore
 
     write_report(HaplotypeStore.open(store), out, min_kinship, seed)

@@ -36,7 +36,7 @@ def main(
     import json
 
     from allelegro.io.atomic import atomic_path
-    from allelegro.io.tables import write_metrics
+    from allelegro.io.metrics import write_metrics
     from allelegro.io.windows import write_windows
     from allelegro.procap.windows import contig_lengths, merge_peaks
 

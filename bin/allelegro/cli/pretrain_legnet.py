@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Device, Seed, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Device, Seed, Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Threads, Tool, Version
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -87,8 +88,8 @@ def main(
     end, flip = _TYPES.get(library_type, (int(read_end), flip_strand))
     if alignment_report and not reads:
         raise typer.BadParameter("it needs --reads", param_hint="--alignment-report")
-    from allelegro.io.left_out import library_or_note
-    from allelegro.procap.alignment import ReadRules
+    from allelegro.inputs.excluded import library_or_note
+    from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import (
         LEFT_OUT_CONTIGS,
         ContigFilter,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Device, Threads, Tool, Version
 from allelegro.cli.scoring_options import Checkpoints, Context, HeldOutOnly, ModelName
+from allelegro.resources import limit_threads
 
 app = Tool()
 logger = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Device, Threads, Tool, Version
 from allelegro.cli.scoring_options import CostRecord, DroppedList
+from allelegro.resources import limit_threads
 
 app = Tool()
 logger = logging.getLogger(__name__)
@@ -34,8 +35,8 @@ def main(
     limit_threads(threads)
     from allelegro.effects.cost import Meter
     from allelegro.effects.enformer import COMPARATOR_COLUMNS, EnformerScorer
-    from allelegro.effects.output import write_chunks
-    from allelegro.effects.truth import read_truth
+    from allelegro.effects.measured import read_truth
+    from allelegro.effects.score_files import write_chunks
     from allelegro.effects.variants import Dropped, chunks_of, parse_alleles, read_variants
     from allelegro.effects.windows import Genome
     from allelegro.models.device import choose_device

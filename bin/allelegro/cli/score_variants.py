@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from allelegro.cli.benchmark_variants import name_and_value
-from allelegro.cli.common import Device, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Device, Threads, Tool, Version
 from allelegro.cli.scoring_options import Checkpoints, Context, CostRecord, DroppedList, HeldOutOnly, ModelName
+from allelegro.resources import limit_threads
 
 app = Tool()
 
@@ -92,8 +93,8 @@ def main(
     part = _shard(shard or "1/1")
     columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
+    from allelegro.effects.measured import TruthOptions
     from allelegro.effects.run import Run, run
-    from allelegro.effects.truth import TruthOptions
 
     run(
         Run(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version, limit_threads
+from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.resources import limit_threads
 from allelegro.simulate.settings import PRESETS, Settings, settings_of
 
 app = Tool()

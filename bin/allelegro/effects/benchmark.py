@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from allelegro.effects.heldout import HeldOut
 from allelegro.effects.matching import matched_subset
-from allelegro.effects.output import read_scores
+from allelegro.effects.measured import Truth, read_comparator
 from allelegro.effects.protocol import protocol
 from allelegro.effects.ranking import auprc_ci, auroc_ci
-from allelegro.effects.truth import Truth, read_comparator
+from allelegro.effects.score_files import read_scores
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
 from allelegro.models.config import read_config
-from allelegro.training.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
+from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from allelegro.cli.cost import gpu_memory, peak_memory
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
+from allelegro.resources import gpu_memory, peak_memory
 
 if TYPE_CHECKING:
     import torch

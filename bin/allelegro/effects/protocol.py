@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.effects.truth import FDR_FLOOR, FDR_POSITIVE
-from allelegro.training.statistics import Estimate, fisher_exact, mean_ci, pearson_ci
+from allelegro.effects.measured import FDR_FLOOR, FDR_POSITIVE
+from allelegro.statistics import Estimate, fisher_exact, mean_ci, pearson_ci
 
 MAX_PREDICTED_P = 0.05
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from allelegro.training.statistics import Estimate, Statistic, Units, Weights, bootstrap, complete
+from allelegro.statistics import Estimate, Statistic, Units, Weights, bootstrap, complete
 
 Scores = NDArray[np.float64]
 Area = Callable[[Scores, Scores], Scores]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from allelegro.effects.cost import Meter
-from allelegro.effects.output import annotate_vcf, score_chunks, write_chunks, write_scores
+from allelegro.effects.measured import TruthOptions, read_truth
+from allelegro.effects.score_files import annotate_vcf, score_chunks, write_chunks, write_scores
 from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
-from allelegro.effects.truth import TruthOptions, read_truth
 from allelegro.effects.variants import (
     CHUNK,
     Dropped,

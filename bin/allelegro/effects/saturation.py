@@ -13,7 +13,7 @@ from allelegro.effects.scoring import Scorer, score_variants
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
-from allelegro.genotype.common import check_same_windows, common_alleles
+from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table

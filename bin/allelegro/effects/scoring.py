@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.effects.heldout import HeldOut
-from allelegro.effects.output import SCORE_COLUMNS
+from allelegro.effects.score_files import SCORE_COLUMNS
 from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import (
     AllelePairs,

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pysam
 
-from allelegro.cli.common import track
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.atomic import atomic_path
 from allelegro.io.dna import decode
+from allelegro.progress import track
 
 
 def choose_windows(store: HaplotypeStore, names: Sequence[str] | None) -> list[int]:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from allelegro import __version__
-from allelegro.cli.common import track
 from allelegro.errors import DataError
 from allelegro.genotype.records import Ints
 from allelegro.genotype.shard import TEXT_BUDGET, Rules, Shard, ShardResult, ShardWorker
@@ -22,6 +21,7 @@ from allelegro.io.atomic import atomic_folder
 from allelegro.io.fasta import Fasta, check_contigs, contig_hint
 from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.io.windows import read_windows
+from allelegro.progress import track
 
 logger = logging.getLogger(__name__)
 

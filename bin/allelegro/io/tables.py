@@ -1,6 +1,6 @@
 """Tab-separated tables: checked reading, atomic writing, and the one tidy-metrics layout."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,8 +8,6 @@ import pandas as pd
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-
-METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
 
 
 @contextmanager
@@ -62,14 +60,3 @@ def append_table(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(
         path, sep="\t", index=False, header=fresh, mode="a", float_format="%.7g", na_rep="NA", compression="infer"
     )
-
-
-def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) -> None:
-    """Write tidy metrics; every row has ``METRIC_COLUMNS``, an absent interval or n is NA."""
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=METRIC_COLUMNS)
-    write_table(frame[METRIC_COLUMNS], path)
-
-
-def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
-    """Concatenate tidy metrics files."""
-    return pd.concat([read_table(path, METRIC_COLUMNS, allow_empty=True) for path in paths], ignore_index=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.io.bigwig import PIECE, BigWigWriter, StrandPair, add_counts, stranded_writers
-from allelegro.procap.alignment import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
+from allelegro.procap.bam import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
 
 # Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
 LEFT_OUT_CONTIGS = (

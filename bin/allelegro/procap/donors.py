@@ -20,7 +20,7 @@ from scipy.special import betaln, logsumexp
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
 from allelegro.io.vcf import check_bgzf
-from allelegro.procap.alignment import CONTIG_SHIFT, AlignmentStream, ReadRules
+from allelegro.procap.bam import CONTIG_SHIFT, AlignmentStream, ReadRules
 
 COLUMNS = ["library", "donor", "candidate", "sites", "reads", "concordance", "log10_odds", "verdict"]
 _ERROR, _HOMOZYGOTE_CONCENTRATION, _HETEROZYGOTE_CONCENTRATION = 0.01, 10.0, 4.0

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from allelegro.errors import DataError
+from allelegro.inputs.excluded import read_left_out, write_left_out
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
-from allelegro.io.left_out import read_left_out, write_left_out
-from allelegro.io.tables import read_table, write_metrics, write_table
+from allelegro.io.metrics import write_metrics
+from allelegro.io.tables import read_table, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
 

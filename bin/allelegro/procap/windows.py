@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from allelegro.errors import DataError
-from allelegro.io.references import fasta_contigs
+from allelegro.inputs.references import fasta_contigs
 from allelegro.io.tables import read_table
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions

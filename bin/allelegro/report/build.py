@@ -8,10 +8,10 @@ from pathlib import Path
 os.environ.setdefault("MPLCONFIGDIR", os.environ.get("TMPDIR", "/tmp"))
 
 from allelegro.io.atomic import atomic_folder
-from allelegro.report.book import Book, save_figures
-from allelegro.report.chapters import effects, genotype, loci, overview, procap, provenance, training
 from allelegro.report.html import render
+from allelegro.report.report import Book, save_figures
 from allelegro.report.results import Results
+from allelegro.report.sections import effects, genotype, loci, overview, procap, provenance, training
 
 log = logging.getLogger(__name__)
 

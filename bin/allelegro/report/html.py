@@ -12,8 +12,8 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from allelegro import __version__
-from allelegro.report.book import Book
 from allelegro.report.glossary import GLOSSARY
+from allelegro.report.report import Book
 
 
 def render(book: Book, title: str, subtitle: str) -> str:

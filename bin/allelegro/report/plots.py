@@ -1,4 +1,4 @@
-"""The handful of plot shapes the report is built from; each returns a :class:`~allelegro.report.book.Figure`."""
+"""The handful of plot shapes the report is built from; each returns a :class:`~allelegro.report.report.Figure`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from allelegro.report.book import GREY, INK, PALETTE, STYLE, Figure, figure_of
+from allelegro.report.report import GREY, INK, PALETTE, STYLE, Figure, figure_of
 
 DENSITY = LinearSegmentedColormap.from_list("density", ["#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c"])
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#2f7fc1", "#c9ced6", "#cf4a5c"])

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from allelegro.errors import DataError
-from allelegro.io.tables import METRIC_COLUMNS, read_metrics, read_table
+from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
+from allelegro.io.tables import read_table
 
 
 @dataclass

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
-from allelegro.report.book import GREY, INK, PALETTE, STYLE, Figure, figure_of
 from allelegro.report.plots import DIVERGING, colour_of
+from allelegro.report.report import GREY, INK, PALETTE, STYLE, Figure, figure_of
 
 BASES = list("ACGT")
 LETTER_COLOURS = {"A": "#23976b", "C": "#2f7fc1", "G": "#e0861a", "T": "#cf4a5c"}

@@ -12,12 +12,12 @@ import pysam
 from numpy.typing import NDArray
 
 from allelegro import __version__
-from allelegro.cli.common import progress
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import BigWigWriter
 from allelegro.io.dna import decode
 from allelegro.io.tables import append_table, write_table
+from allelegro.progress import progress
 from allelegro.simulate import assays, bam, bgzf
 from allelegro.simulate.genome import EDGE, ElementWriter, background, build_chromosome, place_elements
 from allelegro.simulate.grammar import Grammar, calibrated, draw_grammar

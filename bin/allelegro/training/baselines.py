@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.training.diploid import Cohort
+from allelegro.training.cohort import Cohort
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore

@@ -36,10 +36,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from allelegro.cli.common import progress
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.models.device import autocast, autocast_dtype, can_compile, choose_device, keep_freed_memory
+from allelegro.progress import progress
 from allelegro.training.distributed import World, join_world, synchronise_norms
 
 log = logging.getLogger(__name__)

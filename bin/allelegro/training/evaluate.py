@@ -14,13 +14,15 @@ from torch import Tensor
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-from allelegro.io.tables import read_table, write_metrics
+from allelegro.io.metrics import write_metrics
+from allelegro.io.tables import read_table
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, reverse_profile
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
+from allelegro.statistics import Estimate
 from allelegro.training.baselines import expand, linear_genotypes, locus_mean, replicate_pairs
-from allelegro.training.diploid import (
+from allelegro.training.cohort import (
     LN2,
     Cohort,
     Diplotypes,
@@ -41,7 +43,6 @@ from allelegro.training.metrics import (
     main_dosage,
     rowwise_r,
 )
-from allelegro.training.statistics import Estimate
 
 log = logging.getLogger(__name__)
 

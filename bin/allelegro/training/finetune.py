@@ -14,7 +14,7 @@ from allelegro.models.checkpoint import build_model, load_module, save_model
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.legnet import PRESETS as LEGNET_PRESETS
-from allelegro.training.diploid import (
+from allelegro.training.cohort import (
     Cohort,
     Split,
     for_donors,
@@ -25,7 +25,7 @@ from allelegro.training.diploid import (
     with_genotypes,
 )
 from allelegro.training.engine import fit
-from allelegro.training.problems import ClipnetProblem, DiploidProblem, LegNetProblem, Options
+from allelegro.training.objectives import ClipnetProblem, DiploidProblem, LegNetProblem, Options
 
 log = logging.getLogger(__name__)
 

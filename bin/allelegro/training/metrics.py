@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allelegro.training.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci
+from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci
 
 Matrix = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import read_table
 from allelegro.io.windows import read_windows
-from allelegro.training.groups import Groups, similar_sequences
+from allelegro.training.leakage import Groups, similar_sequences
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from allelegro.errors import DataError
 from allelegro.models.checkpoint import LoadedModel, save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.statistics import pearson
 from allelegro.training.augment import Augmentation, Constructs
 from allelegro.training.engine import Fitted, Problem, Settings, fit
 from allelegro.training.mpra import (
@@ -26,7 +27,6 @@ from allelegro.training.mpra import (
     sequences_to_codes,
     unplaced,
 )
-from allelegro.training.statistics import pearson
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from allelegro.genotype.relatedness import DEGREES, Floats, degree, king_robust,
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.genotype.summary import dosages, summarise_windows
 from allelegro.io.atomic import atomic_folder
-from allelegro.io.tables import write_metrics, write_table
+from allelegro.io.metrics import write_metrics
+from allelegro.io.tables import write_table
 
 MAX_SNVS = 50_000  # for relatedness: the estimate's error is below 0.01 long before
 COMPONENTS = 10

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.book import Book, Figure, Table
 from allelegro.report.glossary import GLOSSARY
+from allelegro.report.report import Book, Figure, Table
 from allelegro.report.results import Results, Training
 
 CELLS = {

@@ -1,8 +1,9 @@
-"""What a task costs: each tool leaves a line about itself in the file that ``ALLELEGRO_COST`` names."""
+"""Threads, memory and time: what a tool may use, and what it used."""
 
 import os
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,3 +58,18 @@ def task_cost() -> dict[str, str]:
         "cost.memory_mib": f"{max(memory):.0f}",
         "cost.gpu_memory_mib": f"{max(gpu):.0f}",
     }
+
+
+def writable_numba_cache() -> None:
+    """Numba keeps compiled kernels beside the library; where that is read-only, in the temporary folder of this user."""
+    library = Path(__file__).resolve().parent
+    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(library, os.W_OK):
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"allelegro-numba-{os.getuid()}")
+
+
+def limit_threads(threads: int) -> None:
+    """Hold every numerical library to ``threads``; call it before importing any of them."""
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
+        os.environ[f"{name}_NUM_THREADS"] = str(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

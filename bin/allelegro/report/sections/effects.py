@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.report import plots
-from allelegro.report.book import Book, Figure, Section, Table
+from allelegro.report.report import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
 POINT_COLUMNS = {

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.book import Book, Section, Table
+from allelegro.report.report import Book, Section, Table
 from allelegro.report.results import Results
 
 CITATIONS = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from allelegro.training.statistics import (
+from allelegro.statistics import (
     fisher_exact,
     mean_ci,
     median_ci,

@@ -8,7 +8,7 @@ from genotype_truth import Cohort, Record, random_dna
 from test_genotype_extract import extract
 
 from allelegro.errors import DataError
-from allelegro.genotype.common import check_same_windows, common_alleles
+from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 
 DONORS = ["a", "b", "c", "d", "e"]

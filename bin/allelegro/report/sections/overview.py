@@ -6,10 +6,10 @@ from typing import Any
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.book import Book
-from allelegro.report.chapters.training import CELLS, HARDEST
 from allelegro.report.glossary import GLOSSARY
+from allelegro.report.report import Book
 from allelegro.report.results import Results
+from allelegro.report.sections.training import CELLS, HARDEST
 
 FEW_WINDOWS = 200
 FEW_TEST_LOCI = 100

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.genotype.common import check_same_windows, common_alleles
+from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.procap.counts import CountsStore, library_sizes
 from allelegro.report import tracks
-from allelegro.report.book import Book, Figure, Section, Table
+from allelegro.report.report import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
 MOST_LOCI = 3

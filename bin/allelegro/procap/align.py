@@ -13,7 +13,7 @@ from typing import Any
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-from allelegro.versions import program_version
+from allelegro.provenance import program_version
 
 # The 3' RNA adaptor of PRO-cap and small-RNA libraries (Illumina RA3).
 RA3 = "TGGAATTCTCGGGTGCCAAGG"
@@ -104,7 +104,7 @@ def align_reads(
     collapsed (else null; reads of mapping quality 30 and more), versions of the ``tools``, ``commands``.
     Raises DataError naming every missing tool, a missing file, a failed tool or the step that left no read.
     """
-    from allelegro.procap.alignment import ReadRules
+    from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import complexity_of_reads
 
     paired = runs[0][1] is not None

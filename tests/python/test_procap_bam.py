@@ -11,7 +11,7 @@ import pysam
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.procap.reads import RA3, AlignmentPlan, align_reads
+from allelegro.procap.align import RA3, AlignmentPlan, align_reads
 
 TOOLS = ("cutadapt", "bowtie2", "samtools", "umi_tools")
 needs_tools = pytest.mark.skipif(any(shutil.which(tool) is None for tool in TOOLS), reason=f"needs {', '.join(TOOLS)}")
@@ -119,7 +119,7 @@ def test_missing_tools_are_all_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_missing_and_empty_fastq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("allelegro.procap.reads._find_tools", lambda plan: {})
+    monkeypatch.setattr("allelegro.procap.align._find_tools", lambda plan: {})
     with pytest.raises(DataError, match=r"a.fq: no such file"):
         align_reads("L", [(tmp_path / "a.fq", None)], tmp_path / "L.bam", AlignmentPlan(tmp_path / "g.fa"))
     (tmp_path / "a.fq").touch()

@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from allelegro.errors import DataError
+from allelegro.inputs.download import RemoteFile
 from allelegro.io.atomic import atomic_path
-from allelegro.io.download import RemoteFile
 from allelegro.io.tables import read_table, write_table
 
 STRANDS = {"plus": "pl", "minus": "mn"}

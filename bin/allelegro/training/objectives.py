@@ -13,11 +13,11 @@ from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
-from allelegro.training.diploid import Cohort, Profiles, Split, diploid_log_rate, distinct_diplotypes, ranges
+from allelegro.statistics import pearson
+from allelegro.training.cohort import Cohort, Profiles, Split, diploid_log_rate, distinct_diplotypes, ranges
 from allelegro.training.engine import Groups, Problem, Settings
-from allelegro.training.loss import CountLoss
-from allelegro.training.probe import fit_head
-from allelegro.training.statistics import pearson
+from allelegro.training.head import fit_head
+from allelegro.training.losses import CountLoss
 
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
 # larger share of all reads, so its targets are scaled to this mean before CLIPNET sees them.

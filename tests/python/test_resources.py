@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from allelegro.cli.cost import recorded, task_cost
+from allelegro.resources import recorded, task_cost
 
 ROOT = Path(__file__).parents[2]
 

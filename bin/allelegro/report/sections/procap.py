@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.book import Book, Figure, Section, Table
+from allelegro.report.report import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
 # What fits a page; all columns are in procap/qc/libraries.tsv.

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.book import Book, Figure, Table
+from allelegro.report.report import Book, Figure, Table
 from allelegro.report.results import Results
 
 KINSHIP = "KING-robust: 0.5 is the same person, 0.25 parent and child or full siblings, 0 or less unrelated."

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from allelegro.errors import DataError
-from allelegro.io.atomic import atomic_path
-from allelegro.io.left_out import write_left_out
-from allelegro.io.references import (
+from allelegro.inputs.excluded import write_left_out
+from allelegro.inputs.references import (
     check_fastq,
     compare_contigs,
     fasta_contigs,
@@ -18,7 +17,7 @@ from allelegro.io.references import (
     signal_contigs,
     variant_header,
 )
-from allelegro.io.sheets import (
+from allelegro.inputs.sheets import (
     FILE_COLUMNS,
     Sheet,
     check_files,
@@ -28,6 +27,7 @@ from allelegro.io.sheets import (
     read_mpra,
     read_variant_sets,
 )
+from allelegro.io.atomic import atomic_path
 
 
 @dataclass

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from allelegro.effects.benchmark import join, right_sign
-from allelegro.effects.truth import Truth, TruthOptions, read_truth
+from allelegro.effects.measured import Truth, TruthOptions, read_truth
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
-from allelegro.training.statistics import pearson
+from allelegro.statistics import pearson
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public example data are not here")

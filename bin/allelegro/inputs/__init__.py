@@ -1,0 +1,1 @@
+"""Sheets, references and public datasets: what a run is given, checked before anything is computed."""

@@ -1,0 +1,21 @@
+"""Tidy metrics: the one layout in which every stage writes its figures."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from allelegro.io.tables import read_table, write_table
+
+METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
+
+
+def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) -> None:
+    """Write tidy metrics; every row has ``METRIC_COLUMNS``, an absent interval or n is NA."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=METRIC_COLUMNS)
+    write_table(frame[METRIC_COLUMNS], path)
+
+
+def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
+    """Concatenate tidy metrics files."""
+    return pd.concat([read_table(path, METRIC_COLUMNS, allow_empty=True) for path in paths], ignore_index=True)

@@ -1,4 +1,4 @@
-"""Hand-made counts and haplotype stores in the formats of docs/development.md, with a known truth.
+"""Hand-made counts and haplotype stores in the formats of docs/formats.md, with a known truth.
 
 Activity counts copies of one motif: log rate = 5 + EFFECT per copy. Every locus has two SNVs near its centre; the first breaks
 a copy of the motif, the second does nothing.

@@ -41,7 +41,7 @@ def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module
 
 
 def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame) -> None:
-    """Write a checkpoint folder whole; ``config`` has the keys of docs/development.md, software is added here."""
+    """Write a checkpoint folder whole; ``config`` has the keys of docs/formats.md, software is added here."""
     missing = [key for key in REQUIRED if key not in config]
     if missing:
         raise ValueError(f"model.json lacks {', '.join(missing)}")

@@ -13,7 +13,7 @@ def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) ->
 
     A pair is a minus summit at most ``max_distance`` bp upstream (left) of a plus summit whose weaker strand holds at least
     ``min_balance`` of the pair's reads. Where peaks compete, the pair with the stronger weaker strand wins, then the closer.
-    Returns the elements format of docs/development.md.
+    Returns the elements format of docs/formats.md.
     """
     pairs = _possible_pairs(peaks, max_distance, min_balance)
     taken: set[int] = set()

@@ -301,7 +301,7 @@ def bed_score(q: Floats) -> Ints:
 def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFrame:
     """Call peaks on both strands (bigWig or bedGraph of raw 5'-end counts; a negative minus strand is taken as positive).
 
-    Returns the peaks format of docs/development.md, sorted; empty when nothing is significant.
+    Returns the peaks format of docs/formats.md, sorted; empty when nothing is significant.
     Raises DataError for normalised counts, unreadable files and strands without a common contig.
     """
     signals = {"+": open_signal(plus), "-": open_signal(minus)}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pysam
+from hypothesis import strategies as st
 
+from allelegro.genotype.extract import Rules, extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
 
@@ -68,6 +70,16 @@ class Cohort:
         return self
 
 
+def extract(
+    cohort: Cohort, folder: Path, *, donors: list[str] | None = None, threads: int = 1, **rules
+) -> HaplotypeStore:
+    cohort.write(folder)
+    paths = cohort.paths
+    out = folder / "store"
+    extract_haplotypes([paths["vcf"]], paths["fasta"], paths["windows"], out, donors, Rules(**rules), threads)
+    return HaplotypeStore.open(out)
+
+
 def write_windows(path: Path, windows: list[tuple[str, int, int]]) -> None:
     rows = [f"{c}\t{s}\t{e}\twindow{n}\t0\t.\t{n % 5}\n" for n, (c, s, e) in enumerate(windows)]
     path.write_text("#chrom\tstart\tend\tname\tscore\tstrand\tfold\n" + "".join(rows))
@@ -79,6 +91,53 @@ def wrap(sequence: str, width: int = 60) -> str:
 
 def random_dna(rng: random.Random, length: int) -> str:
     return "".join(rng.choice("ACGT") for _ in range(length))
+
+
+@st.composite
+def cohorts(draw) -> Cohort:
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    length = draw(st.integers(30, 150))
+    alphabet = draw(st.sampled_from(["ACGT", "AC", "A"]))  # low complexity: shared bases, equal spellings
+    genome = {"chr1": "".join(rng.choice(alphabet) for _ in range(length)), "chr2": random_dna(rng, 80)}
+    donors = [f"d{n}" for n in range(draw(st.integers(1, 4)))]
+    records = []
+    for chrom, sequence in genome.items():
+        for pos in sorted(rng.choices(range(1, len(sequence) + 1), k=rng.randint(0, 25))):
+            ref = sequence[pos - 1 : pos - 1 + rng.choice([1, 1, 1, 2, 3, 6, 15])]
+            alts = []
+            for _ in range(rng.choice([1, 1, 2, 3])):
+                kind = rng.random()
+                if kind < 0.07:
+                    alts.append("*")
+                elif kind < 0.12 and pos + 2 < len(sequence):
+                    alts.append("<DEL>")
+                elif kind < 0.4:
+                    alts.append(ref[0])
+                elif kind < 0.6:
+                    alts.append(ref + random_dna(rng, rng.randint(1, 12)))
+                else:
+                    alts.append(random_dna(rng, rng.randint(1, 4)))
+            alts = [alt if alt != ref else alt + "A" for alt in alts]
+            if len(ref) == 1:
+                alts = [alt if alt != ref[0] else ref + "C" for alt in alts]
+            end = min(len(sequence), pos + rng.randint(1, 30))
+            numbers = [str(n) for n in range(len(alts) + 1)]
+            calls = [
+                rng.choice(
+                    [f"{rng.choice(numbers)}|{rng.choice(numbers)}", "0|0", "0|1", ".|.", "1", ".", "1/1", ".|1"]
+                )
+                for _ in donors
+            ]
+            calls = [call if call != "./1" else "0|1" for call in calls]
+            records.append(
+                Record(pos, ref, ",".join(alts), calls, info=f"END={end}" if "<DEL>" in alts else ".", chrom=chrom)
+            )
+    width = draw(st.integers(1, 30))
+    windows = []
+    for chrom, sequence in genome.items():
+        windows += [(chrom, start, start + width) for start in rng.choices(range(len(sequence) - width + 1), k=4)]
+    rng.shuffle(windows)
+    return Cohort(genome, records, donors, windows)
 
 
 def trimmed(pos: int, ref: str, alt: str) -> tuple[int, str, str]:

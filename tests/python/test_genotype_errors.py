@@ -12,9 +12,9 @@ import pysam
 import pytest
 from genotype_truth import Cohort, Record, wrap, write_windows
 
+from allelegro.cli.common import read_names
 from allelegro.errors import DataError
 from allelegro.genotype.extract import Rules, extract_haplotypes
-from allelegro.genotype.selection import read_names
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.fasta import Fasta
 from allelegro.io.vcf import IndexedVcf

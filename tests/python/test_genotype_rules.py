@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from genotype_truth import PS, Cohort, Record
+from genotype_truth import PS, Cohort, Record, extract
 
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
@@ -18,8 +18,6 @@ REFERENCE = "CTTACGGATC"
 @pytest.fixture
 def make(tmp_path: Path):
     def run(*records: Record, window: tuple[int, int] = WINDOW, header: str = "", **rules) -> HaplotypeStore:
-        from test_genotype_extract import extract
-
         donors = [f"d{n}" for n in range(len(records[0].genotypes))]
         ordered = sorted(records, key=lambda record: record.pos)
         return extract(Cohort({"chr1": GENOME}, ordered, donors, [("chr1", *window)], header), tmp_path, **rules)

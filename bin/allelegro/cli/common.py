@@ -1,7 +1,10 @@
 """What every tool shares: the app with its error contract, and common options."""
 
 import logging
+import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -54,3 +57,22 @@ def fail(message: str) -> NoReturn:
     """Print ``error: message`` on one line of stderr and exit with status 1."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(DATA_ERROR)
+
+
+def read_names(given: Sequence[str] | None) -> list[str] | None:
+    """Donors or windows named by options: each a file with one name a line (its first column), or names with commas.
+
+    None stays None (all). Raises DataError when nothing is named.
+    """
+    if given is None or not given:
+        return None
+    names: list[str] = []
+    for item in given:
+        if os.path.isfile(item):  # noqa: PTH113 (Path.is_file raises when a long list of names is no possible path)
+            lines = (line.split() for line in Path(item).read_text().splitlines() if not line.startswith("#"))
+            names += [fields[0] for fields in lines if fields]
+        else:
+            names += [name for name in item.split(",") if name]
+    if not names:
+        raise DataError(f"{given[0]}: names nothing; give names, or a file with one name a line")
+    return names

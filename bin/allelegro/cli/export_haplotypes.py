@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Tool, Version
+from allelegro.cli.common import Tool, Version, read_names
 
 app = Tool()
 
@@ -35,7 +35,6 @@ def main(
     if fasta is None and summary is None:
         raise typer.BadParameter("give --fasta, --summary or both")
     from allelegro.genotype.export import export_fasta
-    from allelegro.genotype.selection import read_names
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.genotype.summary import summarise_windows
     from allelegro.io.tables import write_table

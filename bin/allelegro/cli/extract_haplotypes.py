@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.cli.common import Seed, Threads, Tool, Version, read_names
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -69,7 +69,6 @@ def main(
     """
     limit_threads(threads)
     from allelegro.genotype.extract import extract_haplotypes
-    from allelegro.genotype.selection import read_names
     from allelegro.genotype.shard import Rules
 
     rules = Rules(indels.value, unphased.value, on_ref_mismatch.value, seed)

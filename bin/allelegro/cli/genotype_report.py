@@ -24,7 +24,7 @@ def main(
 ) -> None:
     """Tabulate what a haplotype store was made of: variants used and dropped, donors, relatedness, ancestry, compression."""
     limit_threads(threads)
-    from allelegro.genotype.qc import write_report
     from allelegro.genotype.store import HaplotypeStore
+    from allelegro.genotype.summary import write_summary
 
-    write_report(HaplotypeStore.open(store), out, min_kinship, seed)
+    write_summary(HaplotypeStore.open(store), out, min_kinship, seed)

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from allelegro.effects.scoring import Scorer
 from allelegro.effects.variants import Dropped
 from allelegro.effects.windows import AllelePairs, Codes
-from allelegro.genotype.coordinates import haplotype_offsets
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import N, encode
 
@@ -82,7 +81,7 @@ def _one_variant(
     first = int(store.offsets[window])
     offset = int(row["start"] - store.windows["start"].iloc[window])
     carriers = np.bincount(store.index[window].ravel(), minlength=len(store.distinct(window)))
-    places = [(number, int(haplotype_offsets(store, first + number)[offset])) for number in range(len(carriers))]
+    places = [(number, int(store.haplotype_offsets(first + number)[offset])) for number in range(len(carriers))]
     places = [(number, place) for number, place in places if place >= 0]
     frame = pd.DataFrame([row] * len(places))
     if not places or store.sequences[first, offset] != encode(row["before"])[0]:

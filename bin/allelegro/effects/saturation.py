@@ -13,7 +13,6 @@ from allelegro.effects.scoring import Scorer, score_variants
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
-from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
@@ -47,8 +46,8 @@ def central_regions(
         eligible = np.flatnonzero(scorer.eligible(windows["chrom"], middle).any(axis=0))
         ranked = eligible[np.argsort(-windows["score"].to_numpy()[eligible], kind="stable")].tolist()
         if haplotypes is not None:
-            check_same_windows(windows, haplotypes)
-            varied = (place for place in ranked if common_alleles(haplotypes, place, span))
+            haplotypes.check_windows(windows)
+            varied = (place for place in ranked if haplotypes.common_alleles(place, span))
             ranked = list(dict.fromkeys([*islice(varied, count), *ranked]))
         chosen = windows.iloc[ranked[:count]]
     first = (middle[chosen.index] - span // 2).clip(lower=0)

@@ -10,6 +10,7 @@ counts; ``metadata.json``, written last.
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,9 @@ ARRAYS = ("sequences", "offsets", "index", "allele_offsets", "alleles")
 DONOR_COUNTS = ("called", "heterozygous", "missing", "half_missing", "unphased", "haploid")
 VARIANT_COLUMNS = ("chrom", "pos", "ref", "alt", "start", "end", "bases")
 REORDER_STEP = 1024
+ABSENT = -1
+COMMON = 0.1  # of the donors carry an allele that divides them, and as many carry another; at least FEWEST
+FEWEST = 2
 
 
 class HaplotypeStore:
@@ -129,9 +133,51 @@ class HaplotypeStore:
         carries = np.stack([np.isin(found, alleles) for alleles in carried])
         return found, carries[self.index[window]].sum(axis=1).T
 
-    def contig_length(self, window: int) -> int:
-        """Length of the contig that a window lies on."""
-        return int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])
+    def common_alleles(self, window: int, span: int) -> list[int]:
+        """Rows of ``variants`` in the central ``span`` bp of a window that divide the donors, by position.
+
+        A good part of the donors (``COMMON``, at least ``FEWEST``) carries the allele, and as many carry another.
+        """
+        found, copies = self.copies(window)
+        fewest = max(FEWEST, COMMON * copies.shape[1])
+        region = self.windows.iloc[window]
+        first = (int(region["start"]) + int(region["end"]) - span) // 2
+        positions = self.variants["pos"].to_numpy(np.int64)[found]
+        carriers, others = (copies > 0).sum(axis=1), (copies < 2).sum(axis=1)
+        near = (first < positions) & (positions <= first + span)
+        return [int(row) for row in found[near & (np.minimum(carriers, others) >= fewest)]]
+
+    def check_windows(self, windows: pd.DataFrame) -> None:
+        """Raise DataError unless the store was made of these windows."""
+        columns = ["chrom", "start", "end", "name"]
+        if not windows[columns].reset_index(drop=True).equals(self.windows[columns]):
+            raise DataError(f"{self.folder}: made of other windows; run extract_haplotypes.py on these")
+
+    def reference_positions(self, row: int) -> NDArray[np.int64]:
+        """Reference position (0-based) of each base of the haplotype in ``row`` of ``sequences``, shape ``(width,)``.
+
+        -1 for inserted bases and for N beyond the contig's ends. A base that replaces another has its position.
+        """
+        window = self._window_of(row)
+        start = int(self.windows["start"].iloc[window])
+        length = int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])
+        found = _haplotype_positions(start, self.width, self.edits(row))
+        found[(found < 0) | (found >= length)] = ABSENT
+        return found
+
+    def haplotype_offsets(self, row: int) -> NDArray[np.int64]:
+        """Where each reference base of the window is in the haplotype of ``row``, shape ``(width,)``.
+
+        -1 for bases that are deleted or that an insertion has pushed out of the window.
+        """
+        inside = self.reference_positions(row) - int(self.windows["start"].iloc[self._window_of(row)])
+        offsets = np.full(self.width, ABSENT, np.int64)
+        shown = np.flatnonzero((inside >= 0) & (inside < self.width))
+        offsets[inside[shown]] = shown
+        return offsets
+
+    def _window_of(self, row: int) -> int:
+        return int(np.searchsorted(self.offsets, row, side="right")) - 1
 
     @cached_property
     def _edits(self) -> NDArray[np.int64]:
@@ -333,3 +379,30 @@ def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _haplotype_positions(start: int, width: int, edits: Iterable[tuple[int, int, int]]) -> NDArray[np.int64]:
+    """Reference positions along a haplotype with ``edits`` (start, end, bases that replace them) sorted by position.
+
+    Not cut at the contig's ends; the layout is that of :mod:`allelegro.genotype.haplotypes`.
+    """
+    edits = list(edits)
+    centre, half = start + width // 2, width // 2
+    left = [
+        (a, min(b, centre), n if b <= centre else min(n, centre - a)) for a, b, n in edits if a < centre or b <= centre
+    ]
+    right = [(max(a, centre), b, n - min(n, max(0, centre - a))) for a, b, n in edits if b > centre]
+    lost = sum(max(0, b - a - n) for a, b, n in left)
+    first = min([start, *(a for a, _, _ in left)]) - lost
+    before = _positions(first, left, centre)
+    after = _positions(centre, right, max([centre, *(b for _, b, _ in right)]) + width)
+    return np.concatenate([before[len(before) - half :], after[: width - half]])
+
+
+def _positions(position: int, edits: list[tuple[int, int, int]], stop: int) -> NDArray[np.int64]:
+    parts = []
+    for start, end, bases in edits:
+        paired = min(bases, end - start)
+        parts += [np.arange(position, start), np.arange(start, start + paired), np.full(bases - paired, ABSENT)]
+        position = end
+    return np.concatenate([*parts, np.arange(position, stop)]).astype(np.int64)

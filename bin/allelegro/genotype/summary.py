@@ -1,12 +1,50 @@
-"""What a store holds, window by window, and the genotypes that its haplotypes spell."""
+"""The genotype page's tables: what was used and dropped, donors, relatedness, ancestry, distinct haplotypes."""
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from allelegro.genotype.relatedness import CONFIDENCE, DEGREES, Floats, ancestry, degree, related_pairs, relatedness
 from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.atomic import atomic_folder
+from allelegro.io.metrics import write_metrics
+from allelegro.io.tables import write_table
+
+
+def write_summary(store: HaplotypeStore, out: Path, min_kinship: float, seed: int) -> None:
+    """Write ``windows.tsv donors.tsv dropped.tsv haplotypes_per_window.tsv relatedness.tsv principal_components.tsv
+    metrics.tsv`` into the folder ``out``.
+
+    ``relatedness.tsv`` lists the pairs of donors whose kinship is above ``min_kinship`` with 95 % confidence; principal components need
+    ``ENOUGH_SNVS`` common SNVs in different windows and at least three donors.
+    """
+    windows = summarise_windows(store)
+    donors = donor_table(store)
+    kinship, error, n_snvs = relatedness(store, seed)
+    pairs = related_pairs(store.donors, kinship, error, n_snvs, min_kinship)
+    components, shares, n_common = ancestry(store)
+    dropped = pd.DataFrame(store.metadata["dropped"].items(), columns=["reason", "alleles"])
+    histogram = windows["distinct_haplotypes"].value_counts().sort_index().rename_axis("distinct_haplotypes")
+    with atomic_folder(out, "metrics.tsv") as folder:
+        write_table(windows, folder / "windows.tsv")
+        write_table(donors, folder / "donors.tsv")
+        write_table(dropped, folder / "dropped.tsv")
+        write_table(histogram.rename("windows").reset_index(), folder / "haplotypes_per_window.tsv")
+        write_table(pairs, folder / "relatedness.tsv")
+        write_table(components, folder / "principal_components.tsv")
+        rows = _metrics(store, windows, donors) + _kinship_metrics(kinship - CONFIDENCE * error, n_snvs)
+        rows += [_metric("variance_share", share, n_common, subset=f"PC{k}") for k, share in enumerate(shares, 1)]
+        write_metrics(rows, folder / "metrics.tsv")
+
+
+def donor_table(store: HaplotypeStore) -> pd.DataFrame:
+    """Genotype counts of each donor with ``heterozygosity`` (of called genotypes) and ``missingness``."""
+    table = store.donor_counts.copy()
+    records = table["called"] + table["missing"] + table["half_missing"]
+    table["heterozygosity"] = table["heterozygous"] / table["called"].where(table["called"] > 0)
+    table["missingness"] = (table["missing"] + table["half_missing"]) / records.where(records > 0)
+    return table
 
 
 def summarise_windows(store: HaplotypeStore) -> pd.DataFrame:
@@ -37,34 +75,45 @@ def summarise_windows(store: HaplotypeStore) -> pd.DataFrame:
     return table
 
 
-def dosages(store: HaplotypeStore, variants: NDArray[np.integer[Any]]) -> NDArray[np.int8]:
-    """Copies of the chosen variants (rows of ``store.variants``) that each donor carries, ``[variants, donors]``.
+def _metric(name: str, value: float, n: int, subset: str = "all") -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(("ci_low", "ci_high"))
+    return {
+        "stage": "genotype",
+        "dataset": "cohort",
+        "model": None,
+        "subset": subset,
+        "metric": name,
+        "value": value,
+        "n": n,
+        **row,
+    }
 
-    Read from the haplotypes of the window whose centre is nearest to the variant. A missing genotype is the reference.
-    """
-    wanted = np.full(len(store.variants), -1, np.int64)
-    wanted[variants] = np.arange(len(variants))
-    position = store.variants["start"].to_numpy()
-    centres = (store.windows["start"] + store.width // 2).to_numpy()
-    nearest = np.full(len(variants), np.iinfo(np.int64).max)
-    found = np.zeros((len(variants), len(store.donors)), np.int8)
-    for window in range(len(store)):
-        first, last = store.offsets[window : window + 2]
-        edges = store.allele_offsets[first : last + 1]
-        carried = store.alleles[edges[0] : edges[-1]]
-        row = np.repeat(np.arange(last - first), np.diff(edges))
-        here = np.unique(carried[wanted[carried] >= 0])
-        slots = wanted[here]
-        distance = np.abs(position[here] - centres[window])
-        closer = distance < nearest[slots]
-        here, slots = here[closer], slots[closer]
-        if not len(here):
-            continue
-        nearest[slots] = distance[closer]
-        table = np.zeros((last - first, len(here)), np.int8)
-        column = np.searchsorted(here, carried)
-        mine = column < len(here)
-        mine[mine] = here[column[mine]] == carried[mine]
-        table[row[mine], column[mine]] = 1
-        found[slots] = (table[store.index[window, :, 0]] + table[store.index[window, :, 1]]).T
-    return found
+
+def _metrics(store: HaplotypeStore, windows: pd.DataFrame, donors: pd.DataFrame) -> list[dict[str, object]]:
+    facts, per_window = store.metadata, windows["distinct_haplotypes"]
+    n = len(store)
+    return [
+        _metric("donors", len(store.donors), len(store.donors)),
+        _metric("windows", n, n),
+        _metric("haplotypes", facts["haplotypes"], n),
+        _metric("distinct_haplotypes", facts["distinct_haplotypes"], n),
+        _metric("compression", facts["haplotypes"] / facts["distinct_haplotypes"], n),
+        _metric("distinct_per_window_median", per_window.median(), n),
+        _metric("distinct_per_window_max", per_window.max(), n),
+        _metric("window_heterozygosity", windows["heterozygosity"].mean(), n),
+        _metric("alleles_read", facts["alleles_read"], n),
+        _metric("variants_used", facts["variants"], n),
+        _metric("not_left_aligned", facts["not_left_aligned"], n),
+        _metric("phase_set_changes", facts["phase_set_changes"], n),
+        _metric("heterozygosity", donors["heterozygosity"].mean(), len(donors)),
+        _metric("missingness", donors["missingness"].mean(), len(donors)),
+        *(_metric("dropped_alleles", count, n, subset=reason) for reason, count in facts["dropped"].items()),
+        *(_metric("genotypes", count, n, subset=kind) for kind, count in facts["genotypes"].items()),
+    ]
+
+
+def _kinship_metrics(kinship: Floats, n_snvs: int) -> list[dict[str, object]]:
+    values = kinship[np.triu_indices(len(kinship), 1)]
+    values = values[np.isfinite(values)]
+    degrees = pd.Series([degree(value) for value in values]).value_counts()
+    return [_metric("related_pairs", int(degrees.get(name, 0)), n_snvs, subset=name) for name in DEGREES]

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.procap.counts import CountsStore, library_sizes
 from allelegro.report import tracks
@@ -64,7 +63,7 @@ def _stores(results: Results) -> tuple[CountsStore, HaplotypeStore] | None:
     if not (counts / "metadata.json").is_file() or not (haplotypes / "index.npy").is_file():
         return None
     stores = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
-    check_same_windows(stores[0].windows, stores[1])
+    stores[1].check_windows(stores[0].windows)
     return stores
 
 
@@ -73,7 +72,7 @@ def _held_out_examples(results: Results, store: HaplotypeStore) -> list[str]:
     fold = results.finetuned[0].config["training"].get("test_fold", 0) if results.finetuned else 0
     windows = store.windows
     ranked = windows[windows["fold"] == fold].sort_values("score", ascending=False, kind="stable")
-    varied = (str(name) for place, name in ranked["name"].items() if common_alleles(store, int(str(place)), SPAN))
+    varied = (str(name) for place, name in ranked["name"].items() if store.common_alleles(int(str(place)), SPAN))
     return [name for name, _ in zip(varied, range(MOST_LOCI), strict=False)]
 
 
@@ -120,7 +119,7 @@ def _locus(counts: CountsStore, store: HaplotypeStore, name: str, snvs: pd.DataF
     sizes = library_sizes(counts.libraries) @ member
     signal = np.einsum("lsb,ld->dsb", counts.profiles([place])[0], member) / sizes[:, None, None]
     window = store.windows.iloc[place]
-    alleles = common_alleles(store, place, SPAN)
+    alleles = store.common_alleles(place, SPAN)
     if not alleles:
         return Locus(window, donors, signal, "", None, _groups(np.zeros(len(donors), np.int64), ["all donors"]))
     candidates = store.variants.iloc[alleles]

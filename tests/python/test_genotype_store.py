@@ -1,4 +1,4 @@
-"""Reading a store: access, batches without copies, encodings, coordinates, export, summaries and the report."""
+"""Reading a store: access, batches without copies, coordinates, export, summaries and the report."""
 
 import random
 import subprocess
@@ -10,20 +10,14 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-import torch
-from genotype_truth import Cohort, Record, edits_of, random_dna
+from genotype_truth import Cohort, Record, cohorts, edits_of, extract, random_dna
 from hypothesis import HealthCheck, given, settings
-from test_genotype_extract import cohorts, extract
 
 from allelegro.errors import DataError
-from allelegro.genotype.coordinates import haplotype_offsets, reference_positions
-from allelegro.genotype.encoding import one_hot, reverse_complement, two_hot
-from allelegro.genotype.qc import write_report
-from allelegro.genotype.relatedness import degree, king_robust, principal_components
+from allelegro.genotype.relatedness import dosages
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.genotype.summary import dosages, summarise_windows
+from allelegro.genotype.summary import summarise_windows, write_summary
 from allelegro.io.dna import decode, encode
-from allelegro.io.dna import reverse_complement as reverse_complement_codes
 from allelegro.io.metrics import read_metrics
 
 BIN = Path(__file__).parents[2] / "bin"
@@ -98,20 +92,6 @@ def test_random_access_and_batches(store: HaplotypeStore) -> None:
         store.donor("x")
 
 
-def test_encodings() -> None:
-    codes = torch.tensor([[0, 1, 2, 3, 4]], dtype=torch.uint8)
-    assert one_hot(codes)[0].T.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0.25] * 4]
-    assert one_hot(codes, "AGCT")[0].T.tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1], [0.25] * 4]
-    assert one_hot(codes, dtype=torch.bfloat16).dtype == torch.bfloat16
-    other = torch.tensor([[0, 2, 1, 4, 4]], dtype=torch.uint8)
-    assert two_hot(codes, other)[0].T.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 1], [0] * 4]
-    assert reverse_complement(codes).tolist() == [[4, 0, 1, 2, 3]]
-    assert (reverse_complement(codes).numpy() == reverse_complement_codes(codes.numpy())).all()
-    assert torch.equal(one_hot(reverse_complement(codes)), one_hot(codes).flip(1, 2))
-    with pytest.raises(ValueError, match="order"):
-        one_hot(codes, "ACGU")
-
-
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cohorts())
 def test_coordinates_on_random_variants(cohort: Cohort) -> None:
@@ -120,7 +100,7 @@ def test_coordinates_on_random_variants(cohort: Cohort) -> None:
         store = extract(cohort, Path(folder))
         for window, (chrom, start, end) in enumerate(cohort.windows):
             for row in range(store.offsets[window], store.offsets[window + 1]):
-                positions, offsets = reference_positions(store, row), haplotype_offsets(store, row)
+                positions, offsets = store.reference_positions(row), store.haplotype_offsets(row)
                 shown = positions[positions >= 0]
                 assert (np.diff(shown) > 0).all()
                 edited = {p for a, b, _ in store.edits(row) for p in range(a, b)}
@@ -143,7 +123,7 @@ def test_coordinates_of_a_deletion_and_an_insertion(tmp_path: Path) -> None:
     )
     store = extract(Cohort({"chr1": sequence}, [deletion, insertion], ["d"], [("chr1", 20, 40)]), tmp_path)
     row = int(store.rows(0, 0)[0])
-    assert reference_positions(store, row).tolist() == [
+    assert store.reference_positions(row).tolist() == [
         17,
         18,
         19,
@@ -165,7 +145,7 @@ def test_coordinates_of_a_deletion_and_an_insertion(tmp_path: Path) -> None:
         36,
         37,
     ]
-    assert haplotype_offsets(store, row).tolist() == [
+    assert store.haplotype_offsets(row).tolist() == [
         3,
         4,
         -1,
@@ -187,7 +167,7 @@ def test_coordinates_of_a_deletion_and_an_insertion(tmp_path: Path) -> None:
         -1,
         -1,
     ]
-    assert reference_positions(store, 0).tolist() == list(range(20, 40))
+    assert store.reference_positions(0).tolist() == list(range(20, 40))
 
 
 def test_window_summaries(store: HaplotypeStore) -> None:
@@ -235,76 +215,8 @@ def test_dosages_are_those_of_the_vcf(cohort: Cohort, store: HaplotypeStore) -> 
     assert compared > 5
 
 
-def simulate_dosages(rng: np.random.Generator) -> np.ndarray:
-    """Two parents, two children, one unrelated donor, and a second sample of the first parent."""
-    frequency = rng.uniform(0.05, 0.95, 20_000)
-    mother, father, other = (rng.random((2, len(frequency))) < frequency for _ in range(3))
-
-    def child() -> np.ndarray:
-        pick = rng.integers(0, 2, (2, len(frequency)))
-        sites = np.arange(len(frequency))
-        return np.stack([mother[pick[0], sites], father[pick[1], sites]])
-
-    return np.stack([person.sum(axis=0) for person in (mother, father, child(), child(), other, mother)], axis=1)
-
-
-def test_king_robust_kinship() -> None:
-    kinship, error = king_robust(simulate_dosages(np.random.default_rng(3)))
-    expected = {(0, 1): 0, (0, 2): 0.25, (1, 3): 0.25, (2, 3): 0.25, (0, 4): 0, (2, 4): 0, (0, 5): 0.5}
-    for pair, value in expected.items():
-        assert kinship[pair] == pytest.approx(value, abs=0.02), pair
-    assert (kinship == kinship.T).all()
-    assert error.max() < 0.02
-    assert [degree(value) for value in (0.5, 0.25, 0.125, 0.06, 0.01)] == [
-        "duplicate",
-        "first",
-        "second",
-        "third",
-        "unrelated",
-    ]
-
-
-def test_king_robust_by_its_formula() -> None:
-    dosage = np.random.default_rng(1).integers(0, 3, (50, 4))
-    kinship, _ = king_robust(dosage)
-    for i in range(4):
-        for j in range(4):
-            a, b = dosage[:, i], dosage[:, j]
-            het_i, het_j = sorted([(a == 1).sum(), (b == 1).sum()])
-            both, opposite = ((a == 1) & (b == 1)).sum(), (abs(a - b) == 2).sum()
-            assert kinship[i, j] == pytest.approx(
-                (both - 2 * opposite) / (2 * het_i) + 0.5 - (het_i + het_j) / (4 * het_i)
-            )
-
-
-def test_kinship_error_is_that_of_repeats() -> None:
-    """Blocks of ten identical neighbours stand for linkage."""
-    rng = np.random.default_rng(5)
-    values, errors = [], []
-    for _ in range(60):
-        frequency = rng.uniform(0.1, 0.9, 300)
-        dosage = np.repeat(rng.binomial(2, frequency[:, None], (300, 4)), 10, axis=0)
-        kinship, error = king_robust(dosage)
-        values.append(kinship[np.triu_indices(4, 1)])
-        errors.append(error[np.triu_indices(4, 1)])
-    assert np.mean(errors) == pytest.approx(np.std(values), rel=0.2)
-
-
-def test_principal_components_find_two_populations() -> None:
-    rng = np.random.default_rng(2)
-    base = rng.uniform(0.2, 0.8, 2000)
-    shifted = np.clip(base + rng.normal(0, 0.15, 2000), 0.05, 0.95)
-    dosage = np.concatenate([rng.binomial(2, base, (10, 2000)), rng.binomial(2, shifted, (10, 2000))]).T
-    dosage = dosage[(dosage.mean(axis=1) > 0) & (dosage.mean(axis=1) < 2)]
-    scores, shares = principal_components(dosage, 3)
-    assert scores.shape == (20, 3)
-    assert (np.sign(scores[:10, 0]) == np.sign(scores[0, 0])).all()
-    assert (np.sign(scores[10:, 0]) == -np.sign(scores[0, 0])).all()
-    assert shares[0] > 1.4 * shares[1]
-
-
 def test_report(store: HaplotypeStore, tmp_path: Path) -> None:
-    write_report(store, tmp_path / "qc", -1, 0)
+    write_summary(store, tmp_path / "qc", -1, 0)
     metrics = read_metrics([tmp_path / "qc" / "metrics.tsv"]).set_index(["metric", "subset"])["value"]
     assert metrics["donors", "all"] == 6
     assert metrics["compression", "all"] == pytest.approx(60 / len(store.sequences))

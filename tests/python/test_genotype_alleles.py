@@ -4,11 +4,9 @@ import random
 from pathlib import Path
 
 import pytest
-from genotype_truth import Cohort, Record, random_dna
-from test_genotype_extract import extract
+from genotype_truth import Cohort, Record, extract, random_dna
 
 from allelegro.errors import DataError
-from allelegro.genotype.frequent import check_same_windows, common_alleles
 from allelegro.genotype.store import HaplotypeStore
 
 DONORS = ["a", "b", "c", "d", "e"]
@@ -41,12 +39,12 @@ def test_copies_are_those_of_the_vcf(store: HaplotypeStore) -> None:
 
 def test_common_alleles_are_near_the_centre_and_divide_the_donors(store: HaplotypeStore) -> None:
     positions = store.variants["pos"].to_numpy()
-    assert positions[common_alleles(store, 0, 60)].tolist() == [195]
-    assert positions[common_alleles(store, 0, 200)].tolist() == [120, 195]
-    assert common_alleles(store, 1, 200) == []
+    assert positions[store.common_alleles(0, 60)].tolist() == [195]
+    assert positions[store.common_alleles(0, 200)].tolist() == [120, 195]
+    assert store.common_alleles(1, 200) == []
 
 
 def test_other_windows_are_refused(store: HaplotypeStore) -> None:
-    check_same_windows(store.windows, store)
+    store.check_windows(store.windows)
     with pytest.raises(DataError, match="made of other windows"):
-        check_same_windows(store.windows.iloc[:1], store)
+        store.check_windows(store.windows.iloc[:1])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from allelegro.errors import DataError
+from allelegro.intervals import union
 from allelegro.io.bigwig import Counts, write_bigwig
 from allelegro.procap import background as null
 from allelegro.procap.elements import pair_elements
@@ -92,7 +93,7 @@ intervals = st.lists(st.tuples(st.integers(0, 180), st.integers(1, 30)), max_siz
 def test_mask_equals_a_boolean_array(spans: list[tuple[int, int]], queries: list[int]) -> None:
     start = np.array([a for a, _ in spans], np.int64)
     end = start + np.array([n for _, n in spans], np.int64)
-    mask, slow, x = null.Mask.union(start, end), np.zeros(400, bool), np.array(queries)
+    mask, slow, x = null.Mask(*union(start, end)), np.zeros(400, bool), np.array(queries)
     for a, b in zip(start, end, strict=True):
         slow[a:b] = True
     assert mask.length_before(x).tolist() == [int(slow[:q].sum()) for q in queries]
@@ -108,7 +109,7 @@ def test_rates_and_companions_equal_a_slow_count(seed: int) -> None:
     count = rng.integers(1, 6, 120)
     reads = int(rng.integers(1, 4))
     start = np.sort(rng.choice(28_000, 4, replace=False)).astype(np.int64)
-    mask = null.Mask.union(start, start + rng.integers(1, 1500, 4))
+    mask = null.Mask(*union(start, start + rng.integers(1, 1500, 4)))
     level = null.Level.of(position, count, reads)
     kept = position[count >= reads]
     assert level.position.tolist() == kept.tolist()

@@ -12,7 +12,7 @@ from allelegro.inputs.excluded import read_left_out, write_left_out
 from allelegro.io.bigwig import Counts, write_bigwig
 from allelegro.io.metrics import read_metrics
 from allelegro.procap.counts import Library, count_windows
-from allelegro.procap.qc import correlate, intervals_of, read_tss, within, write_library_qc
+from allelegro.procap.qc import correlate, read_tss, write_library_qc
 
 SIZES = {"chr1": 10_000, "chr2": 5_000}
 
@@ -149,14 +149,9 @@ def test_absent_files_give_na_and_empty_peaks_give_zero(tmp_path: Path) -> None:
         write_library_qc(folder / "counts", [folder], tmp_path / "qc")
 
 
-def test_intervals_and_start_sites(tmp_path: Path) -> None:
-    table = pd.DataFrame({"chrom": ["c", "c", "c", "c"], "start": [50, 0, 5, 20], "end": [60, 30, 8, 40]})
-    starts, ends = intervals_of(table)["c"]
-    assert (starts.tolist(), ends.tolist()) == ([0, 50], [40, 60])
-    inside = within(np.array([0, 39, 40, 49, 50, 59, 60]), (starts, ends))
-    assert inside.tolist() == [True, True, False, False, True, True, False]
+def test_start_sites(tmp_path: Path) -> None:
     (tmp_path / "a.bed").write_text("c\t100\t200\tx\t0\t+\nc\t100\t200\ty\t0\t-\n")
-    assert [part.tolist() for part in read_tss(tmp_path / "a.bed", 5)["c"]] == [[95, 194], [106, 205]]
+    assert [part.tolist() for part in read_tss(tmp_path / "a.bed", 5).by_contig["c"]] == [[95, 194], [106, 205]]
     (tmp_path / "bad.bed").write_text("c\tx\n")
     with pytest.raises(DataError, match=r"bad.bed line 1: neither a GTF nor a BED line"):
         read_tss(tmp_path / "bad.bed", 5)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.intervals import Regions
+
 
 @dataclass
 class HeldOut:
@@ -37,17 +39,11 @@ class HeldOut:
         plain = chrom.astype(str).str.removeprefix("chr").to_numpy()
         unseen = np.isin(plain, list(self.chromosomes or ()))
         position = start.to_numpy()
-        for name in dict.fromkeys(name for name, _, _ in self.regions or ()):
+        regions = Regions.of(pd.DataFrame(self.regions or [], columns=["chrom", "start", "end"]))
+        for name in regions.by_contig:
             on_contig = plain == name
-            unseen[on_contig] |= self._inside(name, position[on_contig])
+            unseen[on_contig] |= regions.contain(name, position[on_contig])
         return unseen
-
-    def _inside(self, contig: str, position: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether positions lie in a held-out region: the furthest end of the regions that start before tells."""
-        regions = sorted((start, end) for name, start, end in self.regions or () if name == contig)
-        starts, ends = np.array(regions).T
-        before = np.searchsorted(starts, position, side="right") - 1
-        return np.asarray((before >= 0) & (position < np.maximum.accumulate(ends)[before.clip(min=0)]))
 
 
 def _plain(name: str) -> str:

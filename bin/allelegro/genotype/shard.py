@@ -29,6 +29,7 @@ from allelegro.genotype.records import (
     Ints,
     symbolic_deletion,
 )
+from allelegro.intervals import chain_starts, union
 from allelegro.io.dna import decode
 from allelegro.io.fasta import Fasta
 from allelegro.io.vcf import IndexedVcf
@@ -113,7 +114,7 @@ class ShardWorker:
         lows = np.maximum(shard.starts - pad - 1, 0)
         highs = np.minimum(shard.starts + self.width + pad + 1, self.fasta.lengths[shard.chrom])
         while True:
-            lows, highs = merge_intervals(lows, highs, FETCH_GAP)
+            lows, highs = union(lows, highs, FETCH_GAP)
             lines: list[str] = []
             size, previous_high, reached = 0, 0, lows.copy()
             for n, (low, high) in enumerate(zip(lows.tolist(), highs.tolist(), strict=True)):
@@ -281,22 +282,13 @@ def _problem(code: int, sample: str, samples: int) -> str:
     return f"the genotype of donor {sample} names no allele of the record; the file is damaged"
 
 
-def merge_intervals(lows: Ints, highs: Ints, gap: int) -> tuple[Ints, Ints]:
-    """Union of intervals sorted by start; those less than ``gap`` apart become one."""
-    reach = np.maximum.accumulate(highs)
-    first = np.append(True, lows[1:] > reach[:-1] + gap)
-    return lows[first], reach[np.append(first[1:], True)]
-
-
 def _near(alleles: Alleles, lows: Ints, highs: Ints) -> NDArray[np.bool_]:
     """Alleles of chains (runs of overlapping or touching alleles) that reach into one of the intervals."""
     if not len(alleles):
         return np.zeros(0, np.bool_)
-    lows, highs = merge_intervals(lows, highs, 0)
-    reach = np.maximum.accumulate(alleles.end)
-    first = np.append(True, alleles.start[1:] > reach[:-1])
-    chain = np.cumsum(first) - 1
-    chain_start, chain_end = alleles.start[first], reach[np.append(first[1:], True)]
+    lows, highs = union(lows, highs)
+    chain = np.cumsum(chain_starts(alleles.start, alleles.end)) - 1
+    chain_start, chain_end = union(alleles.start, alleles.end)
     interval = np.searchsorted(highs, chain_start)
     near = np.append(lows, np.iinfo(np.int64).max)[interval] <= chain_end
     chosen: NDArray[np.bool_] = near[chain]

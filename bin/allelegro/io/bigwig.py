@@ -21,6 +21,7 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import concatenated_ranges, run_starts
 from allelegro.io.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -316,8 +317,7 @@ def counts_of_intervals(
     spans = ends - starts
     if np.all(spans == 1):
         return Counts(starts, counts)
-    first = np.repeat(starts - np.concatenate(([0], np.cumsum(spans)[:-1])), spans)
-    return Counts(first + np.arange(len(first)), np.repeat(counts, spans))
+    return Counts(concatenated_ranges(starts, spans), np.repeat(counts, spans))
 
 
 # ---------------------------------------------------------------------------------------------------------- writing
@@ -405,7 +405,7 @@ class BigWigWriter:
         self._min, self._max = min(self._min, float(low.min())), max(self._max, float(high.max()))
         for level, reduction in enumerate(_REDUCTIONS):
             bins = starts // reduction
-            cut = np.concatenate(([0], np.flatnonzero(np.diff(bins)) + 1))
+            cut = run_starts(bins)
             starts, bases = bins[cut] * reduction, np.add.reduceat(bases, cut)
             low, high = np.minimum.reduceat(low, cut), np.maximum.reduceat(high, cut)
             total, squares = np.add.reduceat(total, cut), np.add.reduceat(squares, cut)

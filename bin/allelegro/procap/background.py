@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from allelegro.intervals import Ints, inside
+
 Floats = NDArray[np.float64]
 
 SCALES = (8, 16, 32, 64)  # bp scanned downstream of a site; initiation clusters are tens of bp wide
@@ -35,31 +36,17 @@ class Mask:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_before", np.concatenate([[0], np.cumsum(self.end - self.start)]))
 
-    @classmethod
-    def union(cls, start: Ints, end: Ints) -> "Mask":
-        """Merge any intervals into disjoint ones."""
-        if len(start) == 0:
-            return cls(start, end)
-        order = np.argsort(start, kind="stable")
-        start, reach = start[order], np.maximum.accumulate(end[order])
-        first = np.concatenate([[True], start[1:] > reach[:-1]])
-        last = np.concatenate([first[1:], [True]])
-        return cls(start[first], reach[last])
-
     def length_before(self, x: Ints) -> Ints:
         """Masked bp at positions below ``x``."""
         if len(self.start) == 0:
             return np.zeros(len(x), np.int64)
         i = np.searchsorted(self.start, x, side="right")
-        inside = np.minimum(x, self.end[i - 1]) - self.start[i - 1]
-        return np.where(i > 0, self._before[i - 1] + inside, 0)
+        within = np.minimum(x, self.end[i - 1]) - self.start[i - 1]
+        return np.where(i > 0, self._before[i - 1] + within, 0)
 
     def covers(self, x: Ints) -> NDArray[np.bool_]:
         """Whether each position lies in a masked interval."""
-        if len(self.start) == 0:
-            return np.zeros(len(x), bool)
-        i = np.searchsorted(self.start, x, side="right")
-        return (i > 0) & (x < self.end[i - 1])
+        return inside(x, self.start, self.end)
 
 
 def stutters(position: Ints, count: Ints) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import Counts, StrandPair, add_counts
 from allelegro.io.tables import read_table, write_table
@@ -109,7 +110,7 @@ class CountsStore:
         first = self._offsets[windows[:, None] * libraries + np.arange(libraries)].ravel()
         last = self._offsets[windows[:, None] * libraries + np.arange(libraries) + 1].ravel()
         cells = np.repeat(np.arange(len(first)), last - first)
-        entries = _ranges(first, last)
+        entries = concatenated_ranges(first, last - first)
         return cells, self._positions[entries].astype(np.int64), self._values[entries].astype(np.int64)
 
 
@@ -130,13 +131,6 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _ranges(first: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``first[0]..last[0]-1, first[1]..last[1]-1, …`` in one array."""
-    sizes = last - first
-    shift: NDArray[np.int64] = np.repeat(first - np.cumsum(sizes) + sizes, sizes)
-    return np.arange(len(shift)) + shift
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
@@ -276,7 +270,7 @@ def _profiles_of(
     last = np.stack([np.searchsorted(strand.positions, window_starts + width) for strand in strands], axis=1)
     sizes = (last - first).ravel()
     minus_at = np.array([0, len(strands[0].positions)])
-    entries = _ranges((first + minus_at).ravel(), (last + minus_at).ravel())
+    entries = concatenated_ranges((first + minus_at).ravel(), sizes)
     offsets = np.concatenate([strand.positions for strand in strands])[entries]
     offsets += np.repeat((np.array([0, width]) - window_starts[:, None]).ravel(), sizes)
     values = np.concatenate([strand.counts for strand in strands])[entries]
@@ -299,9 +293,9 @@ def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.
             cells = np.empty(int(sizes[block].sum()), np.uint16), np.empty(int(sizes[block].sum()), kind)
             base = offsets[low * len(spools)]
             for number, spool in enumerate(spools):
-                source = _ranges(spool.starts[block], spool.starts[block] + spool.sizes[block])
+                source = concatenated_ranges(spool.starts[block], spool.sizes[block])
                 first = offsets[low * len(spools) + number : offsets.size - 1 : len(spools)][: len(sizes[block])] - base
-                target = _ranges(first, first + spool.sizes[block])
+                target = concatenated_ranges(first, spool.sizes[block])
                 cells[0][target] = _spooled(spool.positions, np.uint16)[source]
                 cells[1][target] = _spooled(spool.values, np.uint32)[source]
             cells[0].tofile(place_file)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import inside, run_starts, union
 from allelegro.io.atomic import atomic_path
 from allelegro.io.bigwig import PIECE, BigWigWriter, StrandPair, add_counts, stranded_writers
 from allelegro.procap.bam import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
@@ -77,19 +78,12 @@ class Blacklist:
             raise DataError(
                 f"{path}: no region lies on a contig of the reads ({next(iter(contigs))}, …); check the names"
             )
-        merged: list[list[int]] = []
-        for start, end in sorted(regions):
-            if merged and start <= merged[-1][1]:
-                merged[-1][1] = max(end, merged[-1][1])
-            else:
-                merged.append([start, end])
-        self._starts, self._ends = np.array(merged, np.uint64).T
+        starts, ends = union(*np.array(regions, np.int64).T)
+        self._starts, self._ends = starts.astype(np.uint64), ends.astype(np.uint64)
 
     def outside(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """True for keys that lie in no region."""
-        before = np.searchsorted(self._starts, keys, "right")
-        outside: NDArray[np.bool_] = before == np.searchsorted(self._ends, keys, "right")
-        return outside
+        return ~inside(keys, self._starts, self._ends)
 
 
 def _text_lines(path: Path) -> list[str]:
@@ -121,7 +115,7 @@ class _Pile:
             self._push(keys, umis, np.ones(len(keys), np.int64))
         else:
             keys = np.sort(keys)
-            heads = np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1])))
+            heads = run_starts(keys)
             self._push(keys[heads], umis, np.diff(heads, append=len(keys)))
         if self.waiting > self.most:
             self._push(*self._compact())
@@ -188,10 +182,7 @@ def _write_keys(
     """Write counts at distinct sorted keys, contig by contig, strand by strand."""
     contigs = (keys >> np.uint64(CONTIG_SHIFT)).astype(np.int64)
     positions = (keys & np.uint64((1 << CONTIG_SHIFT) - 1)).astype(np.int64)
-    cuts = (
-        np.concatenate(([0], np.flatnonzero(np.diff(contigs)) + 1, [len(keys)])) if len(keys) else np.zeros(1, np.int64)
-    )
-    for first, last in pairwise(cuts):
+    for first, last in pairwise([*run_starts(contigs).tolist(), len(keys)]):
         here = slice(first, last)
         for strand, writer in enumerate(writers):
             chosen = (positions[here] & 1) == strand

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import betaln, logsumexp
 
 from allelegro.errors import DataError
+from allelegro.intervals import union
 from allelegro.io.tables import write_table
 from allelegro.io.vcf import check_bgzf
 from allelegro.procap.bam import CONTIG_SHIFT, AlignmentStream, ReadRules
@@ -108,12 +109,11 @@ def _covered_regions(
     sums = np.bincount(where, np.concatenate(weights))
     best = np.sort(bins[np.argsort(-sums, kind="stable")[: rules.max_bins]])
     regions: list[tuple[int, str, int, int]] = []
-    for place in best.tolist():
-        contig, start = place >> CONTIG_SHIFT - _BIN_BITS, (place << _BIN_BITS & (1 << CONTIG_SHIFT) - 1) >> 1
-        low, high = max(0, start - _REACH), start + (1 << _BIN_BITS - 1) + _REACH
-        if regions and regions[-1][0] == contig and low <= regions[-1][3]:
-            low = regions.pop()[2]
-        regions.append((contig, names[contig], low, high))
+    for contig in np.unique(best >> np.uint64(CONTIG_SHIFT - _BIN_BITS)).tolist():
+        own = best[best >> np.uint64(CONTIG_SHIFT - _BIN_BITS) == contig] << np.uint64(_BIN_BITS)
+        start = (own & np.uint64((1 << CONTIG_SHIFT) - 1)).astype(np.int64) >> 1
+        merged = union(np.maximum(start - _REACH, 0), start + (1 << _BIN_BITS - 1) + _REACH)
+        regions += [(contig, names[contig], *bounds) for bounds in np.stack(merged, axis=1).tolist()]
     return regions
 
 

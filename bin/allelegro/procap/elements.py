@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from allelegro.intervals import concatenated_ranges
 from allelegro.procap.peaks import PEAK_COLUMNS
 
 ELEMENT_COLUMNS = [*PEAK_COLUMNS, "plus_summit", "minus_summit"]
@@ -59,7 +60,7 @@ def _possible_pairs(peaks: pd.DataFrame, max_distance: int, min_balance: float) 
         high = np.searchsorted(minus["summit"], plus["summit"], side="right")
         size = high - low
         left = np.repeat(np.arange(len(plus)), size)
-        right = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size) + np.repeat(low, size)
+        right = concatenated_ranges(low, size)
         reads = np.stack([plus["reads"].to_numpy()[left], minus["reads"].to_numpy()[right]])
         distance = plus["summit"].to_numpy()[left] - minus["summit"].to_numpy()[right]
         balanced = reads.min(0) >= min_balance * reads.sum(0)

@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import Ints, chain_starts, concatenated_ranges, union
 from allelegro.io.bigwig import Counts, Signal, open_signal
 from allelegro.io.tables import write_table
-from allelegro.procap.background import SCALES, Clumping, Floats, Ints, Level, Mask, exposures, stutters, tail
+from allelegro.procap.background import SCALES, Clumping, Floats, Level, Mask, exposures, stutters, tail
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ def _with_reads(peaks: Candidates, sites: Counts, min_reads: int) -> Candidates:
 
 def _with_margin(gaps: Mask, peaks: Candidates) -> Mask:
     start = np.concatenate([gaps.start, peaks.start - MASK_MARGIN])
-    return Mask.union(start, np.concatenate([gaps.end, peaks.end + MASK_MARGIN]))
+    return Mask(*union(start, np.concatenate([gaps.end, peaks.end + MASK_MARGIN])))
 
 
 def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
@@ -191,8 +192,7 @@ def _join(windows: Candidates) -> Candidates:
         return windows
     order = np.argsort(windows.start, kind="stable")
     start, end, p = windows.start[order], windows.end[order], windows.p[order]
-    reach = np.maximum.accumulate(end)
-    first = np.flatnonzero(np.concatenate([[True], start[1:] > reach[:-1] + JOIN]))
+    first = np.flatnonzero(chain_starts(start, end, JOIN))
     return Candidates(start[first], np.maximum.reduceat(end, first), np.minimum.reduceat(p, first))
 
 
@@ -255,7 +255,7 @@ def _members(sites: Counts, start: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:
     low, high = np.searchsorted(sites.positions, start), np.searchsorted(sites.positions, end)
     size = high - low
     first = np.cumsum(size) - size
-    return np.repeat(low - first, size) + np.arange(size.sum()), first, size
+    return concatenated_ranges(low, size), first, size
 
 
 def summits(sites: Counts, start: Ints, end: Ints) -> Ints:

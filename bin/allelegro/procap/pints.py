@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from allelegro.errors import DataError
+from allelegro.intervals import Ints
 from allelegro.io.bigwig import Counts, open_signal, write_bigwig
-from allelegro.procap.background import Ints
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.peaks import PEAK_COLUMNS, bed_score, shared_contigs, stranded_counts
 

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 
 from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_left_out, write_left_out
+from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
 from allelegro.io.metrics import write_metrics
@@ -23,9 +24,6 @@ from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
 
 log = logging.getLogger(__name__)
-
-Intervals = dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""Sorted disjoint starts and ends by contig."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def _find(library: str, folders: Sequence[Path]) -> LibraryFiles:
     )
 
 
-def _figures(library: str, files: LibraryFiles, tss: Intervals | None) -> dict[str, Any]:
+def _figures(library: str, files: LibraryFiles, tss: Regions | None) -> dict[str, Any]:
     """One row of the libraries table."""
     row: dict[str, Any] = {"library": library}
     if files.report is not None:
@@ -151,23 +149,23 @@ def _report_figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _signal_figures(
-    coverage: StrandPair, peaks: pd.DataFrame | None, elements: pd.DataFrame | None, tss: Intervals | None
+    coverage: StrandPair, peaks: pd.DataFrame | None, elements: pd.DataFrame | None, tss: Regions | None
 ) -> dict[str, Any]:
     """Shares of 5' ends in peaks of their strand, in divergent elements (of those in peaks), and near annotated TSSs."""
-    by_strand = None if peaks is None else [intervals_of(peaks[peaks["strand"] == strand]) for strand in "+-"]
-    divergent = None if elements is None else intervals_of(elements)
+    by_strand = None if peaks is None else [Regions.of(peaks[peaks["strand"] == strand]) for strand in "+-"]
+    divergent = None if elements is None else Regions.of(elements)
     total = in_peaks = in_elements = near_tss = 0
     for contig in coverage.contigs:
         for strand, counts in enumerate(coverage.counts(contig)):
             total += int(counts.counts.sum())
             if by_strand is not None:
-                inside = within(counts.positions, by_strand[strand].get(contig))
+                inside = by_strand[strand].contain(contig, counts.positions)
                 in_peaks += int(counts.counts[inside].sum())
                 if divergent is not None:
-                    both = inside & within(counts.positions, divergent.get(contig))
+                    both = inside & divergent.contain(contig, counts.positions)
                     in_elements += int(counts.counts[both].sum())
             if tss is not None:
-                near_tss += int(counts.counts[within(counts.positions, tss.get(contig))].sum())
+                near_tss += int(counts.counts[tss.contain(contig, counts.positions)].sum())
     row: dict[str, Any] = {}
     if by_strand is not None:
         row["share_in_peaks"] = in_peaks / total if total else None
@@ -178,30 +176,7 @@ def _signal_figures(
     return row
 
 
-def intervals_of(table: pd.DataFrame) -> Intervals:
-    """Disjoint intervals of a BED-like table, merged where they overlap or touch."""
-    merged: Intervals = {}
-    for contig, rows in table.groupby(table["chrom"].astype(str)):
-        order = np.argsort(rows["start"].to_numpy(), kind="stable")
-        starts, ends = rows["start"].to_numpy(np.int64)[order], rows["end"].to_numpy(np.int64)[order]
-        reach = np.maximum.accumulate(ends)
-        new = np.concatenate(([True], starts[1:] > reach[:-1]))
-        merged[str(contig)] = starts[new], reach[np.concatenate((np.flatnonzero(new)[1:] - 1, [len(starts) - 1]))]
-    return merged
-
-
-def within(
-    positions: NDArray[np.int64], intervals: tuple[NDArray[np.int64], NDArray[np.int64]] | None
-) -> NDArray[np.bool_]:
-    """Which positions lie in one of some sorted disjoint intervals."""
-    if intervals is None:
-        return np.zeros(len(positions), np.bool_)
-    starts, ends = intervals
-    inside: NDArray[np.bool_] = np.searchsorted(starts, positions, "right") > np.searchsorted(ends, positions, "right")
-    return inside
-
-
-def read_tss(path: Path, distance: int) -> Intervals:
+def read_tss(path: Path, distance: int) -> Regions:
     """Stretches within ``distance`` bp of annotated transcription start sites.
 
     From the ``transcript`` (or, without any, ``gene``) lines of a GTF or GFF, or from a BED: the first base of each feature on
@@ -227,7 +202,7 @@ def read_tss(path: Path, distance: int) -> Intervals:
         raise DataError(f"{path}: no transcript, gene or BED line; give an annotation of transcription start sites")
     table = pd.DataFrame(found, columns=["chrom", "site"])
     table["start"], table["end"] = (table["site"] - distance).clip(lower=0), table["site"] + distance + 1
-    return intervals_of(table)
+    return Regions.of(table)
 
 
 def _lines(path: Path) -> Iterator[str]:

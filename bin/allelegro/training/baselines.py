@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.intervals import concatenated_ranges
 from allelegro.training.cohort import Cohort
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def genotype_kernel(
 def haplotype_alleles(store: "HaplotypeStore", loci: NDArray[np.int64]) -> Matrix:
     """Which alleles of its window each haplotype carries, ``[locus, haplotype, allele]`` 0 or 1, padded with 0."""
     first, rows = store.offsets[loci], store.offsets[loci + 1] - store.offsets[loci]
-    row = expand(first, rows)
-    row_locus, row_local = np.repeat(np.arange(len(loci)), rows), expand(np.zeros_like(rows), rows)
+    row = concatenated_ranges(first, rows)
+    row_locus, row_local = np.repeat(np.arange(len(loci)), rows), concatenated_ranges(np.zeros_like(rows), rows)
     begin, sizes = store.allele_offsets[row], store.allele_offsets[row + 1] - store.allele_offsets[row]
     entry = np.repeat(np.arange(len(row)), sizes)
-    alleles = np.asarray(store.alleles)[expand(begin, sizes)].astype(np.int64)
+    alleles = np.asarray(store.alleles)[concatenated_ranges(begin, sizes)].astype(np.int64)
     key = row_locus[entry] * (int(alleles.max(initial=0)) + 1) + alleles
     _, found, number = np.unique(key, return_index=True, return_inverse=True)
     per_locus = np.bincount(row_locus[entry][found], minlength=len(loci))
@@ -70,12 +71,6 @@ def haplotype_alleles(store: "HaplotypeStore", loci: NDArray[np.int64]) -> Matri
     carried = np.zeros((len(loci), int(rows.max()), max(1, int(per_locus.max(initial=0)))))
     carried[row_locus[entry], row_local[entry], local] = 1
     return carried
-
-
-def expand(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``starts[0], starts[0] + 1, …`` of each length, one range after another."""
-    ends = np.cumsum(lengths)
-    return np.arange(lengths.sum()) + np.repeat(starts - ends + lengths, lengths)
 
 
 def kernel_ridge(kernel: Matrix, values: Matrix, donors: NDArray[np.int64]) -> Matrix:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allelegro.errors import DataError
+from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import write_metrics
 from allelegro.io.tables import read_table
@@ -21,7 +22,7 @@ from allelegro.models.clipnet import Clipnet, reverse_profile
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
 from allelegro.statistics import Estimate
-from allelegro.training.baselines import expand, linear_genotypes, locus_mean, replicate_pairs
+from allelegro.training.baselines import linear_genotypes, locus_mean, replicate_pairs
 from allelegro.training.cohort import (
     LN2,
     Cohort,
@@ -285,7 +286,7 @@ def _profiles(
         for start in range(0, len(loci), 64):
             part = loci[start : start + 64]
             sizes = pairs.offsets[part + 1] - pairs.offsets[part]
-            rows = expand(pairs.offsets[part], sizes)
+            rows = concatenated_ranges(pairs.offsets[part], sizes)
             track = np.zeros((len(rows), 2 * cohort.target_width))
             for model in members:
                 done = 0
@@ -315,7 +316,7 @@ def _track(profile: Tensor, quantity: Tensor) -> Tensor:
 def _observed_profiles(profiles: Profiles, loci: NDArray[np.int64], donors: NDArray[np.bool_], outputs: int) -> Matrix:
     """Summed counts of some donors ``[locus, output]``."""
     starts, sizes = profiles.offsets[loci], profiles.offsets[loci + 1] - profiles.offsets[loci]
-    entry = expand(starts, sizes)
+    entry = concatenated_ranges(starts, sizes)
     place = np.repeat(np.arange(len(loci)), sizes) * outputs + profiles.position[entry]
     value = profiles.value[entry] * donors[profiles.donor[entry]]
     return np.asarray(np.bincount(place, value, len(loci) * outputs), np.float64).reshape(len(loci), outputs)

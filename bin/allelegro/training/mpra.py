@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import Regions
 from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import read_table
 from allelegro.io.windows import read_windows
@@ -193,13 +194,10 @@ def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArr
         raise DataError(f"{path}: {problem}")
     chroms = _matching_chroms(table, set(windows["chrom"]))
     result = np.zeros(len(table), bool)
-    starts, ends = table["start"].to_numpy(), table["end"].to_numpy()
-    for chrom, part in windows.groupby("chrom"):
+    starts, ends, regions = table["start"].to_numpy(), table["end"].to_numpy(), Regions.of(windows)
+    for chrom in regions.by_contig:
         rows = np.flatnonzero(chroms == chrom)
-        # Sorted starts and sorted ends: windows that start before an element's end less those that end before its start.
-        before = np.searchsorted(np.sort(part["start"].to_numpy()), ends[rows], "left")
-        past = np.searchsorted(np.sort(part["end"].to_numpy()), starts[rows], "right")
-        result[rows] = before > past
+        result[rows] = regions.overlap(chrom, starts[rows], ends[rows])
     return result
 
 

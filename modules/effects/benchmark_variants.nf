@@ -11,6 +11,7 @@ process BENCHMARK_VARIANTS {
     output:
     path "${meta.set}.metrics.tsv", emit: metrics
     path "${meta.set}.points.tsv.gz", emit: points
+    path "${meta.set}.curves.tsv", emit: curves
     tuple val(task.process), eval('task_record.py numpy pandas scipy'), emit: records
 
     script:
@@ -18,11 +19,11 @@ process BENCHMARK_VARIANTS {
     """
     benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} ${meta.release ? "--release ${meta.release}" : ''} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
         --fasta ${genome} ${kmers ? "--kmers ${kmers}" : ''} \\
-        --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz ${tool.args}
+        --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz --curves ${meta.set}.curves.tsv ${tool.args}
     """
 
     stub:
     """
-    touch ${meta.set}.metrics.tsv ${meta.set}.points.tsv.gz
+    touch ${meta.set}.metrics.tsv ${meta.set}.points.tsv.gz ${meta.set}.curves.tsv
     """
 }

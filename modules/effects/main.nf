@@ -50,7 +50,7 @@ workflow EFFECTS {
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
         GATHER_SCORES.out.scores.map { _meta, path -> path }.mix(GATHER_SCORES.out.cost).map { path -> ['effects/scores', path] },
-        BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points).map { path -> ['effects/benchmarks', path] },
+        BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves).map { path -> ['effects/benchmarks', path] },
     )
     records  = SCORE_VARIANTS.out.records.mix(FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
 }

@@ -99,3 +99,19 @@ def test_places_and_donors_that_training_saw_are_flagged(
     assert "b was trained on NA19239, a donor of this measurement" in caplog.text
     run(tmp_path, truth, scores_of(truth, effect, "good"), extra=("--checkpoint", str(tmp_path / "silent")))
     assert (read_table(tmp_path / "points.tsv.gz")["seen"] == "yes").all()  # it does not say, so it may have seen all
+
+
+def test_curves_have_the_areas_and_means_of_the_metrics(tmp_path: Path, truth: pd.DataFrame) -> None:
+    effect = truth["measured"] + np.random.default_rng(4).normal(size=len(truth))
+    metrics = run(
+        tmp_path, truth, scores_of(truth, effect, "good"), extra=("--curves", str(tmp_path / "curves.tsv"))
+    )  # fmt: skip
+    curves = dict(list(read_table(tmp_path / "curves.tsv", ["model", "curve", "x", "y"]).groupby("curve")))
+    x, y = ([0, *curves["roc"][axis]] for axis in ("x", "y"))
+    assert np.trapezoid(y, x) == pytest.approx(value(metrics, "auroc"), abs=0.01)  # thinned to 250 points
+    steps = np.diff(curves["precision_recall"]["x"], prepend=0)
+    assert (steps * curves["precision_recall"]["y"]).sum() == pytest.approx(value(metrics, "auprc"), abs=0.01)
+    assert curves["right_sign"]["y"].iloc[-1] == pytest.approx(value(metrics, "sign_accuracy"))
+    for axis, name in (("x", "mean_predicted"), ("y", "mean_measured")):
+        rows = metrics[(metrics["metric"] == name) & metrics["subset"].str.startswith("calibration")]
+        assert curves["calibration"][axis].to_numpy() == pytest.approx(rows["value"].to_numpy(), abs=1e-5)

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from allelegro.effects.benchmark import join, right_sign
+from allelegro.effects.benchmark import join
+from allelegro.effects.curves import right_sign
 from allelegro.effects.measured import Truth, TruthOptions, read_truth
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
@@ -249,10 +250,10 @@ def test_spellings_of_one_indel_meet() -> None:
     assert key[3] == key[4]
 
 
-def test_right_sign_counts_a_zero_prediction_as_a_coin() -> None:
-    right = right_sign(pd.Series([1.0, -1, 0, 1]), pd.Series([2.0, 1, 1, 0]))
+def test_right_sign_counts_a_zero_prediction_as_chance() -> None:
+    right = right_sign([1.0, -1, 0, 1], [2.0, 1, 1, 0])
     assert right.tolist()[:3] == [1, 0, 0.5]
-    assert np.isnan(right.iloc[3])
+    assert np.isnan(right[3])
 
 
 @needs_data

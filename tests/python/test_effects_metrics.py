@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from allelegro.effects.baselines import PENALTIES, WINDOW, WordModel, gc_change, word_counts
 from allelegro.effects.benchmark import Benchmark, Points, clusters_of
-from allelegro.effects.protocol import predicted_p, protocol
-from allelegro.effects.ranking import auprc_ci, auroc_ci
+from allelegro.effects.curves import auprc_ci, auroc_ci
+from allelegro.effects.kmers import PENALTIES, WINDOW, WordModel, gc_change, word_counts
+from allelegro.effects.legnet_protocol import legnet_protocol, predicted_p
 from allelegro.effects.windows import AllelePairs
 from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
@@ -49,17 +49,19 @@ def test_the_published_protocol_by_hand() -> None:
     from scipy.stats import norm
 
     assert predicted_p(effect, spread) == pytest.approx(norm.cdf(-np.abs(effect) / sd))
-    figures = protocol(effect, evidence, spread, 100, 0)
+    figures = legnet_protocol(effect, evidence, spread, 100, 0)
     assert figures["fdr", "protocol_concordance"][0] == pytest.approx(4 / 5)
     assert figures["fdr", "protocol_concordance"].n == 5
     assert figures["fdr_and_predicted", "protocol_concordance"][0] == pytest.approx(3 / 4)
     assert figures["fdr_and_predicted", "protocol_pearson"][0] == pytest.approx(
         np.corrcoef(effect[[0, 1, 2, 4]], evidence[[0, 1, 2, 4]])[0, 1]
     )
-    flipped = protocol(-effect, -evidence, spread, 100, 0)  # their sign (positive: reference) gives the same figures
+    flipped = legnet_protocol(
+        -effect, -evidence, spread, 100, 0
+    )  # their sign (positive: reference) gives the same figures
     assert flipped["fdr", "protocol_pearson"].value == pytest.approx(figures["fdr", "protocol_pearson"].value)
     single = spread.assign(ref_sd=np.nan, alt_sd=np.nan)
-    assert ("fdr_and_predicted", "protocol_pearson") not in protocol(effect, evidence, single, 100, 0)
+    assert ("fdr_and_predicted", "protocol_pearson") not in legnet_protocol(effect, evidence, single, 100, 0)
 
 
 def points(n: int, **columns: object) -> Points:

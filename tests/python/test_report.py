@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from training_cohort import Toy, make_toy, toy_windows
 
-from allelegro.effects.ranking import auprc_ci, auroc_ci
+from allelegro.effects.curves import auprc_ci, auroc_ci
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import write_metrics

@@ -22,6 +22,10 @@ def main(
     dataset: Annotated[str, typer.Option(help="Name of the truth table in the metrics.")],
     out: Annotated[Path, typer.Option(help="Tidy metrics, TSV.")],
     points: Annotated[Path, typer.Option(help="Variants behind the metrics: measured and predicted, TSV.gz.")],
+    curves: Annotated[
+        Path | None,
+        typer.Option(help="Curves behind the figures: ROC, precision-recall, right signs, calibration; TSV."),
+    ] = None,
     comparator: Annotated[
         list[str] | None, typer.Option(help="NAME=TABLE of an outside model (chrom pos ref alt score); repeatable.")
     ] = None,
@@ -62,8 +66,8 @@ def main(
     columns = dict(name_and_value(text, "--column") for text in column or [])
     others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
-    from allelegro.effects.baselines import WordModel, distance_from_centre, sequences_of, signed_baselines
-    from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_points
+    from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_curves, write_points
+    from allelegro.effects.kmers import WordModel, distance_from_centre, sequences_of, signed_baselines
     from allelegro.effects.matching import minor_frequency
     from allelegro.effects.measured import TruthOptions, read_truth
     from allelegro.effects.variants import sequences_measured
@@ -83,6 +87,8 @@ def main(
     }
     rows = Benchmark(dataset, joined, signed, unsigned, n_boot, seed).rows()
     write_points(joined, points)
+    if curves is not None:
+        write_curves(joined, curves)
     write_metrics(rows, out)
 
 

@@ -21,7 +21,7 @@ def main(
 ) -> None:
     """Fit a ridge regression of activity on counts of 6-mers and gapped 6-mers: the baseline of the variant benchmarks."""
     limit_threads(threads)
-    from allelegro.effects.baselines import WordModel
+    from allelegro.effects.kmers import WordModel
     from allelegro.errors import DataError
     from allelegro.io.tables import read_table
 

@@ -19,8 +19,8 @@ def main(
     version: Version = False,
 ) -> None:
     """Join the shards of one model's scores: rows in the order given, costs added up (memory: the largest)."""
-    from allelegro.effects.cost import Cost, together
     from allelegro.effects.score_files import join_tables
+    from allelegro.effects.scoring_cost import Cost, together
 
     together([Cost.read(path) for path in cost]).write(out_cost)
     join_tables(scores, out)

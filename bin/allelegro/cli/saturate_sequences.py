@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 def main(
     checkpoint: Checkpoints,
     fasta: Annotated[Path, typer.Option(help="Genome of --windows; without --windows each sequence is a region.")],
-    out: Annotated[Path, typer.Option(help="Folder: saturation.tsv and a map (SVG) of each region.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for saturation.tsv; the report draws a map and a logo of each region.")
+    ],
     windows: Annotated[Path | None, typer.Option(help="windows.bed whose centres are mutated.")] = None,
     window: Annotated[
         list[str] | None, typer.Option(help="Name of a window to take; repeatable (default: the best by score).")
@@ -36,7 +38,7 @@ def main(
     device: Device = "auto",
     version: Version = False,
 ) -> None:
-    """Score every single-nucleotide change of regions; draw a heat map with a sequence logo of each."""
+    """Score every single-nucleotide change of regions."""
     limit_threads(threads)
     from allelegro.effects.saturation import central_regions, saturate, whole_contigs, write_saturation
     from allelegro.effects.scoring import Scorer

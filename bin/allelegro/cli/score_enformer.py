@@ -33,10 +33,10 @@ def main(
 ) -> None:
     """Score variants with Enformer (needs enformer-pytorch): a table for benchmark_variants.py --comparator."""
     limit_threads(threads)
-    from allelegro.effects.cost import Meter
     from allelegro.effects.enformer import COMPARATOR_COLUMNS, EnformerScorer
     from allelegro.effects.measured import read_truth
     from allelegro.effects.score_files import write_chunks
+    from allelegro.effects.scoring_cost import Meter
     from allelegro.effects.variants import Dropped, chunks_of, parse_alleles, read_variants
     from allelegro.effects.windows import Genome
     from allelegro.models.device import choose_device

@@ -11,24 +11,30 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from allelegro.effects.heldout import HeldOut
+from allelegro.effects.curves import (
+    CALIBRATION_BINS,
+    auprc_ci,
+    auroc_ci,
+    curves_of,
+    fractions,
+    right_sign,
+)
+from allelegro.effects.legnet_protocol import legnet_protocol
 from allelegro.effects.matching import matched_subset
 from allelegro.effects.measured import Truth, read_comparator
-from allelegro.effects.protocol import protocol
-from allelegro.effects.ranking import auprc_ci, auroc_ci
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
-from allelegro.models.config import read_config
+from allelegro.models.config import HeldOut, read_config
 from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
 MINIMAL_STRATUM = 20  # variants of a bin of strength, frequency or calibration
-STRENGTH_BINS, CALIBRATION_BINS, FREQUENCIES = 5, 10, (0.05, 0.2)
+STRENGTH_BINS, FREQUENCIES = 5, (0.05, 0.2)
 MINIMAL_CLUSTERS = 10  # fewer clusters cannot be resampled: rows are instead
 
 logger = logging.getLogger(__name__)
@@ -145,6 +151,15 @@ def write_points(points: Points, path: Path) -> None:
     write_table(points.table[[*POINT_COLUMNS, *flags, *points.models]], path)
 
 
+def write_curves(points: Points, path: Path) -> None:
+    """Write the curves behind the figures (``CURVE_COLUMNS``) of every model."""
+    measured, significant = (points.table[name].to_numpy(dtype=float) for name in ("measured", "significant"))
+    curves = [
+        curves_of(model, points.table[model].to_numpy(dtype=float), measured, significant) for model in points.models
+    ]
+    write_table(pd.concat(curves, ignore_index=True), path)
+
+
 class Benchmark:
     """Metrics of every model and baseline on one set of points.
 
@@ -183,7 +198,7 @@ class Benchmark:
             rows += self._within_groups(model)
             rows += self._strata(model)
             rows += self._calibration(model)
-            rows += self._protocol(model)
+            rows += self._legnet_protocol(model)
         return rows
 
     def _subsets(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -237,7 +252,7 @@ class Benchmark:
     def _majority(self, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
         """Always guessing the commoner sign."""
         measured = self.table.loc[mask, "measured"]
-        guess = pd.Series(1.0 if (measured > 0).sum() >= (measured < 0).sum() else -1.0, measured.index)
+        guess = 1.0 if (measured > 0).sum() >= (measured < 0).sum() else -1.0
         estimate = self._estimate(mean_ci, self.table.loc[mask, "cluster"], right_sign(guess, measured))
         return [self._row("baseline_majority", subset, "sign_accuracy", estimate)]
 
@@ -259,9 +274,9 @@ class Benchmark:
     def _strata(self, model: str) -> list[Row]:
         """Sign accuracy by fifths of the predicted strength and by frequency of the alternative allele."""
         right = right_sign(self.table[model], self.table["measured"])
-        strata: dict[str, pd.Series] = {}
+        strata: dict[str, pd.Series | NDArray[np.bool_]] = {}
         if len(self.table) >= MINIMAL_STRATUM * STRENGTH_BINS:
-            fifth = self.table[model].abs().rank(method="first", pct=True).mul(STRENGTH_BINS).apply(np.ceil)
+            fifth = fractions(self.table[model].abs(), STRENGTH_BINS)
             strata |= {f"strength_{n}_of_{STRENGTH_BINS}": fifth == n for n in range(1, STRENGTH_BINS + 1)}
         edges = [0.0, *FREQUENCIES, 1.0]
         for low, high in pairwise(edges):
@@ -276,22 +291,21 @@ class Benchmark:
         """Mean predicted and measured effect in tenths of the prediction."""
         if len(self.table) < MINIMAL_STRATUM * CALIBRATION_BINS:
             return []
-        tenth = self.table[model].rank(method="first", pct=True).mul(CALIBRATION_BINS).apply(np.ceil)
         rows = []
-        for number, part in self.table.groupby(tenth):
-            subset = f"calibration_{int(number)}_of_{CALIBRATION_BINS}"
+        for number, part in self.table.groupby(fractions(self.table[model], CALIBRATION_BINS)):
+            subset = f"calibration_{number}_of_{CALIBRATION_BINS}"
             for metric, column in (("mean_predicted", model), ("mean_measured", "measured")):
                 rows.append(self._row(model, subset, metric, self._estimate(mean_ci, part["cluster"], part[column])))
         return rows
 
-    def _protocol(self, model: str) -> list[Row]:
+    def _legnet_protocol(self, model: str) -> list[Row]:
         if self.table["evidence"].isna().all():
             return []
         effect, evidence = self.table[model].to_numpy(float), self.table["evidence"].to_numpy(float)
-        figures = protocol(effect, evidence, self.spread[model], self.n_boot, self.seed)
+        figures = legnet_protocol(effect, evidence, self.spread[model], self.n_boot, self.seed)
         return [self._row(model, subset, metric, estimate) for (subset, metric), estimate in figures.items()]
 
-    def _estimate(self, statistic: Callable[..., Estimate], cluster: pd.Series, *columns: pd.Series) -> Estimate:
+    def _estimate(self, statistic: Callable[..., Estimate], cluster: pd.Series, *columns: ArrayLike) -> Estimate:
         """Rows are resampled one by one where there are too few clusters to resample (one element, one locus)."""
         clusters = cluster if cluster.nunique() >= MINIMAL_CLUSTERS else None
         return statistic(*columns, clusters=clusters, n_boot=self.n_boot, seed=self.seed)
@@ -306,9 +320,3 @@ class Benchmark:
 def _standardised(values: pd.Series) -> pd.Series:
     scale = values.std()
     return (values - values.mean()) / (scale if scale > 0 else np.nan)
-
-
-def right_sign(predicted: "pd.Series[float]", measured: "pd.Series[float]") -> "pd.Series[float]":
-    """1 where the signs agree, 0 where they do not, one half where the prediction is exactly 0; NaN without a sign."""
-    agreement = np.sign(predicted.to_numpy()) * np.sign(measured.to_numpy())
-    return pd.Series((agreement + 1) / 2, predicted.index).where(measured != 0)

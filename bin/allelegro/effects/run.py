@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from allelegro.effects.cost import Meter
 from allelegro.effects.measured import TruthOptions, read_truth
 from allelegro.effects.score_files import annotate_vcf, score_chunks, write_chunks, write_scores
 from allelegro.effects.scoring import Context, Scorer, Strands, score_sequences, score_variants
+from allelegro.effects.scoring_cost import Meter
 from allelegro.effects.variants import (
     CHUNK,
     Dropped,
@@ -106,7 +106,7 @@ def _given_sequences(options: Run) -> Path | None:
 
 
 def _write_backgrounds(options: Run, scorer: Scorer, store: Path, out: Path) -> None:
-    from allelegro.effects.backgrounds import BACKGROUND_COLUMNS, score_backgrounds
+    from allelegro.effects.haplotype_effects import BACKGROUND_COLUMNS, score_backgrounds
     from allelegro.genotype.store import HaplotypeStore
 
     with Dropped() as dropped:

@@ -1,4 +1,4 @@
-"""In-silico saturation mutagenesis: every single-nucleotide change of a region, with a heat map and a sequence logo."""
+"""In-silico saturation mutagenesis: the effect of every single-nucleotide change of a region."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from allelegro.effects.scoring import Scorer, score_variants
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
@@ -90,57 +89,9 @@ def saturate(regions: pd.DataFrame, genome: Genome, scorer: Scorer, deletions: b
 
 
 def write_saturation(tables: Iterator[pd.DataFrame], folder: Path) -> int:
-    """Write ``saturation.tsv`` and one ``<region>.svg`` each into ``folder``; the number of regions."""
-    done = []
-    for table in tables:
-        name = str(table["region"].iloc[0])
-        draw(table, folder / f"{''.join(c if c.isalnum() or c in '._-' else '_' for c in name)}.svg")
-        done.append(table)
+    """Write ``saturation.tsv`` into ``folder``; the number of regions."""
+    done = list(tables)
     if not done:
         raise DataError("no region could be scored: every model saw all of them in training; use --all-models")
     write_table(pd.concat(done), folder / "saturation.tsv")
     return len(done)
-
-
-def effect_matrix(table: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.float64]]:
-    """Effects of a region as ``[base, position]`` (0 for the reference base), and each base's importance.
-
-    Importance of a position is minus the mean effect of its changes: positive where the reference base raises activity.
-    """
-    snvs = table[table["alt"].isin(list(BASES))]
-    matrix = snvs.pivot(index="alt", columns="pos", values="effect").reindex(list(BASES))
-    importance = -matrix.mean().to_numpy(dtype=np.float64)
-    return matrix.fillna(0.0), importance
-
-
-def draw(table: pd.DataFrame, path: Path) -> None:
-    """Logo of the reference bases by importance over a heat map of every change's effect (log2, red: more activity)."""
-    import logomaker
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
-
-    matrix, importance = effect_matrix(table)
-    reference = table.drop_duplicates("pos").set_index("pos")["ref"].reindex(matrix.columns)
-    positions = matrix.columns.to_numpy()
-    letters = pd.DataFrame(0.0, index=positions, columns=list(BASES))
-    for pos, base, height in zip(positions, reference, importance, strict=True):
-        letters.loc[pos, base] = height
-    figure, (logo, heat) = plt.subplots(
-        2, 1, figsize=(max(6.0, 0.08 * len(positions)), 3.2), sharex=True, height_ratios=[1.2, 1], layout="constrained"
-    )
-    logomaker.Logo(letters, ax=logo)
-    logo.set_ylabel("importance\n(log2)")
-    logo.set_title(f"{table['region'].iloc[0]}, {table['model'].iloc[0]}", fontsize=9)
-    limit = float(np.abs(matrix.to_numpy()).max()) or 1.0
-    edges = (positions[0] - 0.5, positions[-1] + 0.5, 3.5, -0.5)
-    image = heat.imshow(
-        matrix, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, extent=edges, interpolation="none"
-    )
-    heat.set_yticks(range(4), list(BASES))
-    heat.set_xlabel(f"position on {table['chrom'].iloc[0]} (1-based)")
-    heat.ticklabel_format(axis="x", style="plain", useOffset=False)
-    figure.colorbar(image, ax=heat, label="effect (log2)")
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.effects.heldout import HeldOut
 from allelegro.effects.score_files import SCORE_COLUMNS
 from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import (
@@ -24,6 +23,7 @@ from allelegro.effects.windows import (
 from allelegro.errors import DataError
 from allelegro.io.dna import N
 from allelegro.models.checkpoint import LoadedModel
+from allelegro.models.config import HeldOut
 from allelegro.models.inference import Precision, StrandPredictor
 
 Context = Literal["auto", "genomic", "construct"]

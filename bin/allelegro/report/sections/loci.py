@@ -13,7 +13,7 @@ from allelegro.report import tracks
 from allelegro.report.report import Book, Figure, Section, Table
 from allelegro.report.results import Results
 
-MOST_LOCI = 3
+MOST_LOCI = 4
 FLANK = 100  # bp shown on either side of the saturated bases
 SPAN = 200  # central bp in which a variant is looked for where nothing was saturated
 MOST_MODELS = 3

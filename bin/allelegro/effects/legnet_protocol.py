@@ -2,7 +2,7 @@
 
 Its data score is −log2(min FDR + 1e-10) with the sign of the preferred allele; its model score the difference of the mean
 predictions, with p = Φ(−|score| / sd), sd = √((mean var_ref + mean var_alt) / N) over the N models and strands. Signs are
-ours here (positive: alternative allele), which changes none of its figures. ``protocol_pearson`` is what it prints as R2.
+those of this project (positive: alternative allele), which changes none of its figures. ``protocol_pearson`` is what it prints as R2.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ def predicted_p(effect: NDArray[np.float64], spread: pd.DataFrame) -> NDArray[np
     return np.asarray(norm.cdf(-np.abs(effect) / sd))
 
 
-def protocol(
+def legnet_protocol(
     effect: NDArray[np.float64], evidence: NDArray[np.float64], spread: pd.DataFrame, n_boot: int, seed: int
 ) -> dict[tuple[str, str], Estimate]:
     """The protocol's table of one model: (subset, metric) to figure.

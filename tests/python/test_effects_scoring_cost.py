@@ -11,7 +11,7 @@ from effects_toys import write_checkpoint, write_genome
 
 from allelegro.cli.gather_scores import app as gather_scores
 from allelegro.cli.score_variants import app as score_variants
-from allelegro.effects.cost import Cost, together
+from allelegro.effects.scoring_cost import Cost, together
 from allelegro.errors import DataError
 
 

@@ -24,7 +24,7 @@ workflow {
     writeText("${params.outdir}/pipeline_info/params.json", parametersText(params))
 
     INPUTS(params.simulate, params.subMap('libraries', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators'), tools)
-    PROCAP(INPUTS.out.libraries, INPUTS.out.left_out, INPUTS.out.genome, INPUTS.out.variants, params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools)
+    PROCAP(INPUTS.out.libraries, INPUTS.out.excluded, INPUTS.out.genome, INPUTS.out.variants, params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools)
     GENOTYPE(PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools)
     TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
     EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools)

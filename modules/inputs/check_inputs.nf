@@ -8,7 +8,7 @@ process CHECK_INPUTS {
 
     output:
     path 'inputs.json', emit: inputs
-    path 'inputs.left_out.tsv', emit: left_out, optional: true
+    path 'inputs.excluded.tsv', emit: excluded, optional: true
     tuple val(task.process), eval('task_record.py pysam cyvcf2'), emit: records
 
     script:

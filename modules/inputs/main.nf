@@ -26,7 +26,7 @@ workflow INPUTS {
     checked = CHECK_INPUTS.out.inputs.combine(sources).map { json, source -> [parseJson(json), source] }
 
     emit:
-    left_out     = CHECK_INPUTS.out.left_out
+    excluded     = CHECK_INPUTS.out.excluded
     libraries    = checked.flatMap { rows, source -> libraryFiles(rows.libraries, source.libraries) }
     mpra         = checked.flatMap { rows, source -> rows.mpra.collect { row -> [row.name, beside(source.mpra, row.table)] } }
     variant_sets = checked.flatMap { rows, source ->

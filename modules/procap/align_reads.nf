@@ -11,7 +11,7 @@ process ALIGN_READS {
 
     output:
     tuple val(meta), path("${meta.library}.bam"), path("${meta.library}.counts.json"), emit: aligned, optional: true
-    path "${meta.library}.left_out.tsv", emit: left_out, optional: true
+    path "${meta.library}.excluded.tsv", emit: excluded, optional: true
     tuple val(task.process), eval('task_record.py cutadapt bowtie2 samtools umi_tools'), emit: records
 
     script:

@@ -8,7 +8,7 @@ process LIBRARY_QC {
     path coverage
     path peaks
     path donors
-    path left_out
+    path excluded
     path tss
     val tool
 

@@ -11,7 +11,7 @@ include { LIBRARY_QC } from './library_qc.nf'
 workflow PROCAP {
     take:
     libraries // [library, donor], map of files: bam, plus, minus, fastq_1, fastq_2
-    left_out  // table of libraries that are left out already
+    excluded  // table of libraries that are excluded already
     genome
     variants
     given     // map: peaks, windows, counts, blacklist, tss, bowtie2_index, unwanted → files or null
@@ -55,7 +55,7 @@ workflow PROCAP {
 
     reads = readable.filter { row -> row[1] }.join(coverage).map { meta, reads, _report, reference, _given_plus, _given_minus, _plus, _minus -> [meta, reads, reference] }
     MATCH_DONORS(reads, variants, tools.match_donors)
-    bad = left_out.mix(ALIGN_READS.out.left_out, PROCAP_COVERAGE.out.left_out)
+    bad = excluded.mix(ALIGN_READS.out.excluded, PROCAP_COVERAGE.out.excluded)
     peaks = called.flatMap { _meta, peaks, elements -> [peaks, elements] }
     LIBRARY_QC(
         COUNT_WINDOWS.out.counts, PROCAP_COVERAGE.out.qc.collect(sort: byName()), signal,
@@ -83,7 +83,7 @@ def byName() {
     { left, right -> left.name <=> right.name }
 }
 
-/** Stop when every library was left out. */
+/** Stop when every library was excluded. */
 def requireLibraries(all, left) {
     if (all && !left) {
         error("none of the ${all} libraries can be used; the warnings above say why of each")

@@ -11,7 +11,7 @@ process PROCAP_COVERAGE {
     output:
     tuple val(meta), path("${meta.library}.plus.bw"), path("${meta.library}.minus.bw"), emit: coverage, optional: true
     path "${meta.library}.qc.json", emit: qc, optional: true
-    path "${meta.library}.left_out.tsv", emit: left_out, optional: true
+    path "${meta.library}.excluded.tsv", emit: excluded, optional: true
     tuple val(task.process), eval('task_record.py pysam numpy'), emit: records
 
     script:

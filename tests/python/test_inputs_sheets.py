@@ -9,7 +9,7 @@ from pathlib import Path
 import pysam
 import pytest
 
-from allelegro.inputs.excluded import read_left_out
+from allelegro.inputs.excluded import read_excluded
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,15 +182,15 @@ def test_bad_libraries_are_left_out_by_name_when_asked(cohort: Path) -> None:
     result = check(*arguments(cohort), "--skip-bad-libraries")
     assert result.returncode == 0, result.stderr
     assert [row["library"] for row in json.loads((cohort / "inputs.json").read_text())["libraries"]] == ["A"]
-    left_out = read_left_out([cohort])
+    excluded = read_excluded([cohort])
     expected = {
         "B": "truncated",
         "C": "no such file",
         "D": "donor 'D9' is not in",
         "E": "does not begin with a FASTQ record",
     }
-    assert left_out.keys() == expected.keys()
-    assert all(text in left_out[library] for library, text in expected.items())
+    assert excluded.keys() == expected.keys()
+    assert all(text in excluded[library] for library, text in expected.items())
     (cohort / "inputs.json").unlink()
     (cohort / "libraries.tsv").write_text(f"library\tdonor\tbam\tfastq_1\n{rows}")
     assert problems(*arguments(cohort), "--skip-bad-libraries")[0] == "libraries.tsv: no library is left"

@@ -90,7 +90,7 @@ def test_runs_of_one_library_are_summed(tmp_path: Path) -> None:
     np.testing.assert_array_equal(merged.profiles([1, 4])[:, 0], apart.profiles([1, 4]).sum(axis=1))
 
 
-def test_a_bad_library_names_itself_and_can_be_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_library_names_itself_and_can_be_excluded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     make_windows(tmp_path / "windows.bed")
     good, _ = make_library(tmp_path, "good", 1)
     bad, _ = make_library(tmp_path, "bad", 2)
@@ -101,10 +101,10 @@ def test_a_bad_library_names_itself_and_can_be_left_out(tmp_path: Path, caplog: 
     assert not list(tmp_path.glob(".partial*"))
     with caplog.at_level(logging.WARNING):
         count_windows(tmp_path / "windows.bed", [good, bad], tmp_path / "counts", skip_bad_libraries=True)
-    assert "bad left out" in caplog.text
+    assert "bad excluded" in caplog.text
     store = CountsStore.open(tmp_path / "counts")
     assert store.libraries["library"].tolist() == ["good"]
-    assert list(json.loads((store.path / "metadata.json").read_text())["left_out"]) == ["bad"]
+    assert list(json.loads((store.path / "metadata.json").read_text())["excluded"]) == ["bad"]
 
 
 def test_contig_names_that_do_not_meet_are_refused(tmp_path: Path) -> None:

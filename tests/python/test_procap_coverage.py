@@ -18,7 +18,7 @@ from allelegro.errors import DataError
 from allelegro.io.bigwig import PIECE, StrandPair
 from allelegro.procap.bam import ReadRules
 from allelegro.procap.coverage import (
-    LEFT_OUT_CONTIGS,
+    EXCLUDED_CONTIGS,
     ContigFilter,
     complexity,
     coverage_of_reads,
@@ -156,7 +156,7 @@ def test_coverage_equals_counting_read_by_read(tmp_path: Path, rules: ReadRules)
     assert qc["steps"][-1]["reads"] == truth["+"].total() + truth["-"].total()
     assert sum(qc["dropped"].values()) == len(reads) - qc["steps"][-1]["reads"]
     assert qc == json.loads((tmp_path / "out.qc.json").read_text())
-    assert qc["contigs"] == {"kept": 3, "left_out": 2}
+    assert qc["contigs"] == {"kept": 3, "excluded": 2}
 
 
 @pytest.mark.parametrize("umi", ["name", "RX"])
@@ -282,7 +282,7 @@ def test_default_contigs_leave_out_what_is_not_assembled_and_mitochondria() -> N
         "MT",
         "HLA-A*01:01",
     ]
-    kept = ContigFilter(leave_out=LEFT_OUT_CONTIGS).mask(dict.fromkeys(names, 1), Path("x"))
+    kept = ContigFilter(leave_out=EXCLUDED_CONTIGS).mask(dict.fromkeys(names, 1), Path("x"))
     assert [name for name, keep in zip(names, kept, strict=True) if keep] == ["chr1", "1", "chrX"]
 
 
@@ -501,6 +501,6 @@ def test_the_tool_names_a_bad_library_and_notes_it_when_asked(tmp_path: Path) ->
     assert stopped.stderr.splitlines()[-1].startswith("error: library LCL7: ") and "truncated" in stopped.stderr
     noted = subprocess.run([*command, "--skip-bad-libraries"], capture_output=True, text=True)
     assert noted.returncode == 0, noted.stderr
-    assert [path.name for path in (tmp_path / "o").iterdir()] == ["LCL7.left_out.tsv"]
-    header_line, row = (tmp_path / "o" / "LCL7.left_out.tsv").read_text().splitlines()
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["LCL7.excluded.tsv"]
+    header_line, row = (tmp_path / "o" / "LCL7.excluded.tsv").read_text().splitlines()
     assert header_line == "library\treason" and row.startswith("LCL7\t") and "truncated" in row

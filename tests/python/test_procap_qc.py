@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.inputs.excluded import read_left_out, write_left_out
+from allelegro.inputs.excluded import read_excluded, write_excluded
 from allelegro.io.bigwig import Counts, write_bigwig
 from allelegro.io.metrics import read_metrics
 from allelegro.procap.counts import Library, count_windows
@@ -117,16 +117,16 @@ def test_swaps_are_reported_and_stop_only_when_asked(tmp_path: Path) -> None:
     assert (tmp_path / "stopped" / "donors.tsv").is_file()
 
 
-def test_libraries_left_out_anywhere_are_listed(tmp_path: Path) -> None:
+def test_libraries_excluded_anywhere_are_listed(tmp_path: Path) -> None:
     folder = cohort(tmp_path / "c")
-    write_left_out({"c1": "c1.bam: truncated"}, folder / "c1.left_out.tsv")
+    write_excluded({"c1": "c1.bam: truncated"}, folder / "c1.excluded.tsv")
     libraries = [
         Library(name, "A", [(folder / f"{name}.plus.bw", folder / f"{name}.minus.bw")]) for name in ("a1", "d1")
     ]
     count_windows(folder / "windows.bed", libraries, folder / "counts", skip_bad_libraries=True)
     write_library_qc(folder / "counts", [folder], tmp_path / "qc")
-    reasons = read_left_out([folder]) | {"d1": f"{folder / 'd1.plus.bw'}: no such file; check the path"}
-    table = pd.read_csv(tmp_path / "qc" / "left_out.tsv", sep="\t")
+    reasons = read_excluded([folder]) | {"d1": f"{folder / 'd1.plus.bw'}: no such file; check the path"}
+    table = pd.read_csv(tmp_path / "qc" / "excluded.tsv", sep="\t")
     assert dict(zip(table["library"], table["reason"], strict=True)) == reasons
     metrics = read_metrics([tmp_path / "qc" / "metrics.tsv"]).set_index("metric")
     assert metrics.loc["libraries_left_out", ["value", "n"]].tolist() == [2, 3]

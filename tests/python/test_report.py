@@ -304,12 +304,12 @@ def test_a_benchmark_without_points_or_values_is_no_empty_plot(tmp_path: Path) -
     assert "few: fewer than 10 variants" in report.read_text()
 
 
-def test_libraries_left_out_are_warned_of(tmp_path: Path) -> None:
+def test_libraries_excluded_are_warned_of(tmp_path: Path) -> None:
     folder = results_folder(tmp_path / "r", parts="p")
     rows = pd.DataFrame({"library": ["bad_1"], "reason": ["bad.bam: the file is truncated, copy it again"]})
-    write_table(rows, folder / "procap" / "qc" / "left_out.tsv")
+    write_table(rows, folder / "procap" / "qc" / "excluded.tsv")
     html = build_report(folder, tmp_path / "out", "t").read_text()
-    assert "1 of the libraries could not be used and were left out (bad_1)" in html[: html.index('class="cards"')]
+    assert "1 of the libraries could not be used and were excluded (bad_1)" in html[: html.index('class="cards"')]
     assert "the file is truncated, copy it again" in html
 
 

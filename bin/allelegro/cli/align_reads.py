@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version
+from allelegro.cli.common import SkipBadLibraries, Threads, Tool, Version
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -41,12 +41,7 @@ def main(
             "--deduplicate/--keep-duplicates", help="Collapse molecules by umi_tools dedup when --umi is given."
         ),
     ] = True,
-    skip_bad_libraries: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-libraries", help="Write the reason to OUT's .left_out.tsv instead of failing on bad data."
-        ),
-    ] = False,
+    skip_bad_libraries: SkipBadLibraries = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
@@ -58,7 +53,7 @@ def main(
     limit_threads(threads)
     if fastq_2 and len(fastq_2) != len(fastq_1):
         raise typer.BadParameter("give as many --fastq-2 as --fastq-1", param_hint="--fastq-2")
-    from allelegro.inputs.excluded import library_or_note
+    from allelegro.inputs.excluded import exclude_on_error
     from allelegro.procap.align import AlignmentPlan, align_reads
 
     plan = AlignmentPlan(
@@ -74,5 +69,5 @@ def main(
         threads=threads,
     )
     mates: list[Path | None] = list(fastq_2) if fastq_2 else [None] * len(fastq_1)
-    with library_or_note(library, out.with_suffix(".left_out.tsv") if skip_bad_libraries else None):
+    with exclude_on_error(library, out.with_suffix(".excluded.tsv") if skip_bad_libraries else None):
         align_reads(library, list(zip(fastq_1, mates, strict=True)), out, plan)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import DATA_ERROR, Tool, Version
+from allelegro.cli.common import DATA_ERROR, SkipBadLibraries, Tool, Version
 
 app = Tool()
 
@@ -25,12 +25,7 @@ def main(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
     ] = False,
-    skip_bad_libraries: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-libraries", help="Leave out libraries that cannot be used; OUT's .left_out.tsv names them."
-        ),
-    ] = False,
+    skip_bad_libraries: SkipBadLibraries = False,
     version: Version = False,
 ) -> None:
     """Check sheets, references and the files they name together; list every problem, or write them as JSON.

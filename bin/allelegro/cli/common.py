@@ -28,6 +28,13 @@ Version = Annotated[
 Threads = Annotated[int, typer.Option(min=1, help="Threads to use, also for BLAS and OpenMP.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random; the same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda; auto takes a GPU when there is one and says so.")]
+SkipBadLibraries = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad-libraries",
+        help="Exclude libraries that cannot be used and record why (*.excluded.tsv, or in the counts store).",
+    ),
+]
 
 
 class Tool(typer.Typer):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version
+from allelegro.cli.common import SkipBadLibraries, Threads, Tool, Version
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -18,10 +18,7 @@ def main(
         Path, typer.Option(help="TSV: library donor plus minus (raw bigWig or bedGraph; paths relative to it).")
     ],
     out: Annotated[Path, typer.Option(help="Counts store to write (a folder).")],
-    skip_bad_libraries: Annotated[
-        bool,
-        typer.Option("--skip-bad-libraries", help="Leave out, name and record unusable libraries instead of stopping."),
-    ] = False,
+    skip_bad_libraries: SkipBadLibraries = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:

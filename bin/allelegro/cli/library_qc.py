@@ -19,7 +19,7 @@ def main(
         list[Path],
         typer.Option(
             help="Folder with any of LIBRARY.qc.json, LIBRARY.{plus,minus}.bw, LIBRARY.peaks.bed, LIBRARY.elements.bed, "
-            "LIBRARY.donors.tsv, *.left_out.tsv; repeat."
+            "LIBRARY.donors.tsv, *.excluded.tsv; repeat."
         ),
     ] = [],  # noqa: B006
     tss: Annotated[Path | None, typer.Option(help="Annotated transcription start sites, GTF, GFF or BED.")] = None,
@@ -33,7 +33,7 @@ def main(
 ) -> None:
     """Gather the quality of all libraries: read fates, complexity, strands, peaks, start sites, likeness, donors.
 
-    Writes libraries.tsv, read_fates.tsv, complexity.tsv, correlation.tsv, replicates.tsv, donors.tsv, left_out.tsv, metrics.tsv and
+    Writes libraries.tsv, read_fates.tsv, complexity.tsv, correlation.tsv, replicates.tsv, donors.tsv, excluded.tsv, metrics.tsv and
     multiqc/*_mqc.json. What needs an absent file is NA.
     """
     limit_threads(threads)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Threads, Tool, Version
+from allelegro.cli.common import SkipBadLibraries, Threads, Tool, Version
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -67,12 +67,7 @@ def main(
             help="Report of align_reads.py on these reads: its steps come first, its duplicates are done with."
         ),
     ] = None,
-    skip_bad_libraries: Annotated[
-        bool,
-        typer.Option(
-            "--skip-bad-libraries", help="Write the reason to PREFIX.left_out.tsv instead of failing on bad data."
-        ),
-    ] = False,
+    skip_bad_libraries: SkipBadLibraries = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
@@ -88,19 +83,19 @@ def main(
     end, flip = _TYPES.get(library_type, (int(read_end), flip_strand))
     if alignment_report and not reads:
         raise typer.BadParameter("it needs --reads", param_hint="--alignment-report")
-    from allelegro.inputs.excluded import library_or_note
+    from allelegro.inputs.excluded import exclude_on_error
     from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import (
-        LEFT_OUT_CONTIGS,
+        EXCLUDED_CONTIGS,
         ContigFilter,
         coverage_of_reads,
         coverage_of_signal,
         read_alignment_report,
     )
 
-    leave_out = LEFT_OUT_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
+    leave_out = EXCLUDED_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
     contig_filter, name = ContigFilter(contigs, leave_out), library or out_prefix.name
-    with library_or_note(name, Path(f"{out_prefix}.left_out.tsv") if skip_bad_libraries else None):
+    with exclude_on_error(name, Path(f"{out_prefix}.excluded.tsv") if skip_bad_libraries else None):
         if plus:
             coverage_of_signal(
                 list(zip(plus, minus, strict=True)), out_prefix, library=name, library_type=library_type, flip=flip,

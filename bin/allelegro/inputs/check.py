@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from allelegro.errors import DataError
-from allelegro.inputs.excluded import write_left_out
+from allelegro.inputs.excluded import write_excluded
 from allelegro.inputs.references import (
     check_fastq,
     compare_contigs,
@@ -34,7 +34,7 @@ from allelegro.io.atomic import atomic_path
 class Inputs:
     """The sheets' rows, SHA-256 of sheets, references and tables (not of reads), and every problem found.
 
-    ``left_out`` holds the reason for each library that is not among ``libraries`` because it cannot be used.
+    ``excluded`` holds the reason for each library that is not among ``libraries`` because it cannot be used.
     """
 
     libraries: list[dict[str, Any]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Inputs:
     variant_sets: list[dict[str, str]] = field(default_factory=list)
     comparators: list[dict[str, str]] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
 
@@ -59,7 +59,7 @@ def check_inputs(
 ) -> Inputs:
     """Read everything given; a problem of one file does not hide those of the others.
 
-    With ``skip_bad_libraries`` a library whose files or donor cannot be used is left out; that none is left is a problem.
+    With ``skip_bad_libraries`` a library whose files or donor cannot be used is excluded; that none is left is a problem.
     """
     found = Inputs()
     readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
@@ -106,8 +106,8 @@ def check_inputs(
 def _leave_out_libraries(found: Inputs, sheet: Sheet) -> None:
     """Take the libraries with faults from ``found.libraries``, noting the first fault of each."""
     for number, problem in sorted(sheet.faults):
-        found.left_out.setdefault(sheet.rows[number]["library"], problem)
-    found.libraries = [entry for entry in found.libraries if entry["library"] not in found.left_out]
+        found.excluded.setdefault(sheet.rows[number]["library"], problem)
+    found.libraries = [entry for entry in found.libraries if entry["library"] not in found.excluded]
     if not found.libraries:
         found.problems += [f"{sheet.path.name}: no library is left", *(problem for _, problem in sorted(sheet.faults))]
 
@@ -164,10 +164,10 @@ def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> Non
 def write_inputs(found: Inputs, out: Path) -> None:
     """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, ``comparators``, ``checksums``; paths as written.
 
-    Libraries left out stand beside it, in ``out`` with the suffix ``.left_out.tsv``.
+    Excluded libraries go into a table alongside, ``out`` with the suffix ``.excluded.tsv``.
     """
     content = {name: getattr(found, name) for name in ("libraries", "mpra", "variant_sets", "comparators", "checksums")}
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    if found.left_out:
-        write_left_out(found.left_out, out.with_suffix(".left_out.tsv"))
+    if found.excluded:
+        write_excluded(found.excluded, out.with_suffix(".excluded.tsv"))

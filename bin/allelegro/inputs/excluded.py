@@ -1,4 +1,4 @@
-"""Libraries that cannot be used: noted one by one, so that the rest of a cohort goes on without them."""
+"""Libraries that cannot be used: recorded one by one, so that the rest of a cohort goes on without them."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,28 +10,28 @@ import pandas as pd
 from allelegro.errors import DataError
 from allelegro.io.tables import read_table, write_table
 
-LEFT_OUT_COLUMNS = ["library", "reason"]
+EXCLUDED_COLUMNS = ["library", "reason"]
 
 log = logging.getLogger(__name__)
 
 
-def write_left_out(reasons: Mapping[str, str], path: Path) -> None:
-    """Write ``library reason``, one row a library left out."""
-    write_table(pd.DataFrame(list(reasons.items()), columns=LEFT_OUT_COLUMNS), path)
+def write_excluded(reasons: Mapping[str, str], path: Path) -> None:
+    """Write ``library reason``, one row an excluded library."""
+    write_table(pd.DataFrame(list(reasons.items()), columns=EXCLUDED_COLUMNS), path)
 
 
-def read_left_out(folders: Iterable[Path]) -> dict[str, str]:
-    """Reasons by library from every ``*.left_out.tsv`` in ``folders``."""
+def read_excluded(folders: Iterable[Path]) -> dict[str, str]:
+    """Reasons by library from every ``*.excluded.tsv`` in ``folders``."""
     tables = [
-        read_table(path, LEFT_OUT_COLUMNS, as_text=True)
+        read_table(path, EXCLUDED_COLUMNS, as_text=True)
         for folder in folders
-        for path in sorted(folder.glob("*.left_out.tsv"))
+        for path in sorted(folder.glob("*.excluded.tsv"))
     ]
     return {row["library"]: row["reason"] for table in tables for row in table.to_dict("records")}
 
 
 @contextmanager
-def library_or_note(library: str, note: Path | None) -> Iterator[None]:
+def exclude_on_error(library: str, note: Path | None) -> Iterator[None]:
     """Name the library in a DataError of the block; with ``note``, write it there and go on instead of raising it."""
     try:
         yield
@@ -39,5 +39,5 @@ def library_or_note(library: str, note: Path | None) -> Iterator[None]:
         reason = " ".join(str(error).split())
         if note is None:
             raise DataError(f"library {library}: {reason}") from None
-        log.warning("library %s is left out: %s", library, reason)
-        write_left_out({library: reason}, note)
+        log.warning("library %s is excluded: %s", library, reason)
+        write_excluded({library: reason}, note)

@@ -38,15 +38,15 @@ log = logging.getLogger(__name__)
 class CountsStore:
     """A counts store on disk, memory-mapped; open it with :meth:`open`.
 
-    ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp, ``left_out`` the reason for each
+    ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp, ``excluded`` the reason for each
     library that could not be counted.
     """
 
     def __init__(
-        self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int, left_out: dict[str, str]
+        self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int, excluded: dict[str, str]
     ) -> None:
         self.path, self.windows, self.libraries, self.width = path, windows, libraries, width
-        self.left_out = left_out
+        self.excluded = excluded
         self._totals = _load(path / "counts.npy")
         self._offsets = _load(path / "profile_offsets.npy")
         self._positions = _load(path / "profile_positions.npy")
@@ -68,7 +68,7 @@ class CountsStore:
         libraries = read_table(path / "libraries.tsv", ["library", "donor", "total_reads", "size_factor"])
         libraries[["library", "donor"]] = libraries[["library", "donor"]].astype(str)
         return cls(
-            path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("left_out", {})
+            path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("excluded", {})
         )
 
     def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
@@ -165,7 +165,7 @@ def count_windows(
 ) -> dict[str, str]:
     """Count 5' ends of every library in every window and write the counts store ``out``.
 
-    Returns the reasons by library of those left out (empty unless ``skip_bad_libraries``). Raises DataError, naming the
+    Returns the reasons by library of those excluded (empty unless ``skip_bad_libraries``). Raises DataError, naming the
     library, for an unreadable signal, contig names that share nothing with the windows, or a library without a read in any window.
     """
     windows = read_windows(windows_path)
@@ -182,10 +182,10 @@ def count_windows(
             library.name: part for library, part in zip(libraries, spooled, strict=True) if isinstance(part, str)
         }
         for name, reason in failures.items():
-            log.warning("library %s left out: %s", name, reason)
+            log.warning("library %s excluded: %s", name, reason)
         kept = [(lib, part) for lib, part in zip(libraries, spooled, strict=True) if isinstance(part, _Spool)]
         if not kept:
-            raise DataError(f"every library was left out; first: {next(iter(failures.values()), 'the sheet is empty')}")
+            raise DataError(f"every library was excluded; first: {next(iter(failures.values()), 'the sheet is empty')}")
         totals = _assemble(folder, [spool for _, spool in kept], width)
         factors, method = size_factors(totals.sum(axis=2), np.array([spool.total for _, spool in kept]))
         table = pd.DataFrame(
@@ -196,7 +196,7 @@ def count_windows(
         shutil.copyfile(windows_path, folder / "windows.bed")
         metadata = {
             "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
-            "size_factor_method": method, "left_out": failures,
+            "size_factor_method": method, "excluded": failures,
         }  # fmt: skip
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
     log.info("%s: %d windows x %d libraries, %d reads in windows", out, len(windows), len(kept), totals.sum())

@@ -19,7 +19,7 @@ from allelegro.io.bigwig import PIECE, BigWigWriter, StrandPair, add_counts, str
 from allelegro.procap.bam import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
 
 # Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
-LEFT_OUT_CONTIGS = (
+EXCLUDED_CONTIGS = (
     "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
     "HLA-*", "chrM", "MT", "M",
 )  # fmt: skip
@@ -36,7 +36,7 @@ class ContigFilter:
     """Which contigs count: names that match a ``keep`` glob (all when there is none) and no ``leave_out`` glob."""
 
     keep: Sequence[str] = ()
-    leave_out: Sequence[str] = LEFT_OUT_CONTIGS
+    leave_out: Sequence[str] = EXCLUDED_CONTIGS
 
     def mask(self, contigs: Mapping[str, int], path: Path) -> NDArray[np.bool_]:
         """True for contigs that count; raises DataError when none is left."""
@@ -242,7 +242,7 @@ def coverage_of_reads(
             "library_type": library_type,
             "inputs": [path.name for path in reads],
             **qc,
-            "contigs": {"kept": int(kept.sum()), "left_out": int((~kept).sum())},
+            "contigs": {"kept": int(kept.sum()), "excluded": int((~kept).sum())},
         }
         report.write_text(json.dumps(qc, indent=1) + "\n")
     log.info("%s: %d of %d alignments counted", prefix, figures.counted, tally[0])
@@ -418,7 +418,7 @@ def coverage_of_signal(
     wanted = {name: length for (name, length), keep in zip(lengths.items(), kept, strict=True) if keep}
     regions = Blacklist(blacklist, lengths)
     strands, positions = np.zeros(2, np.int64), np.zeros(2, np.int64)
-    total = left_out = blacklisted = 0
+    total = excluded = blacklisted = 0
     paths = Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")
     with stranded_writers(*paths, wanted) as writers, atomic_path(Path(f"{prefix}.qc.json")) as report:
         for number, name in enumerate(lengths):
@@ -426,7 +426,7 @@ def coverage_of_signal(
                 counts = add_counts([pair.counts(name)[strand] for pair in opened])
                 total += int(counts.counts.sum())
                 if not kept[number]:
-                    left_out += int(counts.counts.sum())
+                    excluded += int(counts.counts.sum())
                     continue
                 keys = (counts.positions << 1 | number << CONTIG_SHIFT).astype(np.uint64)
                 outside = regions.outside(keys)
@@ -434,7 +434,7 @@ def coverage_of_signal(
                 strands[strand] += int(counts.counts[outside].sum())
                 positions[strand] += int(outside.sum())
                 writer.add(name, counts.positions[outside], counts.counts[outside])
-        steps = [{"step": "5' ends given", "reads": total}, {"step": _KEPT_CONTIGS, "reads": total - left_out}]
+        steps = [{"step": "5' ends given", "reads": total}, {"step": _KEPT_CONTIGS, "reads": total - excluded}]
         if blacklist is not None:
             steps.append({"step": "outside the blacklist", "reads": int(strands.sum())})
         if not strands.sum():
@@ -444,10 +444,10 @@ def coverage_of_signal(
             "library_type": library_type,
             "inputs": [path.name for pair in pairs for path in pair],
             "steps": steps,
-            "dropped": {"contig left out": left_out, "blacklist": blacklisted},
+            "dropped": {"contig left out": excluded, "blacklist": blacklisted},
             "strands": {"plus": int(strands[0]), "minus": int(strands[1])},
             "positions": {"plus": int(positions[0]), "minus": int(positions[1])},
-            "contigs": {"kept": int(kept.sum()), "left_out": int((~kept).sum())},
+            "contigs": {"kept": int(kept.sum()), "excluded": int((~kept).sum())},
         }
         report.write_text(json.dumps(qc, indent=1) + "\n")
     log.info("%s: %d of %d 5' ends kept", prefix, strands.sum(), total)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from allelegro.errors import DataError
-from allelegro.inputs.excluded import read_left_out, write_left_out
+from allelegro.inputs.excluded import read_excluded, write_excluded
 from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
@@ -49,8 +49,8 @@ def write_library_qc(
     """Write the cohort's tables into the folder ``out`` and return one line about each library that is not its donor's.
 
     ``folders`` hold any of ``LIBRARY.qc.json``, ``LIBRARY.{plus,minus}.bw``, ``LIBRARY.peaks.bed``, ``LIBRARY.elements.bed`` and
-    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. Their ``*.left_out.tsv``, with the libraries that the store left
-    out, become ``left_out.tsv``. With ``stop_on_swap`` a swap raises DataError after writing.
+    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. Their ``*.excluded.tsv``, with the libraries that the store left
+    out, become ``excluded.tsv``. With ``stop_on_swap`` a swap raises DataError after writing.
     """
     for folder in folders:
         if not folder.is_dir():
@@ -81,9 +81,9 @@ def write_library_qc(
     )  # fmt: skip
     matrix = pd.DataFrame(correlation["pearson"], columns=names)
     matrix.insert(0, "library", names)
-    reasons = read_left_out(folders) | store.left_out
+    reasons = read_excluded(folders) | store.excluded
     with atomic_folder(out, "metrics.tsv") as folder:
-        write_left_out(reasons, folder / "left_out.tsv")
+        write_excluded(reasons, folder / "excluded.tsv")
         write_table(libraries, folder / "libraries.tsv")
         write_table(fates, folder / "read_fates.tsv")
         write_table(curve, folder / "complexity.tsv")
@@ -282,7 +282,7 @@ _LIBRARY_METRICS = (
 )  # fmt: skip
 
 
-def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, left_out: int) -> list[dict[str, Any]]:
+def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, excluded: int) -> list[dict[str, Any]]:
     """Tidy metrics: one row a library and figure, then replicates, the cohort's swaps and libraries left out."""
     rows = []
 
@@ -300,7 +300,7 @@ def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, left_out: int) -> lis
     for value, metric in (("swap", "swapped_libraries"), ("no donor fits", "libraries_without_fitting_donor")):
         if libraries["verdict"].notna().any():
             add("cohort", "all", metric, int((libraries["verdict"] == value).sum()), len(libraries))
-    add("cohort", "all", "libraries_left_out", left_out, len(libraries) + left_out)
+    add("cohort", "all", "libraries_left_out", excluded, len(libraries) + excluded)
     return rows
 
 

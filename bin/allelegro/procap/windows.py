@@ -243,7 +243,7 @@ def merge_peaks(
     supported = loci[loci["donors"] >= min_donors]
     if supported.empty:
         raise DataError(f"{sheet}: no locus is found in {min_donors} donors; lower --min-donors")
-    windows, left_out = place_windows(supported, lengths, width)
+    windows, excluded = place_windows(supported, lengths, width)
     if windows.empty:
         raise DataError(f"{sheet}: no window of {width} bp fits inside its contig; lower --width")
     fold, used = assign_folds(windows, scheme, n_folds, gap)
@@ -261,13 +261,13 @@ def merge_peaks(
             {"step": "sites of all libraries", "count": len(sites)},
             {"step": "loci", "count": len(loci)},
             {"step": f"loci found in at least {min_donors} donors", "count": len(supported)},
-            {"step": "windows inside their contig", "count": len(supported) - left_out["beyond_contig_end"]},
+            {"step": "windows inside their contig", "count": len(supported) - excluded["beyond_contig_end"]},
             {"step": "windows that do not overlap a stronger one", "count": len(fold)},
             {"step": "windows in a fold", "count": len(windows)},
         ],
         "dropped": {
             "too_few_donors": len(loci) - len(supported),
-            **left_out,
+            **excluded,
             "between_folds" if used == "blocks" else "not_a_human_autosome": int((fold == UNASSIGNED).sum()),
         },
         "divergent_windows": int((windows["strand"] == ".").sum()),

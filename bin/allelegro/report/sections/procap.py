@@ -22,7 +22,7 @@ def libraries(results: Results, book: Book) -> None:
     if not results.library_qc:
         section.say("Coverage was not computed in this run: counts or windows were supplied.")
         return
-    _left_out(results, book, section)
+    _excluded(results, book, section)
     section.show(_read_fates(results))
     section.show(_library_table(results))
     _correlation(results, section)
@@ -30,16 +30,16 @@ def libraries(results: Results, book: Book) -> None:
     _donors(results, book, section)
 
 
-def _left_out(results: Results, book: Book, section: Section) -> None:
+def _excluded(results: Results, book: Book, section: Section) -> None:
     """Libraries that could not be used are named with their reasons, and first in the warnings."""
-    table = results.table("procap", "qc", "left_out.tsv")
+    table = results.table("procap", "qc", "excluded.tsv")
     if table is None or table.empty:
         return
     names = ", ".join(table["library"].astype(str).head(5)) + (", …" if len(table) > 5 else "")
     book.warn(
-        f"{len(table)} of the libraries could not be used and were left out ({names}): the reasons stand under Libraries."
+        f"{len(table)} of the libraries could not be used and were excluded ({names}): the reasons are under Libraries."
     )
-    section.show(Table("Libraries left out", table))
+    section.show(Table("Excluded libraries", table))
 
 
 def _read_fates(results: Results) -> Figure | None:

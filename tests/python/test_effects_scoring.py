@@ -103,10 +103,11 @@ def test_ensemble_is_the_mean_over_models_strands_and_shifts(room: Path) -> None
     models = [write_checkpoint(room / f"model{seed}", WIDTH, seed=seed) for seed in (1, 2)]
     record = ("chr1", 200, "v", genome["chr1"][199], other(genome["chr1"][199]))
     write_vcf(room / "v.vcf", CONTIGS, [record])
-    row = score(
-        room, "--checkpoint", str(room / "model1"), "--checkpoint", str(room / "model2"), "--fasta",
-        str(room / "genome.fa"), "--variants", str(room / "v.vcf"), "--shift", "0", "--shift", "7", "--shift", "-3",
-    ).iloc[0]  # fmt: skip
+    given = ["--fasta", str(room / "genome.fa"), "--variants", str(room / "v.vcf")]
+    given += ["--shift", "0", "--shift", "7", "--shift", "-3"]
+    each = score(room, "--checkpoint", str(room / "model1"), "--checkpoint", str(room / "model2"), *given)
+    pd.testing.assert_frame_equal(score(room, "--checkpoint", str(room), *given), each)  # a folder of checkpoints
+    row = each.iloc[0]
     members = []
     for model in models:
         for shift in (0, 7, -3):

@@ -14,6 +14,7 @@ from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, load_model, save_model
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet
+from allelegro.models.ensemble import members
 from allelegro.models.legnet import PRESETS, LegNet
 
 HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0]})
@@ -130,3 +131,56 @@ def test_damage_is_named(saved: Path, damage: object, message: str) -> None:
     damage(saved)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         load_model(saved)
+
+
+# -------------------------------------------------------------------------------------------------------- ensembles
+
+
+TRAINING = {
+    "genotypes": "personal", "init": "pretrained/cell1-seed1", "test_fold": 0, "validation_fold": 1, "seed": 1,
+    "epochs": 20, "test_donors": ["b"], "training_donors": ["a"], "data_checksums": {"counts.npy": "c0ffee"},
+}  # fmt: skip
+
+
+def save_member(folder: Path, *, width: int = 60, **training: object) -> Path:
+    config = config_of("legnet", dict(PRESETS["tiny"]), width, "log_rate") | {"training": {**TRAINING, **training}}
+    save_model(folder, LegNet(**PRESETS["tiny"]), config, HISTORY)
+    return folder
+
+
+def test_members_of_a_checkpoint_a_folder_and_a_folder_of_folders(tmp_path: Path) -> None:
+    first = save_member(tmp_path / "legnet" / "fold0-seed1")
+    second = save_member(tmp_path / "legnet" / "fold1-seed1", test_fold=1, validation_fold=2, init="pretrained/other")
+    (tmp_path / "legnet" / ".partial-1-fold2").mkdir()
+    (tmp_path / "legnet" / "notes.txt").write_text("")
+    assert members([first]) == [first]
+    assert members([tmp_path / "legnet"]) == [first, second]
+    assert members([tmp_path]) == [first, second]
+    assert members([second, tmp_path / "legnet"]) == [second, first, second]
+
+
+def test_a_folder_without_checkpoints_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    save_member(tmp_path / "a" / "b" / "c" / "too_deep")
+    with pytest.raises(DataError, match=f"{tmp_path}: holds no checkpoint"):
+        members([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"data_checksums": {"counts.npy": "deca"}}, r"training data \(counts.npy\)"),
+        ({"epochs": 30}, r"epochs \(20, 30\)"),
+        ({"genotypes": "reference"}, r"genotypes \(personal, reference\)"),
+        ({"test_donors": ["a"]}, "held-out donors"),
+        ({"init": None}, r"init \(pretrained, None\)"),
+        ({"width": 120}, r"width \(60, 120\)"),
+        ({"seed": 1}, "same fold and seed"),
+    ],
+)
+def test_checkpoints_of_another_run_are_no_ensemble(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    save_member(tmp_path / "one")
+    save_member(tmp_path / "two", **({"seed": 2} | changed))  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=message) as caught:
+        members([tmp_path])
+    assert f"{tmp_path}/two" in str(caught.value)

@@ -15,6 +15,7 @@ from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS
 from allelegro.io.tables import read_table
 from allelegro.models.checkpoint import load_model
+from allelegro.statistics import pearson_ci
 from allelegro.training.baselines import (
     genotype_kernel,
     haplotype_alleles,
@@ -56,32 +57,16 @@ def checkpoints(toy, tmp_path_factory):
 @pytest.fixture(scope="module")
 def evaluated(toy, checkpoints, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluation")
-    effects = true_effects(toy)
-    effects.to_csv(out / "effects.tsv", sep="\t", index=False)
     app(
         [
             *("--counts", str(toy.counts), "--haplotypes", str(toy.haplotypes)),
             *("--model", f"legnet={checkpoints / 'legnet'}", "--model", f"clipnet={checkpoints / 'clipnet'}"),
             *("--out-metrics", str(out / "metrics.tsv"), "--out-predictions", str(out / "predictions.parquet")),
-            *("--effects", str(out / "effects.tsv"), "--target-width", "60", "--bootstraps", "200", "--device", "cpu"),
+            *("--target-width", "60", "--bootstraps", "200", "--device", "cpu"),
         ],
         standalone_mode=False,
     )
     return read_table(out / "metrics.tsv", METRIC_COLUMNS), pd.read_parquet(out / "predictions.parquet")
-
-
-def true_effects(toy) -> pd.DataFrame:
-    """The SNVs of the toy cohort, 1-based, with log2 effects."""
-    windows = load_cohort(toy.counts, toy.haplotypes, 80, 120).windows
-    rows = []
-    for haplotype, base in ((1, 63), (2, 70)):
-        ref, alt = toy.sequences[:, 0, base], toy.sequences[:, haplotype, base]
-        effect = (toy.log_rate[:, haplotype] - toy.log_rate[:, 0]) / LN2
-        position = windows["start"] + base + 1
-        letters = np.array(list("ACGT"))
-        columns = {"chrom": windows["chrom"], "pos": position, "ref": letters[ref], "alt": letters[alt]}
-        rows.append(pd.DataFrame({**columns, "effect": effect}))
-    return pd.concat(rows, ignore_index=True)
 
 
 def value(metrics, model, subset, metric):
@@ -240,12 +225,128 @@ def test_every_cell_model_and_difference_has_interval_and_n(evaluated):
     assert not ((metrics.model == "locus_mean") & metrics.subset.str.startswith("unseen_loci")).any()
 
 
-def test_a_model_that_knows_finds_alleles_and_donors(evaluated):
+def test_a_model_that_knows_finds_alleles_and_donors(evaluated, toy, checkpoints):
     metrics, _ = evaluated
     assert value(metrics, "legnet", "unseen_loci/unseen_donors", "within_locus_right_sign")["ci_low"] > 0.6
-    assert value(metrics, "legnet", "unseen_loci/alleles", "true_effect_r")["ci_low"] > 0.5
     ceiling = value(metrics, "replicates", "seen_loci/replicated_donors", "across_loci_r")
     assert ceiling["value"] > 0.95
+    unseen = np.arange(0, 80, 4)
+    model = load_model(checkpoints / "legnet")
+    predicted = model.predict_log2(toy.sequences[unseen, :, 20:100].reshape(-1, 80).copy()).reshape(-1, 4)
+    effects, true = (values[:, 1:3] - values[:, :1] for values in (predicted, toy.log_rate[unseen] / LN2))
+    assert pearson_ci(effects.ravel(), true.ravel()).ci_low > 0.5
+
+
+# ---------------------------------------------------------------------------------------------- several folds and seeds
+
+
+@pytest.fixture(scope="module")
+def study(toy, tmp_path_factory):
+    """Two models in two test folds, each by two seeds: ``<name>/fold<F>-seed<S>``."""
+    folder = tmp_path_factory.mktemp("study")
+    for name, genotypes in (("legnet", "personal"), ("reference", "reference")):
+        for fold in (0, 1):
+            for seed in (1, 2):
+                options = replace(
+                    OPTIONS, genotypes=genotypes, test_fold=fold, validation_fold=fold + 1, seed=seed, epochs=1
+                )
+                finetune(toy.counts, toy.haplotypes, folder / name / f"fold{fold}-seed{seed}", options, "cpu", None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pooled(toy, study, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pooled")
+    models = [("legnet", study / "legnet"), ("reference", study / "reference")]
+    files = out / "metrics.tsv", out / "predictions.parquet"
+    evaluate(toy.counts, toy.haplotypes, models, *files, target_width=120, n_boot=100)
+    return read_table(files[0], METRIC_COLUMNS), pd.read_parquet(files[1])
+
+
+def test_each_unseen_locus_is_predicted_by_the_seeds_that_held_it_out(toy, study, pooled):
+    metrics, predictions = pooled
+    cohort = load_cohort(toy.counts, toy.haplotypes, 80, 120)
+    rates = {
+        (fold, seed): log_rpm(load_model(study / "legnet" / f"fold{fold}-seed{seed}"), cohort)
+        for fold in (0, 1)
+        for seed in (1, 2)
+    }
+    fold = cohort.windows["fold"].to_numpy()
+    held_out = load_model(study / "legnet" / "fold0-seed1").config["training"]["test_donors"]
+    unseen_donors = np.array([donor in held_out for donor in cohort.donors])
+    expected = np.empty(cohort.counts.shape)
+    for locus, own in enumerate(fold):
+        if own < 2:  # held out by the models of its own fold
+            expected[locus] = np.exp((rates[own, 1][locus] + rates[own, 2][locus]) / 2)
+        elif own == 2:  # chose the epoch of the second fold's models
+            expected[locus] = np.exp((rates[0, 1][locus] + rates[0, 2][locus]) / 2)
+        else:
+            expected[locus] = np.exp(sum(rate[locus] for rate in rates.values()) / 4)
+    written = predictions["legnet"].to_numpy().reshape(expected.shape)
+    np.testing.assert_allclose(written, expected, rtol=1e-5)
+    cells = predictions["cell"].astype(str).to_numpy().reshape(expected.shape)
+    assert (cells[fold < 2][:, unseen_donors] == "unseen_loci/unseen_donors").all()
+    assert (cells[fold >= 2][:, ~unseen_donors] == "seen_loci/seen_donors").all()
+
+    observed = np.log1p(cohort.rpm[fold < 2][:, unseen_donors].mean(axis=1))
+    r = stats.pearsonr(observed, np.log1p(expected[fold < 2][:, unseen_donors].mean(axis=1))).statistic
+    row = value(metrics, "legnet", "unseen_loci/unseen_donors", "across_loci_r")
+    assert row["value"] == pytest.approx(r, abs=1e-6)
+    assert row["n"] == 40
+    assert value(metrics, "legnet - reference", "unseen_loci/unseen_donors", "between_donors_r_difference")["n"] == 160
+
+
+def test_seen_loci_are_predicted_by_the_folds_that_trained_on_them(toy, study, pooled):
+    metrics, _ = pooled
+    cohort = load_cohort(toy.counts, toy.haplotypes, 80, 120)
+    fold = cohort.windows["fold"].to_numpy()
+    trained_on = {0: (2, 3), 1: (0, 3)}  # fold 1 and fold 2 are the validation folds of test folds 0 and 1
+    mean = {
+        test: sum(log_rpm(load_model(study / "legnet" / f"fold{test}-seed{seed}"), cohort) for seed in (1, 2)) / 2
+        for test in (0, 1)
+    }
+    held_out = load_model(study / "legnet" / "fold0-seed1").config["training"]["test_donors"]
+    donors = np.array([donor not in held_out for donor in cohort.donors])
+    loci = [locus for locus, own in enumerate(fold) if own != 1]
+    expected = [
+        np.exp(np.mean([mean[test][locus] for test in (0, 1) if fold[locus] in trained_on[test]], axis=0))[
+            donors
+        ].mean()
+        for locus in loci
+    ]
+    r = stats.pearsonr(np.log1p(cohort.rpm[loci][:, donors].mean(axis=1)), np.log1p(expected)).statistic
+    row = value(metrics, "legnet", "seen_loci/seen_donors", "across_loci_r")
+    assert row["value"] == pytest.approx(r, abs=1e-6)
+    assert row["n"] == 60
+    mean_row = value(metrics, "locus_mean", "seen_loci/unseen_donors", "across_loci_r")
+    level = cohort.rpm[loci][:, donors].mean(axis=1)
+    r = stats.pearsonr(np.log1p(cohort.rpm[loci][:, ~donors].mean(axis=1)), np.log1p(level)).statistic
+    assert mean_row["value"] == pytest.approx(r, abs=1e-6)
+
+
+def test_profiles_are_pooled_over_folds(toy, tmp_path):
+    options = replace(OPTIONS, model="clipnet", input_width=120, target_width=60, epochs=1)
+    for fold in (0, 1):
+        folder = tmp_path / "clipnet" / f"fold{fold}"
+        finetune(
+            toy.counts, toy.haplotypes, folder, replace(options, test_fold=fold, validation_fold=fold + 1), "cpu", None
+        )
+    figures = {}
+    for name, models in (("both", "clipnet"), ("0", "clipnet/fold0"), ("1", "clipnet/fold1")):
+        out = tmp_path / f"{name}.tsv"
+        where = ([("clipnet", tmp_path / models)], out, tmp_path / "p.parquet")
+        evaluate(toy.counts, toy.haplotypes, *where, target_width=60, n_boot=10)
+        table = read_table(out, METRIC_COLUMNS)
+        figures[name] = value(table, "clipnet", "unseen_loci/seen_donors", "profile_r_median")
+    assert [figures[name]["n"] for name in ("both", "0", "1")] == [40, 20, 20]
+    low, high = sorted(figures[name]["value"] for name in ("0", "1"))
+    assert low <= figures["both"]["value"] <= high  # a median of the union is between the medians of its parts
+
+
+def test_a_model_that_lacks_a_fold_is_named(toy, study, tmp_path):
+    models = [("legnet", study / "legnet"), ("reference", study / "reference" / "fold0-seed1")]
+    with pytest.raises(DataError, match="reference has no checkpoint of test fold 1, legnet has"):
+        evaluate(toy.counts, toy.haplotypes, models, tmp_path / "m.tsv", tmp_path / "p.parquet", target_width=120)
 
 
 def test_models_of_different_splits_cannot_be_compared(toy, checkpoints, tmp_path):
@@ -256,16 +357,13 @@ def test_models_of_different_splits_cannot_be_compared(toy, checkpoints, tmp_pat
     assert not (tmp_path / "m.tsv").exists()
 
 
-def test_effects_of_another_genome_are_refused(toy, checkpoints, tmp_path):
-    table = true_effects(toy)
-    table["ref"] = table["ref"].map(dict(zip("ACGT", "CGTA", strict=True)))
-    table.to_csv(tmp_path / "effects.tsv", sep="\t", index=False)
-    where = (toy.counts, toy.haplotypes, [("a", checkpoints / "legnet")], tmp_path / "m.tsv", tmp_path / "p.parquet")
-    with pytest.raises(DataError, match=r"--effects row \d+: REF"):
-        evaluate(*where, effects=tmp_path / "effects.tsv", target_width=60, n_boot=20)
-    table.assign(chrom="22").to_csv(tmp_path / "effects.tsv", sep="\t", index=False)
-    with pytest.raises(DataError, match="check the contig names"):
-        evaluate(*where, effects=tmp_path / "effects.tsv", target_width=60, n_boot=20)
+def test_models_of_other_windows_are_refused(study, tmp_path):
+    other = make_toy(tmp_path, loci=40, donors=14)
+    with pytest.raises(DataError, match="legnet: trained on other windows"):
+        evaluate(
+            other.counts, other.haplotypes, [("legnet", study / "legnet")], tmp_path / "m.tsv", tmp_path / "p.parquet",
+            target_width=120,
+        )  # fmt: skip
 
 
 def test_model_option_must_be_named(toy, tmp_path, capsys):

@@ -80,7 +80,7 @@ CALLS = [
          ("--preset", "tiny", "--epochs", "1", "--batch-size", "64")),
     Call("finetune_model", STORES | {"init": "model"}, {"out": "out/model"}, ("--epochs", "1")),
     Call(
-        "evaluate_procap", STORES | {"effects": "sim/truth/effects.tsv"},
+        "evaluate_procap", STORES,
         {"out-metrics": "out/metrics.tsv", "out-predictions": "out/predictions.parquet"},
         ("--model", "m=finetuned", "--bootstraps", "100"),
     ),

@@ -39,7 +39,8 @@ def main(
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     min_tags: Annotated[int, typer.Option(min=0, help="Kind satmut: least barcodes of a variant.")] = 10,
     checkpoint: Annotated[
-        list[Path] | None, typer.Option(help="Checkpoint behind the scores: flags variants on chromosomes it saw.")
+        list[Path] | None,
+        typer.Option(help="Checkpoint (or folder of them) behind the scores: flags variants on chromosomes it saw."),
     ] = None,
     truth_donor: Annotated[
         list[str] | None, typer.Option(help="Donor of the measurement: said when --checkpoint was trained on it.")

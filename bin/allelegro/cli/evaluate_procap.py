@@ -17,13 +17,13 @@ def main(
     haplotypes: Annotated[Path, typer.Option(help="Haplotype store of the same windows (extract_haplotypes.py).")],
     model: Annotated[
         list[str],
-        typer.Option(help="NAME=CHECKPOINT (repeat); checkpoints of one name are averaged.", metavar="NAME=PATH"),
+        typer.Option(
+            help="NAME=CHECKPOINT (repeat), or NAME=FOLDER of checkpoints; those of one name are its folds and seeds.",
+            metavar="NAME=PATH",
+        ),
     ],
     out_metrics: Annotated[Path, typer.Option(help="Tidy metrics, TSV.")],
     out_predictions: Annotated[Path, typer.Option(help="RPM of every window and donor, Parquet.")],
-    effects: Annotated[
-        Path | None, typer.Option(help="Table chrom pos ref alt effect (log2 alt/ref) of true effects on PRO-cap.")
-    ] = None,
     target_width: Annotated[int, typer.Option(min=1, help="Central bp over which counts are summed.")] = 500,
     dataset: Annotated[str, typer.Option(help="Name of the data in the metrics.")] = "procap",
     bootstraps: Annotated[int, typer.Option(min=10, help="Bootstrap replicates of every interval.")] = 1000,
@@ -34,8 +34,9 @@ def main(
 ) -> None:
     """Predict the PRO-cap of every donor at every window and measure how right each model is.
 
-    Cells: seen/unseen loci × seen/unseen donors, as recorded in the checkpoints. Baselines (locus mean, linear model on
-    window genotypes), the ceiling of replicate libraries and paired differences between models are added.
+    Cells: seen/unseen loci × seen/unseen donors, as recorded in the checkpoints. An unseen locus is predicted by the
+    checkpoints that held out its fold, and all folds are pooled; seeds are averaged in log RPM. Baselines (locus mean,
+    linear model on window genotypes), the ceiling of replicate libraries and paired differences are added.
     """
     limit_threads(threads)
     pairs = [_named(text) for text in model]
@@ -47,7 +48,6 @@ def main(
         pairs,
         out_metrics,
         out_predictions,
-        effects=effects,
         target_width=target_width,
         dataset=dataset,
         n_boot=bootstraps,

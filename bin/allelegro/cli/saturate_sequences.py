@@ -48,11 +48,12 @@ def main(
     from allelegro.io.windows import read_windows
     from allelegro.models.checkpoint import load_model
     from allelegro.models.device import choose_device, keep_freed_memory
+    from allelegro.models.ensemble import members
 
     keep_freed_memory()
     genome = Genome(fasta)
     place = choose_device(device)
-    models = [load_model(path, place) for path in checkpoint]
+    models = [load_model(path, place) for path in members(checkpoint)]
     scorer = Scorer(name, models, context, slide=windows is None, held_out_only=held_out_only)
     if windows is None:
         regions = whole_contigs(genome)

@@ -5,7 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-Checkpoints = Annotated[list[Path], typer.Option("--checkpoint", help="Checkpoint folder; repeat for an ensemble.")]
+Checkpoints = Annotated[
+    list[Path],
+    typer.Option("--checkpoint", help="Checkpoint folder, or a folder of them (an ensemble); repeat for more."),
+]
 ModelName = Annotated[str, typer.Option("--name", help="Name of the model (the ensemble) in what is written.")]
 Context = Annotated[
     Literal["auto", "genomic", "construct"],

@@ -29,6 +29,7 @@ from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
 from allelegro.models.config import HeldOut, read_config
+from allelegro.models.ensemble import members
 from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
@@ -127,7 +128,7 @@ def flag_overlap(points: Points, checkpoints: Sequence[Path], donors: Sequence[s
     if not checkpoints:
         return
     unseen = np.ones(len(points.table), bool)
-    for path in checkpoints:
+    for path in members(checkpoints):
         training = read_config(path)["training"]
         held_out = HeldOut.of(training)
         unseen &= held_out.unseen(points.table["chrom"], points.table["pos"] - 1) & (not held_out.unknown)

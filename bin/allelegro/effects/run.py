@@ -25,6 +25,7 @@ from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.models.checkpoint import load_model
 from allelegro.models.device import choose_device, keep_freed_memory
+from allelegro.models.ensemble import members
 from allelegro.models.inference import Precision
 
 SHARD_CHUNK = 256  # small, so that shards of a small set share its variants
@@ -69,7 +70,7 @@ def run(options: Run) -> None:
         raise DataError(f"{options.variants}: --out-vcf annotates a VCF or BCF; this is a table")
     keep_freed_memory()
     device = choose_device(options.device)
-    models = [load_model(path, device) for path in options.checkpoints]
+    models = [load_model(path, device) for path in members(options.checkpoints)]
     scorer = Scorer(
         options.name, models, options.context, options.strands, options.shifts, options.slide, options.held_out_only,
         options.precision, options.batch_size,

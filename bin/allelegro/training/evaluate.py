@@ -1,4 +1,4 @@
-"""Every model, twin and baseline on the same loci and donors, in the four cells seen/unseen locus × seen/unseen donor."""
+"""Every model, control model and baseline on the same loci and donors, in the four cells seen/unseen locus × seen/unseen donor."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,11 +16,11 @@ from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import write_metrics
-from allelegro.io.tables import read_table
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, reverse_profile
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
+from allelegro.models.ensemble import members, require_one_model
 from allelegro.statistics import Estimate
 from allelegro.training.baselines import linear_genotypes, locus_mean, replicate_pairs
 from allelegro.training.cohort import (
@@ -39,7 +39,6 @@ from allelegro.training.metrics import (
     Question,
     allele_questions,
     donor_questions,
-    effect_questions,
     locus_questions,
     main_dosage,
     rowwise_r,
@@ -48,7 +47,13 @@ from allelegro.training.metrics import (
 log = logging.getLogger(__name__)
 
 Matrix = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Row = dict[str, object]
+Ensemble = list[LoadedModel]
+Predictions = dict[str, dict[str, Matrix]]  # RPM [locus, donor] by role of the loci, then by model
+
+# What a model knows of a locus. Where several folds give it several roles, the last counts in the written predictions.
+ROLES = ("validation_loci", "seen_loci", "unseen_loci")
 
 LOCUS_MEAN, LINEAR, REPLICATES = "locus_mean", "linear_genotypes", "replicates"
 _BATCH = 256
@@ -90,7 +95,6 @@ def evaluate(
     out_metrics: Path,
     out_predictions: Path,
     *,
-    effects: Path | None = None,
     target_width: int = 500,
     dataset: str = "procap",
     n_boot: int = 1000,
@@ -99,64 +103,145 @@ def evaluate(
 ) -> None:
     """Predict with every model and write tidy metrics and predictions.
 
-    ``models`` are (name, checkpoint); checkpoints of one name are averaged (in log RPM). Held-out folds and donors are those
-    recorded in the checkpoints, which must agree. Raises DataError when they do not, or when stores and models do not fit.
+    ``models`` are (name, checkpoint or folder of checkpoints); the checkpoints of one name are its folds and seeds. An
+    unseen locus is predicted by the checkpoints that held out its fold, a seen locus by those that trained on it, and the
+    loci of all test folds are pooled. Raises DataError when the checkpoints of a name are not one model, when models
+    differ in folds or held-out donors, or when stores and models do not fit.
     """
-    place = choose_device(device)
-    ensembles: dict[str, list[LoadedModel]] = {}
-    for name, path in models:
-        ensembles.setdefault(name, []).append(load_model(path, place))
+    ensembles = load_ensembles(models, choose_device(device))
     cohorts = _cohorts(counts, haplotypes, ensembles, target_width)
     narrow = cohorts[min(cohorts)]
-    split = _common_split(narrow, models, ensembles)
-    predicted = {
-        name: np.exp(np.mean([log_rpm(model, cohorts[model.insert_width]) for model in members], axis=0))
-        for name, members in ensembles.items()
-    }
+    folds = common_folds(narrow, ensembles)
+    predicted: Predictions = {role: {} for role in ROLES}
+    for name, ensemble in ensembles.items():
+        for role, rpm in pooled_rpm(ensemble, folds, cohorts).items():
+            predicted[role][name] = rpm
+    predicted["seen_loci"] |= _baselines(haplotypes, narrow, folds)
     evaluation = Evaluation(dataset, n_boot, seed)
-    everything = predicted | _baselines(haplotypes, narrow, split)
-    _cells(evaluation, narrow, split, everything, list(predicted))
-    _replicates(evaluation, counts, narrow, split)
-    for name, members in ensembles.items():
-        if all(isinstance(model.module, Clipnet) for model in members):
-            _profiles(evaluation, counts, cohorts[members[0].insert_width], split, name, members)
-    if effects is not None:
-        _true_effects(evaluation, effects, cohorts, split, ensembles)
+    _cells(evaluation, narrow, folds, predicted, list(ensembles))
+    _replicates(evaluation, counts, narrow, folds)
+    for name, ensemble in ensembles.items():
+        if all(isinstance(model.module, Clipnet) for model in ensemble):
+            _profiles(evaluation, counts, cohorts[ensemble[0].insert_width], folds, name, ensemble)
     write_metrics(evaluation.rows, out_metrics)
-    _write_predictions(narrow, split, everything, out_predictions)
+    _write_predictions(narrow, folds, predicted, out_predictions)
 
 
-def _cohorts(
-    counts: Path, haplotypes: Path, ensembles: Mapping[str, list[LoadedModel]], target_width: int
-) -> dict[int, Cohort]:
+def load_ensembles(models: Sequence[tuple[str, Path]], device: torch.device) -> dict[str, Ensemble]:
+    """The checkpoints of each name; DataError when those of one name are not folds and seeds of one model."""
+    paths: dict[str, list[Path]] = {}
+    for name, path in models:
+        paths.setdefault(name, []).extend(members([path]))
+    for name, found in paths.items():
+        require_one_model(name, found)
+    return {name: [load_model(path, device) for path in found] for name, found in paths.items()}
+
+
+def _cohorts(counts: Path, haplotypes: Path, ensembles: Mapping[str, Ensemble], target_width: int) -> dict[int, Cohort]:
     """The data at every input width that a model wants."""
-    widths = {model.insert_width for members in ensembles.values() for model in members}
+    widths = {model.insert_width for ensemble in ensembles.values() for model in ensemble}
     return {width: load_cohort(counts, haplotypes, width, target_width) for width in sorted(widths)}
 
 
-def _common_split(
-    cohort: Cohort, models: Sequence[tuple[str, Path]], ensembles: Mapping[str, list[LoadedModel]]
-) -> Split:
-    """The split that all PRO-cap models were trained with; a model of lentiMPRA alone has none and takes theirs."""
-    chosen: tuple[Path, tuple[int, int, tuple[str, ...]]] | None = None
-    loaded = [model for members in ensembles.values() for model in members]
-    paths = [path for name in ensembles for other, path in models if other == name]
-    for path, model in zip(paths, loaded, strict=True):
-        if model.config["target"]["kind"] != "log_rate":
-            continue
-        training = model.config["training"]
-        roles = (training["test_fold"], training["validation_fold"], tuple(sorted(training["test_donors"])))
-        if chosen is not None and chosen[1] != roles:
+@dataclass(frozen=True)
+class Folds:
+    """The split of each test fold; the donors held out are the same in all of them."""
+
+    splits: Mapping[int, Split]
+
+    def loci(self, role: str) -> Rows:
+        """The loci that have a role of ``ROLES`` in any fold, in order."""
+        return np.unique(np.concatenate([loci_by_role(split)[role] for split in self.splits.values()]))
+
+    @property
+    def donors(self) -> dict[str, Rows]:
+        """Rows of the donors that training saw and of those it did not."""
+        split = next(iter(self.splits.values()))
+        return {"seen_donors": split.train_donors, "unseen_donors": split.test_donors}
+
+    def cells(self) -> Iterator[tuple[str, str, Rows, Rows]]:
+        """Name, role of the loci, loci and donors of every cell that has donors.
+
+        A locus of one test fold may be unseen by that fold's models and seen by another's: it is then in both cells, each
+        time with the predictions of those models. Validation loci are in none, they chose the epoch.
+        """
+        for role in ("seen_loci", "unseen_loci"):
+            for who, donors in self.donors.items():
+                if len(donors):
+                    yield f"{role}/{who}", role, self.loci(role), donors
+
+
+def loci_by_role(split: Split) -> dict[str, Rows]:
+    """Loci of one split by what its models know of them."""
+    return dict(zip(ROLES, (split.validation_loci, split.train_loci, split.test_loci), strict=True))
+
+
+def fold_of(model: LoadedModel) -> int | None:
+    """The fold of windows that a model held out; None for one of lentiMPRA alone, which knows no windows."""
+    return int(model.config["training"]["test_fold"]) if model.config["target"]["kind"] == "log_rate" else None
+
+
+def common_folds(cohort: Cohort, ensembles: Mapping[str, Ensemble]) -> Folds:
+    """The splits that all PRO-cap models were trained with; a model of lentiMPRA alone has none and takes theirs.
+
+    Raises DataError when models differ in test folds, in a fold's validation fold, in held-out donors, or in windows.
+    """
+    tuned = {name: [model for model in ensemble if fold_of(model) is not None] for name, ensemble in ensembles.items()}
+    plans = {name: dict(_roles(model) for model in found) for name, found in tuned.items() if found}
+    if not plans:
+        raise DataError(
+            f"{', '.join(ensembles)}: no model was fine-tuned on PRO-cap; give one made by finetune_model.py"
+        )
+    first, plan = next(iter(plans.items()))
+    for name, other in plans.items():
+        for fold in plan.keys() ^ other.keys():
+            without, having = (name, first) if fold in plan else (first, name)
             raise DataError(
-                f"{path}: folds or held-out donors differ from those of {chosen[0]}; "
-                "compare models trained with one split (--test-fold, --validation-fold, --split-seed)"
+                f"{without} has no checkpoint of test fold {fold}, {having} has; train it or leave that fold out"
             )
-        chosen = chosen or (path, roles)
-    if chosen is None:
-        raise DataError(f"{paths[0]}: no model was fine-tuned on PRO-cap; give at least one made by finetune_model.py")
-    test_fold, validation_fold, donors = chosen[1]
-    known = [donor for donor in donors if donor in cohort.donors]
-    return make_split(cohort, test_fold, validation_fold, test_donors=known, test_donor_fraction=0.0)
+        if other != plan:
+            raise DataError(
+                f"{name}: validation folds or held-out donors differ from those of {first}; "
+                "compare models trained with one split (--validation-fold, --test-donors, --split-seed)"
+            )
+    for name, found in tuned.items():
+        if found and found[0].config["training"]["data_checksums"]["windows.bed"] != cohort.checksums["windows.bed"]:
+            raise DataError(f"{name}: trained on other windows than these stores have, its folds say nothing here")
+    held_out = next(iter(plan.values()))[1]
+    known = [donor for donor in cohort.donors if donor in held_out]
+    splits = {
+        fold: make_split(cohort, fold, validation, test_donors=known, test_donor_fraction=0.0)
+        for fold, (validation, _) in sorted(plan.items())
+    }
+    return Folds(splits)
+
+
+def _roles(model: LoadedModel) -> tuple[int, tuple[int, frozenset[str]]]:
+    """Test fold of a model, and with it its validation fold and held-out donors."""
+    training = model.config["training"]
+    return int(training["test_fold"]), (int(training["validation_fold"]), frozenset(training["test_donors"]))
+
+
+def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[int, Cohort]) -> dict[str, Matrix]:
+    """RPM ``[locus, donor]`` by role of the loci, NaN where a locus does not have that role.
+
+    The seeds of a fold are averaged in log RPM. An unseen locus has one such mean, that of its own fold; at a seen locus
+    those of all folds that trained on it are averaged in turn.
+    """
+    by_fold: dict[int | None, list[Matrix]] = {}
+    for model in ensemble:
+        by_fold.setdefault(fold_of(model), []).append(log_rpm(model, cohorts[model.insert_width]))
+    means = {fold: np.mean(values, axis=0) for fold, values in by_fold.items()}
+    loci, donors = next(iter(means.values())).shape
+    total = {role: np.zeros((loci, donors)) for role in ROLES}
+    folds_there = {role: np.zeros((loci, 1)) for role in ROLES}
+    for fold, split in folds.splits.items():
+        mean = means[fold if fold in means else None]
+        for role, rows in loci_by_role(split).items():
+            total[role][rows] += mean[rows]
+            folds_there[role][rows] += 1
+    with np.errstate(invalid="ignore"):
+        return {role: np.exp(total[role] / folds_there[role]) for role in ROLES}
 
 
 def log_rpm(model: LoadedModel, cohort: Cohort) -> Matrix:
@@ -197,115 +282,103 @@ def _clipnet_batches(
         yield (profile, quantity), (reverse_profile(turned), again)
 
 
-def _baselines(haplotypes: Path, cohort: Cohort, split: Split) -> dict[str, Matrix]:
+def _baselines(haplotypes: Path, cohort: Cohort, folds: Folds) -> dict[str, Matrix]:
+    """Models of one locus at a time: what they predict at a seen locus is the same in every fold."""
     from allelegro.genotype.store import HaplotypeStore
 
-    store = HaplotypeStore.open(haplotypes)
+    loci, donors = folds.loci("seen_loci"), folds.donors["seen_donors"]
     return {
-        LOCUS_MEAN: locus_mean(cohort, split.train_loci, split.train_donors),
-        LINEAR: linear_genotypes(store, cohort, split.train_loci, split.train_donors),
+        LOCUS_MEAN: locus_mean(cohort, loci, donors),
+        LINEAR: linear_genotypes(HaplotypeStore.open(haplotypes), cohort, loci, donors),
     }
 
 
-def cells(split: Split) -> dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Loci and donors of the four cells; loci of the validation fold are in none, they chose the epoch."""
-    loci = {"seen_loci": split.train_loci, "unseen_loci": split.test_loci}
-    donors = {"seen_donors": split.train_donors, "unseen_donors": split.test_donors}
-    return {f"{where}/{who}": (loci[where], donors[who]) for where in loci for who in donors}
-
-
-def _cells(
-    evaluation: Evaluation, cohort: Cohort, split: Split, predicted: Mapping[str, Matrix], models: Sequence[str]
-) -> None:
-    for subset, (loci, donors) in cells(split).items():
-        if not len(donors):
-            continue
+def _cells(evaluation: Evaluation, cohort: Cohort, folds: Folds, predicted: Predictions, models: Sequence[str]) -> None:
+    for subset, role, loci, donors in folds.cells():
         box = np.ix_(loci, donors)
-        inside = {name: rpm[box] for name, rpm in predicted.items() if not np.isnan(rpm[box]).any()}
+        inside = {name: rpm[box] for name, rpm in predicted[role].items()}
         observed = cohort.rpm[box]
-        compared = [*models, *(name for name in (LOCUS_MEAN, LINEAR) if name in inside)]
-        evaluation.ask(subset, locus_questions(observed, inside), compared)
+        baselines = [name for name in (LOCUS_MEAN, LINEAR) if name in inside]
+        evaluation.ask(subset, locus_questions(observed, inside), [*models, *baselines])
         if len(donors) < MINIMAL_DONORS:
             log.warning(
                 "%s: %d donors are too few for correlations within a locus (%d)", subset, len(donors), MINIMAL_DONORS
             )
             continue
+        inside.pop(LOCUS_MEAN, None)  # it does not tell donors apart
+        compared = [*models, *([LINEAR] if LINEAR in inside else [])]
         index = cohort.index[box]
         varied = (np.ptp(index.sum(axis=2), axis=1) > 0) & (np.ptp(observed, axis=1) > 0)
-        compared = [*models, *([LINEAR] if LINEAR in inside else [])]
-        varying = {name: rpm[varied] for name, rpm in inside.items() if name != LOCUS_MEAN}
+        varying = {name: rpm[varied] for name, rpm in inside.items()}
         evaluation.ask(subset, donor_questions(observed[varied], varying), compared)
         dosage = main_dosage(cohort.index[loci])[:, donors]
         carried = np.ptp(dosage, axis=1) > 0
-        evaluation.ask(
-            subset,
-            allele_questions(
-                observed[carried],
-                {name: rpm[carried] for name, rpm in inside.items() if name != LOCUS_MEAN},
-                dosage[carried],
-            ),
-            compared,
-        )
+        carrying = {name: rpm[carried] for name, rpm in inside.items()}
+        evaluation.ask(subset, allele_questions(observed[carried], carrying, dosage[carried]), compared)
 
 
-def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, split: Split) -> None:
+def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Folds) -> None:
     """The ceiling: one library of a donor predicts the other, and half of all libraries the other half."""
     from allelegro.procap.counts import CountsStore, library_sizes
 
     store = CountsStore.open(counts)
     rpm = store.counts(cohort.target_width).sum(axis=2) / library_sizes(store.libraries)
     pairs = replicate_pairs(store.libraries)
-    loci = {"seen_loci": split.train_loci, "unseen_loci": split.test_loci}
     if not pairs:
         log.warning("no donor has two libraries: no replicate ceiling")
         return
     first, second = rpm[:, [one for _, one, _ in pairs]], rpm[:, [other for _, _, other in pairs]]
-    for where, rows in loci.items():
-        subset = f"{where}/replicated_donors"
+    for where in ("seen_loci", "unseen_loci"):
+        rows = folds.loci(where)
         questions = locus_questions(first[rows], {REPLICATES: second[rows]})
         if len(pairs) >= MINIMAL_DONORS:
             index = cohort.index[np.ix_(rows, np.array([cohort.donors.index(donor) for donor, _, _ in pairs]))]
             varied = rows[(np.ptp(index.sum(axis=2), axis=1) > 0) & (np.ptp(first[rows], axis=1) > 0)]
             questions += donor_questions(first[varied], {REPLICATES: second[varied]})
-        evaluation.ask(subset, questions, [])
+        evaluation.ask(f"{where}/replicated_donors", questions, [])
 
 
-@torch.inference_mode()
 def _profiles(
-    evaluation: Evaluation, counts: Path, cohort: Cohort, split: Split, name: str, members: Sequence[LoadedModel]
+    evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Folds, name: str, ensemble: Ensemble
 ) -> None:
     """CLIPNET's profile metric: Pearson of predicted and observed base-resolution signal at a locus, the cell's donors merged."""
     profiles = load_profiles(counts, cohort)
     pairs = distinct_diplotypes(cohort)
-    for subset, (loci, donors) in cells(split).items():
-        if not len(donors):
-            continue
-        chosen = np.zeros(len(cohort.donors), bool)
-        chosen[donors] = True
+    for subset, role, loci, donors in folds.cells():
+        chosen = np.isin(np.arange(len(cohort.donors)), donors)
         r = np.full(len(loci), np.nan)
         for start in range(0, len(loci), 64):
             part = loci[start : start + 64]
-            sizes = pairs.offsets[part + 1] - pairs.offsets[part]
-            rows = concatenated_ranges(pairs.offsets[part], sizes)
-            track = np.zeros((len(rows), 2 * cohort.target_width))
-            for model in members:
-                done = 0
-                for forward, turned in _clipnet_batches(model, cohort, pairs, rows):
-                    both = (_track(*forward) + _track(*turned)).cpu().numpy()
-                    track[done : done + len(both)] += both
-                    done += len(both)
-            local = np.repeat(np.arange(len(part)), sizes)
-            carriers = np.bincount(
-                ((np.cumsum(sizes) - sizes)[:, None] + pairs.index[part][:, donors]).ravel(),
-                np.broadcast_to(cohort.sizes[donors], (len(part), len(donors))).ravel(),
-                len(rows),
-            )
-            expected = np.zeros((len(part), track.shape[1]))
-            np.add.at(expected, local, track * carriers[:, None])
-            r[start : start + len(part)] = rowwise_r(
-                _observed_profiles(profiles, part, chosen, track.shape[1]), expected
-            )
+            expected = np.zeros((len(part), 2 * cohort.target_width))
+            for fold, split in folds.splits.items():
+                inside = np.isin(part, loci_by_role(split)[role])
+                models = [model for model in ensemble if fold_of(model) == fold]
+                expected[inside] += merged_tracks(models, cohort, pairs, part[inside], donors)
+            observed = _observed_profiles(profiles, part, chosen, expected.shape[1])
+            r[start : start + len(part)] = rowwise_r(observed, expected)
         evaluation.ask(subset, [Question("profile_r_median", "median", {name: r})], [])
+
+
+@torch.inference_mode()
+def merged_tracks(models: Ensemble, cohort: Cohort, pairs: Diplotypes, loci: Rows, donors: Rows) -> Matrix:
+    """Predicted signal ``[locus, output]`` of some donors together, the mean of CLIPNET models."""
+    sizes = pairs.offsets[loci + 1] - pairs.offsets[loci]
+    rows = concatenated_ranges(pairs.offsets[loci], sizes)
+    track = np.zeros((len(rows), 2 * cohort.target_width))
+    for model in models:
+        done = 0
+        for forward, turned in _clipnet_batches(model, cohort, pairs, rows):
+            both = (_track(*forward) + _track(*turned)).cpu().numpy()
+            track[done : done + len(both)] += both / len(models)
+            done += len(both)
+    carriers = np.bincount(
+        ((np.cumsum(sizes) - sizes)[:, None] + pairs.index[loci][:, donors]).ravel(),
+        np.broadcast_to(cohort.sizes[donors], (len(loci), len(donors))).ravel(),
+        len(rows),
+    )
+    expected = np.zeros((len(loci), track.shape[1]))
+    np.add.at(expected, np.repeat(np.arange(len(loci)), sizes), track * carriers[:, None])
+    return expected
 
 
 def _track(profile: Tensor, quantity: Tensor) -> Tensor:
@@ -322,90 +395,24 @@ def _observed_profiles(profiles: Profiles, loci: NDArray[np.int64], donors: NDAr
     return np.asarray(np.bincount(place, value, len(loci) * outputs), np.float64).reshape(len(loci), outputs)
 
 
-def _true_effects(
-    evaluation: Evaluation,
-    table: Path,
-    cohorts: Mapping[int, Cohort],
-    split: Split,
-    ensembles: Mapping[str, list[LoadedModel]],
-) -> None:
-    """Predicted log2 effects of single-nucleotide variants on the reference window against a table of true ones."""
-    narrow = min(cohorts)
-    truth = read_table(table, ["chrom", "pos", "ref", "alt", "effect"])
-    locus, offset, rows = _place_variants(truth, cohorts[narrow])
-    measured = truth["effect"].to_numpy(np.float64)[rows]
-    alt = np.array(["ACGT".index(base) for base in truth["alt"].iloc[rows]], np.uint8)
-    effects = {}
-    for name, members in ensembles.items():
-        values = []
-        for model in members:
-            cohort = cohorts[model.insert_width]
-            reference = cohort.codes[cohort.offsets[locus]]
-            alternative = reference.copy()
-            alternative[np.arange(len(rows)), offset + cohort.span // 2] = alt
-            pair = (model.predict_log2(model.in_context(codes)) for codes in (alternative, reference))
-            values.append(np.subtract(*pair).astype(np.float64))
-        effects[name] = np.mean(values, axis=0)
-    for subset, loci in (("seen_loci/alleles", split.train_loci), ("unseen_loci/alleles", split.test_loci)):
-        kept = np.isin(locus, loci)
-        if kept.sum() < 2:
-            log.warning("%s: %d variants of %s lie in these windows", subset, kept.sum(), table)
-            continue
-        inside = {name: value[kept] for name, value in effects.items()}
-        evaluation.ask(subset, effect_questions("true_effect", measured[kept], inside), list(ensembles))
-
-
-def _place_variants(
-    truth: pd.DataFrame, cohort: Cohort
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """SNVs within the models' input: the nearest window, the offset from its centre, and the row of the table."""
-    snv = np.flatnonzero(truth["ref"].isin(list("ACGT")) & truth["alt"].isin(list("ACGT")))
-    places: list[tuple[NDArray[np.int64], ...]] = []
-    windows = cohort.windows
-    for chrom, group in windows.groupby("chrom", sort=False):
-        rows = snv[(truth["chrom"].astype(str) == str(chrom)).to_numpy()[snv]]
-        order = group.index.to_numpy()[np.argsort(group["start"].to_numpy(), kind="stable")]
-        starts, ends = windows["start"].to_numpy()[order], windows["end"].to_numpy()[order]
-        centres = starts + (ends - starts) // 2
-        position = truth["pos"].to_numpy(np.int64)[rows] - 1
-        right = np.searchsorted(centres, position).clip(1, max(len(order) - 1, 1))
-        nearest = np.where(
-            np.abs(centres[right - 1] - position) <= np.abs(centres[right % len(order)] - position), right - 1, right
-        )
-        nearest = np.minimum(nearest, len(order) - 1)
-        offset = position - centres[nearest]
-        inside = (offset >= -(cohort.span // 2)) & (offset < cohort.span - cohort.span // 2)
-        places.append((order[nearest][inside], offset[inside], rows[inside]))
-    if not sum(len(part[0]) for part in places):
-        raise DataError(
-            "none of the SNVs of --effects lies in a window's input; check the contig names and coordinates"
-        )
-    locus, offset, rows = (np.concatenate(parts) for parts in zip(*places, strict=True))
-    reference = cohort.codes[cohort.offsets[locus], offset + cohort.span // 2]
-    wrong = np.flatnonzero(reference != np.array(["ACGT".index(base) for base in truth["ref"].iloc[rows]], np.uint8))
-    if wrong.size:
-        bad = truth.iloc[rows[wrong[0]]]
-        raise DataError(
-            f"--effects row {rows[wrong[0]] + 1}: REF {bad['ref']} at {bad['chrom']}:{bad['pos']} is not the reference "
-            f"base of the haplotype store ({'ACGTN'[reference[wrong[0]]]}); use the genome that the store was made from"
-        )
-    return locus, offset, rows
-
-
-def _write_predictions(cohort: Cohort, split: Split, predicted: Mapping[str, Matrix], path: Path) -> None:
-    """One row a window and donor: RPM observed and predicted."""
-    where = np.full(len(cohort.windows), "validation_loci", dtype=object)
-    where[split.train_loci], where[split.test_loci] = "seen_loci", "unseen_loci"
-    who = np.full(len(cohort.donors), "seen_donors", dtype=object)
-    who[split.test_donors] = "unseen_donors"
+def _write_predictions(cohort: Cohort, folds: Folds, predicted: Predictions, path: Path) -> None:
+    """One row a window and donor: RPM observed, and predicted by the models that held the window out where there are any."""
+    cell = np.empty(cohort.counts.shape, dtype=object)
+    rpm = {name: np.full(cohort.counts.shape, np.nan) for found in predicted.values() for name in found}
+    for role in ROLES:
+        loci = folds.loci(role)
+        for who, donors in folds.donors.items():
+            cell[np.ix_(loci, donors)] = f"{role}/{who}"
+        for name, values in rpm.items():
+            values[loci] = predicted[role][name][loci] if name in predicted[role] else np.nan
     loci, donors = cohort.counts.shape
     columns: dict[str, object] = {
         "window": pd.Categorical(np.repeat(cohort.windows["name"].to_numpy(), donors)),
         "donor": pd.Categorical(np.tile(np.array(cohort.donors), loci)),
         "fold": np.repeat(cohort.windows["fold"].to_numpy(np.int32), donors),
-        "cell": pd.Categorical((where[:, None] + "/" + who[None]).ravel()),
+        "cell": pd.Categorical(cell.ravel()),
         "observed": cohort.rpm.ravel().astype(np.float32),
     }
-    columns |= {name: rpm.ravel().astype(np.float32) for name, rpm in predicted.items()}
+    columns |= {name: values.ravel().astype(np.float32) for name, values in rpm.items()}
     with atomic_path(path) as partial:
         pd.DataFrame(columns).to_parquet(partial, index=False)

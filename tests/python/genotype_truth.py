@@ -155,22 +155,21 @@ def trimmed(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
 def edits_of(records: list[Record], chrom: str, donor: int, copy: int, *, indels: bool) -> list[tuple[int, int, str]]:
     """(start, end, bases) that one haplotype carries, overlaps resolved."""
     found = []
+    seen: dict[tuple[int, int, str], tuple[int, int]] = {}  # change → the first record and allele that makes it
     for order, record in enumerate(records):
         if record.chrom != chrom:
             continue
+        for number in range(1, record.alt.count(",") + 2):
+            if change := change_of(record, number):
+                seen.setdefault(change, (order, number))
         call = record.genotypes[donor].split(":")[0].replace("/", "|").split("|")
         allele = call[copy] if len(call) == 2 else call[0]
         if allele in (".", "0"):
             continue
-        alt = record.alt.split(",")[int(allele) - 1]
-        if alt.startswith("<DEL"):
-            info = dict(item.split("=") for item in record.info.split(";") if "=" in item)
-            start, end, bases = record.pos, int(info["END"]), ""
-        elif alt == "*" or not alt.isalpha():
+        change = change_of(record, int(allele))
+        if change is None or seen[change] != (order, int(allele)):
             continue
-        else:
-            start, ref, bases = trimmed(record.pos, record.ref, alt)
-            end = start + len(ref)
+        start, end, bases = change
         if not indels and end - start != len(bases):
             continue
         found.append((start, start != end, order, end, bases))
@@ -189,6 +188,18 @@ def edits_of(records: list[Record], chrom: str, donor: int, copy: int, *, indels
         if not clash:
             kept.append((start, end, bases))
     return kept
+
+
+def change_of(record: Record, number: int) -> tuple[int, int, str] | None:
+    """(start, end, bases) of one alternative allele; None for what is no sequence and no deletion by symbol."""
+    alt = record.alt.split(",")[number - 1]
+    if alt.startswith("<DEL"):
+        info = dict(item.split("=") for item in record.info.split(";") if "=" in item)
+        return record.pos, int(info["END"]), ""
+    if alt == "*" or not alt.isalpha():
+        return None
+    start, ref, bases = trimmed(record.pos, record.ref, alt)
+    return start, start + len(ref), bases.upper()
 
 
 def haplotype(sequence: str, edits: list[tuple[int, int, str]], start: int, end: int) -> str:

@@ -14,11 +14,11 @@ import pandas as pd
 
 from allelegro import __version__
 from allelegro.errors import DataError
-from allelegro.genotype.records import Ints
 from allelegro.genotype.shard import TEXT_BUDGET, Rules, Shard, ShardResult, ShardWorker
 from allelegro.genotype.store import DONOR_COUNTS, StoreWriter
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.fasta import Fasta, check_contigs, contig_hint
+from allelegro.io.genotypes import Ints
 from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.io.windows import read_windows
 from allelegro.progress import track
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 INDEX_BUDGET = 4_000_000  # windows × donors in a shard
 EXPECTED_SPACING = 60  # bp between variants, only to plan shards; a shard with more text is halved
 
-DROPPED = ("star", "symbolic", "indel", "ref_mismatch", "overlapping")
+DROPPED = ("star", "symbolic", "ambiguous", "indel", "ref_mismatch", "duplicate", "overlapping")
 
 
 def extract_haplotypes(
@@ -60,10 +60,11 @@ def extract_haplotypes(
     worker_arguments = (tuple(vcfs), fasta, chosen, width, rules)
     with atomic_folder(out, "metadata.json") as folder:
         shutil.copyfile(windows_path, folder / "windows.bed")
-        writer = StoreWriter(folder, width, chosen)
+        writer, conflicts = StoreWriter(folder, width, chosen), list[str]()
         for results in track(_run(shards, worker_arguments, threads), "haplotypes", total=len(shards)):
             for result in results:
                 writer.add(result)
+                conflicts += result.conflicts
         tally = writer.tally
         writer.finish(
             order,
@@ -83,6 +84,13 @@ def extract_haplotypes(
             },
         )
     _log_summary(writer)
+    if conflicts:
+        logger.warning(
+            "%d repeated records have other genotypes than the first of their kind, which was used: %s%s",
+            len(conflicts),
+            conflicts[0],
+            " …" if len(conflicts) > 1 else "",
+        )
 
 
 def _log_summary(writer: StoreWriter) -> None:

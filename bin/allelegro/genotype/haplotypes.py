@@ -6,12 +6,40 @@ the edges. An allele's bases stand in pairs with the reference bases they replac
 An insertion directly before the centre belongs to the left half. Beyond the ends of the contig stands N.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from allelegro.genotype.records import CODE, Bytes, Ints
+from allelegro.genotype.records import CODE
 from allelegro.io.dna import N
+from allelegro.io.genotypes import Bytes, Ints
+
+PARENT, VIA, LOST_LEFT, LOST_RIGHT, CHILD, CHILD_OF, ROW = range(7)  # columns of the table of classes
+ACROSS, RIGHTWARDS, LEFTWARDS = range(3)
+NOT_BEYOND = -(2**60)  # bp
+
+
+@dataclass(frozen=True)
+class DistinctHaplotypes:
+    """The haplotypes of each window by their alleles.
+
+    ``index`` ``[windows, haplotypes]`` the row within the window, row 0 the reference; rows of window w are
+    ``row_offsets[w]:row_offsets[w + 1]``; alleles of row r, ascending, are ``alleles[allele_offsets[r]:allele_offsets[r + 1]]``;
+    ``reach`` ``[windows, 2]`` is the reference interval that was looked at.
+    """
+
+    index: NDArray[np.int32]
+    row_offsets: Ints
+    allele_offsets: Ints
+    alleles: Ints
+    reach: Ints
+
+    def padding(self, window_start: Ints, width: int) -> int:
+        """How far (bp) beyond its window the farthest haplotype reaches along the reference."""
+        left, right = window_start - self.reach[:, 0], self.reach[:, 1] - window_start - width
+        return int(max(left.max(), right.max()))
 
 
 @njit(cache=True, nogil=True)
@@ -23,7 +51,7 @@ def resolve_overlaps(
     counted: NDArray[np.bool_],
     offsets: Ints,
     carriers: NDArray[np.int32],
-    numbers: Bytes,
+    numbers: NDArray[np.int16],
     haplotypes: int,
 ) -> tuple[Ints, NDArray[np.int32], int]:
     """Carriers of each allele (CSR), where of alleles that overlap on one haplotype only the first takes effect.
@@ -56,14 +84,6 @@ def resolve_overlaps(
     return kept_offsets, kept[:n], set_aside
 
 
-@njit(cache=True, nogil=True)
-def _grow(values: Ints) -> Ints:
-    grown = np.full(2 * len(values), -1, np.int64)
-    grown[: len(values)] = values
-    return grown
-
-
-@njit(cache=True, nogil=True)
 def distinct_haplotypes(
     window_start: Ints,
     width: int,
@@ -73,121 +93,194 @@ def distinct_haplotypes(
     offsets: Ints,
     carriers: NDArray[np.int32],
     haplotypes: int,
-) -> tuple[NDArray[np.int32], Ints, Ints, Ints, Ints]:
+) -> DistinctHaplotypes:
     """Partition the haplotypes of each window by the alleles that reach it.
 
     Starts from one class, the reference, and splits it by the carriers of one allele after the other, from the centre
     outwards; a class knows how far along the reference its own deletions and insertions move its two edges, so
     only alleles that show inside the window split it. The work is the number of carriers, not alleles × people.
-
-    Returns ``index`` (windows, haplotypes) with the row within the window, row 0 the reference; ``row_offsets``
-    (windows + 1); the alleles of each row (ascending, CSR: ``allele_offsets``, ``alleles``); and ``reach``
-    (windows, 2), the reference interval that was looked at.
     """
-    windows = len(window_start)
-    index = np.zeros((windows, haplotypes), np.int32)
-    row_offsets = np.zeros(windows + 1, np.int64)
-    allele_offsets = np.zeros(windows * 8 + 2, np.int64)
-    alleles = np.empty(windows * 8 + 2, np.int64)
-    reach = np.empty((windows, 2), np.int64)
-    rows, used = 0, 0
+    index = np.zeros((len(window_start), haplotypes), np.int32)
+    row_offsets = np.zeros(len(window_start) + 1, np.int64)
+    reach = np.empty((len(window_start), 2), np.int64)
+    # The furthest end so far says when nothing further left can matter.
+    furthest_end = np.maximum.accumulate(end) if len(end) else end
+    allele_offsets, alleles = _partition_windows(
+        window_start, width, start, end, furthest_end, length, offsets, carriers, index, row_offsets, reach
+    )
+    return DistinctHaplotypes(index, row_offsets, allele_offsets, alleles, reach)
 
-    last_end = np.empty(len(start), np.int64)  # the furthest end so far, to know when nothing further left can matter
-    furthest = np.int64(-1)
-    for k in range(len(start)):
-        furthest = max(furthest, end[k])
-        last_end[k] = furthest
 
-    node = np.zeros(haplotypes, np.int64)
-    parent = np.full(64, -1, np.int64)
-    via = np.full(64, -1, np.int64)  # the allele that made the class
-    lost_left = np.zeros(64, np.int64)  # reference bases that the class skips in its left half, net of inserted ones
-    lost_right = np.zeros(64, np.int64)
-    child = np.full(64, -1, np.int64)
-    child_of = np.full(64, -1, np.int64)
-    row_of = np.full(64, -1, np.int64)
+@njit(cache=True, nogil=True)
+def _partition_windows(
+    window_start: Ints,
+    width: int,
+    start: Ints,
+    end: Ints,
+    furthest_end: Ints,
+    length: Ints,
+    offsets: Ints,
+    carriers: NDArray[np.int32],
+    index: NDArray[np.int32],
+    row_offsets: Ints,
+    reach: Ints,
+) -> tuple[Ints, Ints]:
+    """Fill ``index``, ``row_offsets`` and ``reach``; the alleles of the rows (CSR)."""
+    allele_offsets = np.zeros(len(window_start) * 8 + 2, np.int64)
+    alleles = np.empty(len(window_start) * 8 + 2, np.int64)
+    classes = np.zeros((64, 7), np.int64)
+    class_of = np.zeros(index.shape[1], np.int64)
+    rows = 0
+    for w in range(len(window_start)):
+        lo, hi = window_start[w], window_start[w] + width
+        class_of[:] = 0
+        classes, n, left, right = _split_classes(
+            classes,
+            class_of,
+            int(lo),
+            int(lo) + width // 2,
+            int(hi),
+            start,
+            end,
+            furthest_end,
+            length,
+            offsets,
+            carriers,
+        )
+        reach[w, 0], reach[w, 1] = lo - left, hi + right
+        rows, allele_offsets, alleles = _collect_rows(classes[:n], class_of, index[w], rows, allele_offsets, alleles)
+        row_offsets[w + 1] = rows
+    return allele_offsets[: rows + 1], alleles[: allele_offsets[rows]]
 
-    for w in range(windows):
-        lo, centre, hi = window_start[w], window_start[w] + width // 2, window_start[w] + width
-        node[:] = 0
-        nodes = 1
-        child_of[0] = -1
-        lost_left[0] = lost_right[0] = 0
-        most_left, most_right = np.int64(0), np.int64(0)
-        first_right = np.searchsorted(start, centre)
-        last_left = np.searchsorted(start, centre, side="right") - 1  # with an insertion exactly at the centre
-        # Three passes: alleles across the centre, then rightwards, then leftwards.
-        for step in range(3):
-            k = first_right if step == 1 else last_left
-            while 0 <= k < len(start):
-                a, b = start[k], end[k]
-                if step == 1:
-                    if a >= hi + most_right:
-                        break
-                elif last_end[k] <= (centre if step == 0 else lo - most_left):
+
+@njit(cache=True, nogil=True)
+def _split_classes(
+    classes: Ints,
+    class_of: Ints,
+    lo: int,
+    centre: int,
+    hi: int,
+    start: Ints,
+    end: Ints,
+    furthest_end: Ints,
+    length: Ints,
+    offsets: Ints,
+    carriers: NDArray[np.int32],
+) -> tuple[Ints, int, int, int]:
+    """Classes of one window ``[lo, hi)``: the table, how many, and the most bases that one lost on the left and right.
+
+    ``class_of`` is the class of each haplotype. Three passes: alleles across the centre, then rightwards, then leftwards.
+    """
+    classes[0] = (-1, -1, 0, 0, -1, -1, -1)
+    n, most_left, most_right = 1, 0, 0
+    first_right = np.searchsorted(start, centre)
+    last_left = np.searchsorted(start, centre, side="right") - 1  # with an insertion exactly at the centre
+    for step in range(3):
+        k = first_right if step == RIGHTWARDS else last_left
+        while 0 <= k < len(start):
+            a, b = int(start[k]), int(end[k])
+            if step == RIGHTWARDS:
+                if a >= hi + most_right:
                     break
-                across = a < centre < b
-                before = b <= centre
-                wanted = across if step == 0 else (not before if step == 1 else before and not across)
-                if wanted:
-                    left_paired = min(centre - a, length[k]) if across else 0
-                    for i in range(offsets[k], offsets[k + 1]):
-                        old = node[carriers[i]]
-                        if step == 1 and a >= hi + lost_right[old]:
-                            continue
-                        if step == 2 and b <= lo - lost_left[old]:
-                            continue
-                        if child_of[old] != k:
-                            if nodes == len(parent):
-                                parent, via, child, child_of = _grow(parent), _grow(via), _grow(child), _grow(child_of)
-                                lost_left, lost_right, row_of = _grow(lost_left), _grow(lost_right), _grow(row_of)
-                            parent[nodes], via[nodes], child_of[nodes] = old, k, -1
-                            lost_left[nodes], lost_right[nodes] = lost_left[old], lost_right[old]
-                            if step == 0:
-                                lost_left[nodes] += centre - a - left_paired
-                                lost_right[nodes] += b - centre - (length[k] - left_paired)
-                            elif step == 1:
-                                lost_right[nodes] += b - a - length[k]
-                            else:
-                                lost_left[nodes] += b - a - length[k]
-                            most_left = max(most_left, lost_left[nodes])
-                            most_right = max(most_right, lost_right[nodes])
-                            child[old], child_of[old] = nodes, k
-                            nodes += 1
-                        node[carriers[i]] = child[old]
-                k += 1 if step == 1 else -1
-        reach[w, 0], reach[w, 1] = lo - most_left, hi + most_right
+            elif furthest_end[k] <= (centre if step == ACROSS else lo - most_left):
+                break
+            if step == _pass_of(a, b, centre):
+                left, right = _lost(a, b, int(length[k]), centre)
+                before = n
+                classes, n = _split_by(
+                    classes, n, class_of, int(k), carriers[offsets[k] : offsets[k + 1]], left, right,
+                    a - hi if step == RIGHTWARDS else NOT_BEYOND, lo - b if step == LEFTWARDS else NOT_BEYOND,
+                )  # fmt: skip
+                for new in range(before, n):
+                    most_left = max(most_left, classes[new, LOST_LEFT])
+                    most_right = max(most_right, classes[new, LOST_RIGHT])
+            k += 1 if step == RIGHTWARDS else -1
+    return classes, n, most_left, most_right
 
-        row_of[:nodes] = -1
-        row_of[0] = 0
-        first_row = rows
-        for h in range(-1, haplotypes):
-            here = 0 if h < 0 else node[h]
-            if h >= 0 and row_of[here] >= 0:
-                index[w, h] = row_of[here]
-                continue
-            row_of[here] = rows - first_row
-            if h >= 0:
-                index[w, h] = row_of[here]
-            depth, at = 0, here
-            while at > 0:
-                depth += 1
-                at = parent[at]
-            while used + depth > len(alleles):
-                alleles = _grow(alleles)
-            at, n = here, used
-            while at > 0:
-                alleles[n] = via[at]
-                n += 1
-                at = parent[at]
-            alleles[used:n].sort()
-            used = n
+
+@njit(cache=True, nogil=True)
+def _pass_of(start: int, end: int, centre: int) -> int:
+    if start < centre < end:
+        return ACROSS
+    return LEFTWARDS if end <= centre else RIGHTWARDS
+
+
+@njit(cache=True, nogil=True)
+def _lost(start: int, end: int, length: int, centre: int) -> tuple[int, int]:
+    """Bases of the reference that an allele takes from the left and the right half, net of those it puts there."""
+    if start < centre < end:
+        paired = min(centre - start, length)
+        return centre - start - paired, end - centre - (length - paired)
+    net = end - start - length
+    return (net, 0) if end <= centre else (0, net)
+
+
+@njit(cache=True, nogil=True)
+def _split_by(
+    classes: Ints,
+    n: int,
+    class_of: Ints,
+    allele: int,
+    carriers: NDArray[np.int32],
+    left: int,
+    right: int,
+    beyond_right: int,
+    beyond_left: int,
+) -> tuple[Ints, int]:
+    """Move the carriers of an allele from their class to its child with the allele; the table and how many classes.
+
+    ``left`` and ``right`` are what the allele takes from the two halves (:func:`_lost`). A class whose edge does not reach it (``beyond_right`` or ``beyond_left`` bases outside the window) is not split.
+    """
+    for carrier in carriers:
+        old = class_of[carrier]
+        if beyond_right >= classes[old, LOST_RIGHT] or beyond_left >= classes[old, LOST_LEFT]:
+            continue
+        if classes[old, CHILD_OF] != allele:
+            if n == len(classes):
+                grown = np.zeros((2 * n, classes.shape[1]), np.int64)
+                grown[:n] = classes
+                classes = grown
+            lost_left, lost_right = classes[old, LOST_LEFT] + left, classes[old, LOST_RIGHT] + right
+            classes[n] = (old, allele, lost_left, lost_right, -1, -1, -1)
+            classes[old, CHILD], classes[old, CHILD_OF] = n, allele
+            n += 1
+        class_of[carrier] = classes[old, CHILD]
+    return classes, n
+
+
+@njit(cache=True, nogil=True)
+def _collect_rows(
+    classes: Ints, class_of: Ints, index: NDArray[np.int32], rows: int, allele_offsets: Ints, alleles: Ints
+) -> tuple[int, Ints, Ints]:
+    """Number the classes that haplotypes belong to, the reference first, into ``index``, and append their alleles."""
+    first_row = rows
+    for h in range(-1, len(class_of)):
+        here = 0 if h < 0 else class_of[h]
+        if classes[here, ROW] < 0:
+            classes[here, ROW] = rows - first_row
+            used = at = allele_offsets[rows]
+            up = here
+            while up > 0:
+                if at == len(alleles):
+                    alleles = _grow(alleles)
+                alleles[at] = classes[up, VIA]
+                at += 1
+                up = classes[up, PARENT]
+            alleles[used:at].sort()
             rows += 1
             if rows + 1 > len(allele_offsets):
                 allele_offsets = _grow(allele_offsets)
-            allele_offsets[rows] = used
-        row_offsets[w + 1] = rows
-    return index, row_offsets, allele_offsets[: rows + 1], alleles[:used], reach
+            allele_offsets[rows] = at
+        if h >= 0:
+            index[h] = classes[here, ROW]
+    return rows, allele_offsets, alleles
+
+
+@njit(cache=True, nogil=True)
+def _grow(values: Ints) -> Ints:
+    grown = np.zeros(2 * len(values), np.int64)
+    grown[: len(values)] = values
+    return grown
 
 
 @njit(cache=True, nogil=True)

@@ -10,35 +10,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.genotype import records as vcf_text
-from allelegro.genotype.haplotypes import build_sequences, distinct_haplotypes, merge_equal_rows, resolve_overlaps
+from allelegro.genotype import records as rules_of
+from allelegro.genotype.haplotypes import (
+    DistinctHaplotypes,
+    build_sequences,
+    distinct_haplotypes,
+    merge_equal_rows,
+    resolve_overlaps,
+)
 from allelegro.genotype.records import (
-    ALT,
-    ALT_END,
-    INFO,
-    INFO_END,
-    LINE_END,
-    POS,
-    REF,
-    REF_END,
-    SAMPLES,
+    AMBIGUOUS,
     SEQUENCE,
     STAR,
+    SYMBOLIC,
     Alleles,
-    Bytes,
-    Ints,
-    symbolic_deletion,
+    Carriers,
+    count_genotypes,
+    find_carriers,
+    left_shiftable,
+    mismatching_reference,
+    read_alleles,
+    repeated_alleles,
 )
 from allelegro.intervals import chain_starts, union
 from allelegro.io.dna import decode
 from allelegro.io.fasta import Fasta
+from allelegro.io.genotypes import ALT, POS, REF, REF_END, Bytes, Calls, Ints, RecordLines
 from allelegro.io.vcf import IndexedVcf
 
 FETCH_GAP = 16_384  # windows closer than this are read in one go: the linear index has steps of 16 kb
 TEXT_BUDGET = 32_000_000  # bytes of VCF text that a worker holds at once
-FIRST_PAD = 64  # bp beside a window where alleles are looked for at first; grows when deletions ask for more
+FIRST_PAD = 64  # bp around a window where alleles are looked for at first; grows when deletions ask for more
 
-UNPHASED_MODES = {"error": vcf_text.ERROR, "reference": vcf_text.REFERENCE, "random": vcf_text.RANDOM}
+UNPHASED_MODES = {"error": rules_of.ERROR, "reference": rules_of.REFERENCE, "random": rules_of.RANDOM}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ class Shard:
 
 @dataclass
 class ShardResult:
-    """What a shard adds to the store (see :mod:`allelegro.genotype.store`); ``variants`` are those its rows carry."""
+    """What a shard adds to the store (see :mod:`allelegro.genotype.store`); ``variants`` are those its rows carry.
+
+    ``conflicts`` are the records that repeat an allele with other genotypes than the first.
+    """
 
     chrom: str
     sequences: Bytes
@@ -79,6 +86,7 @@ class ShardResult:
     variants: list[tuple[int, str, str, int, int, str]]
     donor_counts: Ints
     tally: Counter[str]
+    conflicts: list[str]
 
 
 class ShardWorker:
@@ -97,20 +105,23 @@ class ShardWorker:
         """Results of the shard, in pieces when its text is larger than the budget."""
         pad = FIRST_PAD
         while True:
-            found = self._read(shard, pad)
-            if found is None:
+            lines = self._read(shard, pad)
+            if lines is None:
                 first, second = shard.halves(self.width)
                 return self.run(first) + self.run(second)
-            result = self._build(shard, pad, *found)
+            result = self._build(shard, pad, RecordLines.parse(self._path(shard), shard.chrom, lines))
             if isinstance(result, ShardResult):
                 return [result]
             pad = result + FIRST_PAD
 
-    def _read(self, shard: Shard, pad: int) -> tuple[Bytes, int] | None:
-        """Text and number of the record lines near the windows; None when they are too much for one go."""
+    def _path(self, shard: Shard) -> Path:
+        return self.files[self.file_of.get(shard.chrom, 0)].path
+
+    def _read(self, shard: Shard, pad: int) -> list[str] | None:
+        """Record lines near the windows; None when they are too much for one go."""
         which = self.file_of.get(shard.chrom)
         if which is None:
-            return np.empty(0, np.uint8), 0
+            return []
         lows = np.maximum(shard.starts - pad - 1, 0)
         highs = np.minimum(shard.starts + self.width + pad + 1, self.fasta.lengths[shard.chrom])
         while True:
@@ -121,7 +132,7 @@ class ShardWorker:
                 before = True
                 for line in self.files[which].lines(shard.chrom, low, high):
                     if before:
-                        position = _position(line)
+                        position = _position(line, low)
                         if position < previous_high:
                             continue  # a long record that the interval before has brought
                         reached[n] = min(reached[n], max(position - 1, 0))
@@ -132,87 +143,64 @@ class ShardWorker:
                         return None
                 previous_high = high
             if (reached == lows).all():
-                break
+                return lines
             lows = reached  # a record reaches in from the left: read what may overlap it there, too
-        lines.append("")
-        return np.frombuffer("\n".join(lines).encode(), np.uint8), len(lines) - 1
 
-    def _build(self, shard: Shard, pad: int, text: Bytes, lines: int) -> ShardResult | int:
+    def _build(self, shard: Shard, pad: int, lines: RecordLines) -> ShardResult | int:
         """The shard's part of the store, or the padding that its deletions need."""
         tally: Counter[str] = Counter()
-        fields = self._scan(shard, text, lines)
-        alleles = self._alleles(shard, pad, text, fields, tally)
-        reference, origin = self._reference(shard, pad, fields, alleles)
-        alleles = self._check_reference(shard, text, fields, alleles, reference, origin, tally)
-        counted = self._counted(shard, alleles.start, alleles.end)
+        alleles = self._alleles(shard, pad, lines, tally)
+        reference, origin = self._reference(shard, pad, lines, alleles)
+        alleles = self._check_reference(shard, lines, alleles, reference, origin, tally)
+        first = repeated_alleles(alleles, lines.text)
+        repeated = first != np.arange(len(alleles))
+        counted = self._counted(shard, alleles.start, alleles.end) & ~repeated
         tally["alleles"] += int(counted.sum())
         records, slots = np.unique(alleles.record, return_inverse=True)
-        counted_records = np.bincount(slots, counted, len(records)) > 0
-        offsets, carriers, numbers, donor_counts, sets = self._genotypes(shard, text, fields, records, counted_records)
+        calls = self._calls(shard, lines, records)
+        carriers = self._carriers(lines, records, calls)
+        conflicts = self._conflicts(shard, lines, alleles, first, slots, carriers, tally)
+        alleles, slots, counted = alleles.take(~repeated), slots[~repeated], counted[~repeated]
         haplotypes = 2 * len(self.donors)
         kept_offsets, kept, set_aside = resolve_overlaps(
-            alleles.start, alleles.end, slots, alleles.number, counted, offsets, carriers, numbers, haplotypes
-        )
-        index, row_offsets, allele_offsets, row_alleles, reach = distinct_haplotypes(
+            alleles.start, alleles.end, slots, alleles.number, counted,
+            carriers.offsets, carriers.haplotype, carriers.number, haplotypes,
+        )  # fmt: skip
+        distinct = distinct_haplotypes(
             shard.starts, self.width, alleles.start, alleles.end, alleles.length, kept_offsets, kept, haplotypes
         )
-        needed = int(max((shard.starts - reach[:, 0]).max(), (reach[:, 1] - shard.starts - self.width).max()))
+        needed = distinct.padding(shard.starts, self.width)
         if needed > pad:
             return needed
         sequences = build_sequences(
-            shard.starts, self.width, row_offsets, allele_offsets, row_alleles,
-            alleles.start, alleles.end, alleles.alt, alleles.length, text, reference, origin,
+            shard.starts, self.width, distinct.row_offsets, distinct.allele_offsets, distinct.alleles,
+            alleles.start, alleles.end, alleles.alt, alleles.length, lines.text, reference, origin,
         )  # fmt: skip
         tally["overlapping"] += set_aside
         seen = alleles.take(counted)
-        shiftable = vcf_text.left_shiftable(text, seen.start, seen.end, seen.alt, seen.length, reference, origin)
+        shiftable = left_shiftable(lines.text, seen.start, seen.end, seen.alt, seen.length, reference, origin)
         tally["not_left_aligned"] += len(shiftable)
-        tally["phase_set_changes"] += _phase_set_changes(shard.starts, self.width, fields[records, POS], sets)
-        result = ShardResult(
-            shard.chrom, sequences, row_offsets, index, allele_offsets, row_alleles, [], donor_counts, tally
-        )
-        _merge_rows(result)
-        _name_variants(result, text, fields, alleles)
+        positions = lines.fields[records, POS]
+        tally["phase_set_changes"] += _phase_set_changes(shard.starts, self.width, positions, calls.sets)
+        counted_records = np.bincount(slots, counted, len(records)) > 0
+        donor_counts = count_genotypes(calls.alleles, calls.phased, counted_records)
+        result = _merge_rows(shard.chrom, sequences, distinct, donor_counts, tally)
+        result.conflicts = conflicts
+        _name_variants(result, lines, alleles)
         return result
 
-    def _where(self, shard: Shard, text: Bytes, row: Ints) -> str:
-        """File, position and alleles of a record, for messages."""
-        ref, alt = _string(text, row[REF], row[REF_END]), _string(text, row[ALT], row[ALT_END])
-        alleles = " ".join(allele if len(allele) < 30 else allele[:27] + "…" for allele in (ref, alt))
-        return f"{self.files[self.file_of[shard.chrom]].path} {shard.chrom}:{row[POS] + 1} {alleles}"
-
-    def _scan(self, shard: Shard, text: Bytes, lines: int) -> Ints:
-        fields: Ints = vcf_text.scan_lines(text, lines)
-        if (fields[:, SAMPLES] < 0).any():
-            bad = fields[np.flatnonzero(fields[:, SAMPLES] < 0)[0]]
-            line = _string(text, bad[REF], min(bad[LINE_END], bad[REF] + 60))
-            path = self.files[self.file_of[shard.chrom]].path
-            raise DataError(f"{path} {shard.chrom}: line '{line}' has too few columns; the file is damaged")
-        backwards = np.flatnonzero(np.diff(fields[:, POS]) < 0)
-        if len(backwards):
-            where = self._where(shard, text, fields[backwards[0] + 1])
-            raise DataError(f"{where}: the VCF is not sorted by position; run bcftools sort and index it again")
-        return fields
-
-    def _alleles(self, shard: Shard, pad: int, text: Bytes, fields: Ints, tally: Counter[str]) -> Alleles:
-        """Alleles that may show in a window, or overlap one that may; the others are counted by reason and left out."""
-        table = vcf_text.split_alleles(text, fields)
-        for n in np.flatnonzero(table[:, 2] > STAR).tolist():
-            row = fields[table[n, 0]]
-            alt, info = _string(text, table[n, 5], table[n, 5] + table[n, 6]), _string(text, row[INFO], row[INFO_END])
-            removed = symbolic_deletion(alt, info, int(row[POS]), int(row[REF_END] - row[REF]))
-            if removed is not None:
-                table[n, 2:7] = (SEQUENCE, *removed, 0, 0)
-        kind, start, end = table[:, 2], table[:, 3], table[:, 4]
-        counted = self._counted(shard, start, end)
-        tally["star"] += int((counted & (kind == STAR)).sum())
-        tally["symbolic"] += int((counted & (kind > STAR)).sum())
-        keep = kind == SEQUENCE
+    def _alleles(self, shard: Shard, pad: int, lines: RecordLines, tally: Counter[str]) -> Alleles:
+        """Alleles that may show in a window, or overlap one that may; the others are counted by reason and excluded."""
+        alleles, kinds = read_alleles(lines)
+        counted = self._counted(shard, alleles.start, alleles.end)
+        for reason, kind in (("star", STAR), ("symbolic", SYMBOLIC), ("ambiguous", AMBIGUOUS)):
+            tally[reason] += int((counted & (kinds == kind)).sum())
+        keep = kinds == SEQUENCE
         if self.rules.indels == "skip":
-            indel = keep & (end - start != table[:, 6])
+            indel = keep & (alleles.end - alleles.start != alleles.length)
             tally["indel"] += int((counted & indel).sum())
             keep &= ~indel
-        alleles = Alleles(*np.ascontiguousarray(table[keep][:, [0, 1, 3, 4, 5, 6]].T)).sort()
+        alleles = alleles.take(keep).sort()
         return alleles.take(_near(alleles, shard.starts - pad - 1, shard.starts + self.width + pad + 1))
 
     def _counted(self, shard: Shard, start: Ints, end: Ints) -> NDArray[np.bool_]:
@@ -222,9 +210,9 @@ class ShardWorker:
         counted: NDArray[np.bool_] = inside & (start >= shard.previous_end)
         return counted
 
-    def _reference(self, shard: Shard, pad: int, fields: Ints, alleles: Alleles) -> tuple[Bytes, int]:
+    def _reference(self, shard: Shard, pad: int, lines: RecordLines, alleles: Alleles) -> tuple[Bytes, int]:
         """The reference around the windows and every allele, and where it begins."""
-        rows = fields[alleles.record]
+        rows = lines.fields[alleles.record]
         record_end = rows[:, POS] + rows[:, REF_END] - rows[:, REF]
         origin = min(int(shard.starts[0]) - pad, int(rows[:, POS].min(initial=np.iinfo(np.int64).max)) - 1)
         end = max(int(shard.starts[-1]) + self.width + pad, int(np.maximum(record_end, alleles.end).max(initial=0)))
@@ -234,52 +222,63 @@ class ShardWorker:
     def _check_reference(
         self,
         shard: Shard,
-        text: Bytes,
-        fields: Ints,
+        lines: RecordLines,
         alleles: Alleles,
         reference: Bytes,
         origin: int,
         tally: Counter[str],
     ) -> Alleles:
-        wrong = vcf_text.mismatching_reference(text, fields, alleles.record, reference, origin)
+        """Alleles whose REF is the genome's; that of a symbol is a placeholder (callers write N) and not compared."""
+        wrong = mismatching_reference(lines.text, lines.fields, alleles.record, reference, origin)
+        wrong &= alleles.symbolic == 0
         if not wrong.any():
             return alleles
         if self.rules.on_ref_mismatch == "error":
-            row = fields[alleles.record[wrong].min()]
+            record = int(alleles.record[wrong].min())
+            row = lines.fields[record]
             found = reference[row[POS] - origin : row[POS] - origin + row[REF_END] - row[REF]]
             raise DataError(
-                f"{self._where(shard, text, row)}: REF is not the reference, {self.fasta.path} has {decode(found[:30])}; "
+                f"{lines.where(record)}: REF is not the reference, {self.fasta.path} has {decode(found[:30])}; "
                 "give the genome that the variants were called on, or drop such records with --on-ref-mismatch skip"
             )
         tally["ref_mismatch"] += int((self._counted(shard, alleles.start, alleles.end) & wrong).sum())
         return alleles.take(~wrong)
 
-    def _genotypes(
-        self, shard: Shard, text: Bytes, fields: Ints, records: Ints, counted: NDArray[np.bool_]
-    ) -> tuple[Ints, NDArray[np.int32], Bytes, Ints, NDArray[np.int32]]:
+    def _calls(self, shard: Shard, lines: RecordLines, records: Ints) -> Calls:
         which = self.file_of.get(shard.chrom, 0)
-        offsets, carriers, numbers, counts, sets, problem = vcf_text.read_genotypes(
-            text, fields, records, counted, self.columns[which], len(self.donors), UNPHASED_MODES[self.rules.unphased],
-            np.uint64(self.rules.seed), self.keys, "PS" in self.files[which].formats,
-        )  # fmt: skip
-        code, record, column = problem.tolist()
-        if code:
-            samples = self.files[which].samples
-            sample = samples[min(column, len(samples) - 1)]
-            raise DataError(f"{self._where(shard, text, fields[record])}: {_problem(code, sample, len(samples))}")
-        return offsets, carriers, numbers, counts, sets
+        vcf = self.files[which]
+        return lines.calls(records, vcf.samples, self.columns[which], len(self.donors), phase_sets="PS" in vcf.formats)
 
+    def _carriers(self, lines: RecordLines, records: Ints, calls: Calls) -> Carriers:
+        mode, positions = UNPHASED_MODES[self.rules.unphased], lines.fields[records, POS]
+        carriers, unphased = find_carriers(calls, positions, mode, self.rules.seed, self.keys)
+        if unphased is not None:
+            record, donor = unphased
+            raise DataError(
+                f"{lines.where(int(records[record]))}: heterozygote of donor {self.donors[donor]} is not phased; "
+                "phase it, or choose --unphased reference or random"
+            )
+        return carriers
 
-def _problem(code: int, sample: str, samples: int) -> str:
-    if code == vcf_text.UNPHASED:
-        return f"heterozygote of donor {sample} is not phased; phase it, or choose --unphased reference or random"
-    if code == vcf_text.NO_GENOTYPE:
-        return "FORMAT does not begin with GT; give a file with genotypes"
-    if code == vcf_text.TOO_MANY_PLOIDS:
-        return f"donor {sample} has more than two alleles; only haploid and diploid calls can be used"
-    if code == vcf_text.WRONG_COLUMNS:
-        return f"the line does not have the header's {samples} sample columns; the file is damaged"
-    return f"the genotype of donor {sample} names no allele of the record; the file is damaged"
+    def _conflicts(
+        self,
+        shard: Shard,
+        lines: RecordLines,
+        alleles: Alleles,
+        first: Ints,
+        slots: Ints,
+        carriers: Carriers,
+        tally: Counter[str],
+    ) -> list[str]:
+        """Count alleles that repeat an earlier one; those with other carriers, as file, position and alleles."""
+        counted = self._counted(shard, alleles.start, alleles.end)
+        found = []
+        for k in np.flatnonzero(counted & (first != np.arange(len(alleles)))).tolist():
+            tally["duplicate"] += 1
+            own, kept = (carriers.of(slots[allele], alleles.number[allele]) for allele in (k, first[k]))
+            if not np.array_equal(own, kept):
+                found.append(lines.where(int(alleles.record[k])))
+        return found
 
 
 def _near(alleles: Alleles, lows: Ints, highs: Ints) -> NDArray[np.bool_]:
@@ -308,43 +307,47 @@ def _phase_set_changes(starts: Ints, width: int, positions: Ints, sets: NDArray[
     return changes
 
 
-def _merge_rows(result: ShardResult) -> None:
-    """Drop rows that spell the sequence of an earlier row of their window."""
-    rows = len(result.sequences)
-    same = merge_equal_rows(result.sequences, result.row_offsets)
+def _merge_rows(
+    chrom: str, sequences: Bytes, distinct: DistinctHaplotypes, donor_counts: Ints, tally: Counter[str]
+) -> ShardResult:
+    """The shard's rows without those that spell the sequence of an earlier row of their window."""
+    rows = len(sequences)
+    same = merge_equal_rows(sequences, distinct.row_offsets)
     keep = same == np.arange(rows)
-    result.tally["rows_merged"] += rows - int(keep.sum())
-    if keep.all():
-        return
+    tally["rows_merged"] += rows - int(keep.sum())
     new_row = np.append(np.cumsum(keep) - 1, keep.sum())
-    old_rows = result.index + result.row_offsets[:-1, None]
-    new_offsets = np.append(new_row[result.row_offsets[:-1]], keep.sum())
-    result.index = (new_row[same[old_rows]] - new_offsets[:-1, None]).astype(np.int32)
-    result.row_offsets = new_offsets
-    counts = np.diff(result.allele_offsets)
-    result.alleles = result.alleles[np.repeat(keep, counts)]
-    result.allele_offsets = np.append(0, np.cumsum(counts[keep]))
-    result.sequences = result.sequences[keep]
+    old_rows = distinct.index + distinct.row_offsets[:-1, None]
+    row_offsets = np.append(new_row[distinct.row_offsets[:-1]], keep.sum())
+    counts = np.diff(distinct.allele_offsets)
+    return ShardResult(
+        chrom=chrom,
+        sequences=sequences[keep],
+        row_offsets=row_offsets,
+        index=(new_row[same[old_rows]] - row_offsets[:-1, None]).astype(np.int32),
+        allele_offsets=np.append(0, np.cumsum(counts[keep])),
+        alleles=distinct.alleles[np.repeat(keep, counts)],
+        variants=[],
+        donor_counts=donor_counts,
+        tally=tally,
+        conflicts=[],
+    )
 
 
-def _name_variants(result: ShardResult, text: Bytes, fields: Ints, alleles: Alleles) -> None:
+def _name_variants(result: ShardResult, lines: RecordLines, alleles: Alleles) -> None:
     """Describe the alleles that the rows carry and number them within the shard."""
     used, result.alleles = np.unique(result.alleles, return_inverse=True)
     seen = alleles.take(used)
-    rows = fields[seen.record]
-    for row, start, end, alt, length, number in zip(
-        rows.tolist(), seen.start.tolist(), seen.end.tolist(), seen.alt.tolist(), seen.length.tolist(),
-        seen.number.tolist(), strict=True,
+    for record, number, start, end, alt, length in zip(
+        seen.record.tolist(), seen.number.tolist(), seen.start.tolist(), seen.end.tolist(), seen.alt.tolist(),
+        seen.length.tolist(), strict=True,
     ):  # fmt: skip
-        ref = _string(text, row[REF], row[REF_END])
-        name = _string(text, row[ALT], row[ALT_END]).split(",")[number - 1]
-        result.variants.append((row[POS] + 1, ref, name, start, end, _string(text, alt, alt + length).upper()))
+        name = lines.column(record, ALT).split(",")[number - 1]
+        bases = lines.string(alt, alt + length).upper()
+        position = int(lines.fields[record, POS]) + 1
+        result.variants.append((position, lines.column(record, REF), name, start, end, bases))
 
 
-def _string(text: Bytes, start: int, end: int) -> str:
-    return text[start:end].tobytes().decode()
-
-
-def _position(line: str) -> int:
-    """0-based position of a VCF line."""
-    return int(line.split("\t", 2)[1]) - 1
+def _position(line: str, otherwise: int) -> int:
+    """0-based position of a VCF line; ``otherwise`` where it is no number (told when the lines are parsed)."""
+    position = line.split("\t", 2)[1]
+    return int(position) - 1 if position.isdigit() else otherwise

@@ -11,7 +11,7 @@ import pysam
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.io.dna import encode
+from allelegro.io.dna import encode_reference
 
 BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 
@@ -48,7 +48,7 @@ class Fasta:
         sequence = self._handle.fetch(chrom, start, end)
         if len(sequence) != end - start:
             raise DataError(f"{self.path}: {chrom}:{start + 1}-{end} cannot be read; the file is truncated")
-        return encode(sequence)
+        return encode_reference(sequence)
 
     def close(self) -> None:
         """Close the file."""

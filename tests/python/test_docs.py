@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from helpers.documents import documented_files
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 LARGEST_PICTURE = 300_000
@@ -47,18 +49,6 @@ def test_pictures_are_small_and_described() -> None:
         for described in re.findall(r"!\[(.*?)\]\(", prose(page)) + re.findall(r'<img[^>]*alt="(.*?)"', prose(page)):
             assert len(described) > 10, f"{page.name}: a picture without a text"
         assert prose(page).count("<img") == len(re.findall(r'<img[^>]*alt="', prose(page)))
-
-
-def documented_files() -> list[re.Pattern[str]]:
-    """Patterns of the files that docs/output.md lists: capitals stand for names, a folder for all that is in it."""
-    patterns = []
-    for section in re.split(r"^## ", (ROOT / "docs" / "output.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
-        folder = re.match(r"`(\w+/)`", section)
-        for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) if folder else []:
-            for name in re.findall(r"`([^`]+)`", row):
-                path = re.sub(r"\b[A-Z]+\b", "[^/]+", re.escape(f"{folder.group(1)}{name}"))
-                patterns.append(re.compile(path + (".*" if name.endswith("/") else "") + "$"))
-    return patterns
 
 
 def test_output_lists_whole_sections() -> None:

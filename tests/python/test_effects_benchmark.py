@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from effects_toys import write_checkpoint
 
 from allelegro.cli.benchmark_variants import app
 from allelegro.io.metrics import read_metrics
 from allelegro.io.tables import read_table
+from helpers.toy_variants import write_checkpoint
 
 
 def scores_of(table: pd.DataFrame, effect: np.ndarray, model: str) -> pd.DataFrame:

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from effects_toys import write_checkpoint, write_genome
 
 from allelegro.cli.extract_haplotypes import app as extract
 from allelegro.cli.score_variants import app as score_variants
 from allelegro.io.dna import encode
 from allelegro.io.windows import WINDOW_COLUMNS, write_windows
+from helpers.toy_variants import write_checkpoint, write_genome
 
 WIDTH, START = 40, 100
 

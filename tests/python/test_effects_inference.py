@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from effects_toys import write_checkpoint
 
 from allelegro.models.inference import StrandPredictor
+from helpers.toy_variants import write_checkpoint
 
 
 @pytest.mark.parametrize("kind", ["log2_activity", "log_rate"])

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from effects_toys import write_checkpoint, write_fasta, write_genome, write_vcf
-from genotype_truth import Cohort, Record, random_dna
-from test_genotype_extract import extract
 
 from allelegro.cli.saturate_sequences import app as saturate
 from allelegro.cli.score_enformer import app as score_enformer
 from allelegro.io.dna import encode
 from allelegro.io.windows import WINDOW_COLUMNS, write_windows
+from helpers.slow_haplotypes import Cohort, Record, extract, random_dna
+from helpers.toy_variants import write_checkpoint, write_fasta, write_genome, write_vcf
 
 
 def test_every_change_of_an_element_is_scored_in_place(tmp_path: Path) -> None:

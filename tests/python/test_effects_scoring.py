@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from effects_toys import ADAPTORS, write_checkpoint, write_fasta, write_genome, write_vcf
 
 from allelegro.cli.score_variants import app
 from allelegro.effects.score_files import read_scores
@@ -17,6 +16,7 @@ from allelegro.effects.variants import Dropped, canonical_key, chunks_of, parse_
 from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.inference import StrandPredictor
+from helpers.toy_variants import ADAPTORS, write_checkpoint, write_fasta, write_genome, write_vcf
 
 WIDTH = 60
 CONTIGS = {"chr1": 900, "chr2": 700}

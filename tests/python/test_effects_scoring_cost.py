@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from effects_toys import write_checkpoint, write_genome
 
 from allelegro.cli.gather_scores import app as gather_scores
 from allelegro.cli.score_variants import app as score_variants
 from allelegro.effects.scoring_cost import Cost, together
 from allelegro.errors import DataError
+from helpers.toy_variants import write_checkpoint, write_genome
 
 
 def scored(room: Path, *arguments: str, out: str = "s.tsv", threads: int = 1) -> dict[str, object]:

@@ -4,10 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
-from genotype_truth import Cohort, Record, extract, random_dna
 
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
+from helpers.slow_haplotypes import Cohort, Record, extract, random_dna
 
 DONORS = ["a", "b", "c", "d", "e"]
 # Window 100-300, centre 200: (position, genotypes)

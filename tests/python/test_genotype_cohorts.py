@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pysam
 import pytest
-from genotype_truth import PAD, count_consensus_differences, count_slow_differences, write_windows
 
 from allelegro.genotype.extract import extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
+from helpers.slow_haplotypes import PAD, count_consensus_differences, count_slow_differences, write_windows
 
 REPOSITORY = Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "data" / "chr22_hg19"

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pysam
 import pytest
-from genotype_truth import Cohort, Record, wrap, write_windows
 
 from allelegro.cli.common import read_names
 from allelegro.errors import DataError
@@ -18,6 +17,7 @@ from allelegro.genotype.extract import Rules, extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.fasta import Fasta
 from allelegro.io.vcf import IndexedVcf
+from helpers.slow_haplotypes import Cohort, Record, wrap, write_windows
 
 GENOME = "ACGTTGCAAGCTTACGGATCCATGACCTGATTTCAGGCTA" * 5
 BIN = Path(__file__).parents[2] / "bin"

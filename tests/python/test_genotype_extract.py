@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genotype_truth import Cohort, Record, cohorts, expected, extract, random_dna
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
+from helpers.slow_haplotypes import Cohort, Record, cohorts, expected, extract, random_dna
 
 
 def assert_right(store: HaplotypeStore, cohort: Cohort, *, indels: bool = True) -> None:

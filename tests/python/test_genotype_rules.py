@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from genotype_truth import PS, Cohort, Record, extract
 
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
+from helpers.slow_haplotypes import PS, Cohort, Record, extract
 
 #          0         1         2         3         4
 #          0123456789012345678901234567890123456789

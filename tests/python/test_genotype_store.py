@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from genotype_truth import Cohort, Record, cohorts, edits_of, extract, random_dna
 from hypothesis import HealthCheck, given, settings
 
 from allelegro.errors import DataError
@@ -19,6 +18,7 @@ from allelegro.genotype.store import HaplotypeStore
 from allelegro.genotype.summary import summarise_windows, write_summary
 from allelegro.io.dna import decode, encode
 from allelegro.io.metrics import read_metrics
+from helpers.slow_haplotypes import Cohort, Record, cohorts, edits_of, extract, random_dna
 
 BIN = Path(__file__).parents[2] / "bin"
 

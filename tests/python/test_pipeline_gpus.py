@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from pipeline_runs import ROOT
+
+from helpers.pipeline import ROOT
 
 TASK = """
 source "{root}/conf/take_gpus.sh" {wanted}

@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from pipeline_runs import NEXTFLOW, ROOT, nextflow
+
+from helpers.pipeline import NEXTFLOW, ROOT, nextflow
 
 pytestmark = pytest.mark.skipif(NEXTFLOW is None, reason="no nextflow; make env installs it")
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from pipeline_runs import NEXTFLOW, ROOT, Run, copy_of_project, nextflow
-from test_docs import documented_files
 
 from allelegro import __version__
+from helpers.documents import documented_files
+from helpers.pipeline import NEXTFLOW, ROOT, Run, copy_of_project, nextflow
 
 pytestmark = pytest.mark.skipif(NEXTFLOW is None, reason="no nextflow; make env installs it")
 

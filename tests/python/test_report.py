@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from training_cohort import Toy, make_toy, toy_windows
 
 from allelegro.effects.curves import auprc_ci, auroc_ci
 from allelegro.errors import DataError
@@ -21,6 +20,7 @@ from allelegro.report.build import build_report, write_book
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.results import Results
 from allelegro.report.sections.effects import ranking_curve
+from helpers.toy_stores import Toy, make_toy, toy_windows
 
 MODELS = {
     "legnet": "personal",
@@ -65,7 +65,7 @@ def _procap(folder: Path, toy: Toy) -> None:
 
 
 def _genotype(folder: Path, toy: Toy) -> None:
-    """The toy's store; each window carries two changes near its centre (see ``training_cohort``)."""
+    """The toy's store; each window carries two changes near its centre (see ``helpers.toy_stores``)."""
     store = folder / "haplotypes"
     shutil.copytree(toy.haplotypes, store)
     windows = toy_windows(WINDOWS, WIDTH)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pysam
 import pytest
-from tool_world import CALLS, Call, Done, make_world, run
+
+from helpers.tools import CALLS, Call, Done, run
 
 BINARY = (".bam", ".bw", ".gz")
 FAULTS = [
@@ -18,11 +19,6 @@ FAULTS = [
     for fault in ("missing", "empty", *(("truncated",) if path.endswith(BINARY) else ()))
     if (option, fault) != ("folder", "empty")  # holds "any of" its files, so possibly none
 ]
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_world(tmp_path_factory.mktemp("world"))
 
 
 def spoil(world: Path, original: str, fault: str, folder: Path) -> str:

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,24 +15,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toy_problem import SETTINGS, GcContent
 
 from allelegro.errors import DataError
 from allelegro.models import device as devices
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training import distributed, engine
 from allelegro.training.engine import TERMINATED, Problem, Settings, fit, schedule_factor
+from helpers.toy_problem import SETTINGS, GcContent
 
 HERE = Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("one_thread")
 FP32 = replace(SETTINGS, precision="fp32")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(module: nn.Module) -> Tensor:
@@ -83,7 +75,7 @@ def test_a_seed_decides_everything() -> None:
 
 def run_toy(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": f"{HERE.parents[1] / 'bin'}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, HERE / "toy_problem.py", *map(str, arguments)]
+    command = [sys.executable, HERE / "helpers" / "toy_problem.py", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from training_cohort import make_toy
 
 from allelegro.cli.evaluate_procap import app
 from allelegro.errors import DataError
@@ -29,6 +28,7 @@ from allelegro.training.evaluate import evaluate, log_rpm
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, share_right, slopes
 from allelegro.training.objectives import Options
+from helpers.toy_stores import make_toy
 
 torch.set_num_threads(1)
 OPTIONS = Options(preset="tiny", input_width=80, target_width=120, batch_loci=16, max_shift=2, test_donor_fraction=0.3)

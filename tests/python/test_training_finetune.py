@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 from scipy import stats
 from torch._subclasses.fake_tensor import FakeTensorMode
-from training_cohort import EFFECT, make_toy
 
 from allelegro.cli.finetune_model import app
 from allelegro.errors import DataError
@@ -35,6 +34,7 @@ from allelegro.training.finetune import finetune
 from allelegro.training.head import ridge
 from allelegro.training.losses import CountLoss
 from allelegro.training.objectives import ClipnetProblem, LegNetProblem, Options
+from helpers.toy_stores import EFFECT, make_toy
 
 torch.set_num_threads(1)
 TINY = Options(

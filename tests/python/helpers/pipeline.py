@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NEXTFLOW = shutil.which("nextflow", path=f"{ROOT / '.venv' / 'bin'}:{os.environ.get('PATH', '')}")
 
 

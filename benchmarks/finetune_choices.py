@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure the choices of fine-tuning on one cohort: every variant is trained on the same split and judged side by side.
+"""Measure the choices of fine-tuning on one cohort: every variant is trained on the same split and compared.
 
-    benchmarks/finetune_choices.py --counts C --haplotypes H --effects truth/effects.tsv --init pretrained/NAME \
-        --work /tmp/choices --study twins --study widths …
+    benchmarks/finetune_choices.py --counts C --haplotypes H --init pretrained/NAME \
+        --work /tmp/choices --study controls --study widths …
 
 Each variant changes one thing of the common options; several seeds of a variant are averaged as one model. Prints the
-metrics of held-out loci and alleles with intervals, and paired differences to the first variant of each study.
+metrics of held-out loci with intervals, and paired differences to the first variant of each study.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ app = Tool()
 
 Variant = dict[str, Any]
 STUDIES: dict[str, dict[str, Variant]] = {
-    "twins": {
+    "controls": {
         "legnet": {},
         "clipnet": {"model": "clipnet"},
         "legnet_reference": {"genotypes": "reference"},
@@ -55,8 +55,6 @@ SHOWN = {
     "unseen_loci/seen_donors": ["across_loci_r", "between_donors_r", "allele_effect_r"],
     "unseen_loci/unseen_donors": ["across_loci_r", "between_donors_r"],
     "seen_loci/unseen_donors": ["between_donors_r"],
-    "unseen_loci/alleles": ["true_effect_r", "true_effect_right_sign"],
-    "seen_loci/alleles": ["true_effect_r"],
 }
 
 
@@ -66,7 +64,6 @@ def main(
     haplotypes: Annotated[Path, typer.Option(help="Haplotype store.")],
     work: Annotated[Path, typer.Option(help="Folder for checkpoints and metrics.")],
     study: Annotated[list[str], typer.Option(help=f"What to vary (repeat): {', '.join(STUDIES)}.")],
-    effects: Annotated[Path | None, typer.Option(help="True effects, chrom pos ref alt effect.")] = None,
     init: Annotated[Path | None, typer.Option(help="Pretrained LegNet.")] = None,
     preset: Annotated[str, typer.Option(help="Model size without --init, and of CLIPNET.")] = "small",
     epochs: Annotated[int, typer.Option(help="Epochs of LegNet.")] = 20,
@@ -82,10 +79,10 @@ def main(
     from allelegro.io.metrics import read_metrics
     from allelegro.training.evaluate import evaluate
     from allelegro.training.finetune import finetune
-    from allelegro.training.objectives import Options
+    from allelegro.training.settings import FinetuneSettings
 
     logging.disable(logging.INFO)
-    common = Options(
+    common = FinetuneSettings(
         init=init,
         preset=preset,
         epochs=epochs,
@@ -107,7 +104,7 @@ def main(
                     print(f"{variant} seed {seed}: {time.monotonic() - started:.0f} s", flush=True)
                 models.append((variant, out))
         metrics = work / f"{name}.metrics.tsv"
-        evaluate(counts, haplotypes, models, metrics, work / f"{name}.parquet", effects=effects)
+        evaluate(counts, haplotypes, models, metrics, work / f"{name}.parquet")
         show(read_metrics([metrics]), list(STUDIES[name]))
 
 

@@ -113,10 +113,11 @@ def ours(batch: int, steps: int, threads: int) -> Rates:
 
     from allelegro.io.dna import decode
     from allelegro.models.legnet import LegNet
-    from allelegro.training.engine import Settings, fit
-    from allelegro.training.pretrain import PUBLISHED, MpraProblem
+    from allelegro.training.engine import fit
+    from allelegro.training.pretrain import MpraObjective
+    from allelegro.training.settings import Augmentation, TrainingSettings
 
-    class Watched(MpraProblem):
+    class Watched(MpraObjective):
         def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
             watch.mark()
             super().begin_epoch(epoch, generator)
@@ -132,8 +133,8 @@ def ours(batch: int, steps: int, threads: int) -> Rates:
         }
     )
     # The marks are at the starts of epochs, so one epoch more ends the last interval.
-    settings = Settings(epochs=steps + 2, batch_size=batch, max_lr=0.001)
-    fit(Watched(LegNet(), table, table[:8], PUBLISHED), settings, "cpu")
+    settings = TrainingSettings(epochs=steps + 2, batch_size=batch, max_lr=0.001)
+    fit(Watched(LegNet(), table, table[:8], Augmentation()), settings, "cpu")
     return watch.rates()
 
 

@@ -54,15 +54,14 @@ def main() -> None:
     from allelegro.models.device import choose_device
     from allelegro.models.legnet import PRESETS
     from allelegro.statistics import pearson, pearson_ci
-    from allelegro.training.augment import Augmentation
-    from allelegro.training.engine import Settings
-    from allelegro.training.mpra import Options, prepare_mpra, sequences_to_codes
+    from allelegro.training.mpra import prepare_mpra, sequences_to_codes
     from allelegro.training.pretrain import Parts, train_legnet
+    from allelegro.training.settings import Augmentation, MpraSettings, TrainingSettings
 
     torch.set_num_threads(arguments.threads)
     recipe = RECIPES[arguments.recipe]
-    options = Options(seed=0)
-    tables = [prepare_mpra(arguments.data / f"fold{fold}.tsv.gz", options) for fold in (1, 2)]
+    preparation = MpraSettings(seed=0)
+    tables = [prepare_mpra(arguments.data / f"fold{fold}.tsv.gz", preparation) for fold in (1, 2)]
     test, train = tables[::-1] if arguments.swap else tables
     measured = test["mean_value"].to_numpy()
     direction = "fold1_to_fold2" if arguments.swap else "fold2_to_fold1"
@@ -71,13 +70,13 @@ def main() -> None:
     for seed in arguments.seed or [1, 2, 3]:
         checkpoint = work / f"seed{seed}"
         if not checkpoint.is_dir():
-            settings = replace(Settings(**recipe["settings"]), seed=seed, precision=arguments.precision)
+            settings = replace(TrainingSettings(**recipe["settings"]), seed=seed, precision=arguments.precision)
             augmentation = Augmentation(**recipe["augmentation"])
             network = {**PRESETS[arguments.preset], "dropout": recipe["dropout"]}
-            validation = train["fold_num"] == 1 + (seed - 1) % options.folds
+            validation = train["fold_num"] == 1 + (seed - 1) % preparation.folds
             parts = Parts(train[~validation], train[validation], test)
-            problem, fitted = train_legnet(parts, network, settings, augmentation, "auto", work / "state")
-            save_model(checkpoint, problem.module, config_of(network, seed, direction), fitted.history)
+            objective, fitted = train_legnet(parts, network, settings, augmentation, "auto", work / "state")
+            save_model(checkpoint, objective.module, config_of(network, seed, direction), fitted.history)
         predictions.append(load_model(checkpoint, choose_device("auto")).predict_log2(codes))
         print(f"seed {seed}\tr {pearson(predictions[-1], measured):.4f}", flush=True)
     rates = [pearson(prediction, measured) for prediction in predictions]
@@ -88,7 +87,7 @@ def main() -> None:
 
 def config_of(network: dict[str, object], seed: int, direction: str) -> dict[str, object]:
     """What a checkpoint says of itself; no chromosome is held out from it."""
-    from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR
+    from allelegro.training.settings import LEFT_ADAPTOR, RIGHT_ADAPTOR
 
     training = {"genotypes": None, "seed": seed, "direction": direction, "held_out_chromosomes": None}
     return {

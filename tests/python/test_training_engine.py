@@ -20,7 +20,8 @@ from allelegro.errors import DataError
 from allelegro.models import device as devices
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training import distributed, engine
-from allelegro.training.engine import TERMINATED, Problem, Settings, fit, schedule_factor
+from allelegro.training.engine import TERMINATED, Objective, fit, schedule_factor
+from allelegro.training.settings import TrainingSettings
 from helpers.toy_problem import SETTINGS, GcContent
 
 HERE = Path(__file__).parent
@@ -32,13 +33,13 @@ def weights(module: nn.Module) -> Tensor:
     return torch.cat([tensor.flatten().float() for tensor in module.state_dict().values()])
 
 
-def trained(problem: Problem, settings: Settings = SETTINGS, checkpoint_dir: Path | None = None) -> Tensor:
-    fit(problem, settings, "cpu", checkpoint_dir)
-    return weights(problem.module)
+def trained(objective: Objective, settings: TrainingSettings = SETTINGS, checkpoint_dir: Path | None = None) -> Tensor:
+    fit(objective, settings, "cpu", checkpoint_dir)
+    return weights(objective.module)
 
 
 def test_onecycle_is_torchs() -> None:
-    settings = Settings(epochs=1, batch_size=1, max_lr=0.01)
+    settings = TrainingSettings(epochs=1, batch_size=1, max_lr=0.01)
     optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
     total = 400
     # torch counts its last step as the end of the cycle, which for a schedule of "done" shares is one step later.
@@ -52,19 +53,21 @@ def test_onecycle_is_torchs() -> None:
 
 
 def test_constant_schedule_warms_up() -> None:
-    settings = Settings(epochs=1, batch_size=1, max_lr=1, schedule="constant", warmup=0.2)
+    settings = TrainingSettings(epochs=1, batch_size=1, max_lr=1, schedule="constant", warmup=0.2)
     assert schedule_factor(settings, 0.1) == pytest.approx(0.5)
     assert schedule_factor(settings, 0.2) == schedule_factor(settings, 0.9) == 1
 
 
 def test_it_learns_and_keeps_the_best_epoch() -> None:
-    problem = GcContent(512, dropout=0.0)
-    fitted = fit(problem, replace(SETTINGS, epochs=8, max_lr=0.05), "cpu")
+    objective = GcContent(512, dropout=0.0)
+    fitted = fit(objective, replace(SETTINGS, epochs=8, max_lr=0.05), "cpu")
     assert fitted.metrics["pearson"] > 0.9
     assert fitted.history["pearson"].max() == fitted.metrics["pearson"]
     assert fitted.history["pearson"].argmax() + 1 == fitted.best_epoch == fitted.metrics["epoch"]
     with torch.no_grad(), devices.autocast(torch.device("cpu"), devices.autocast_dtype(torch.device("cpu"))):
-        assert problem.validate(problem.module.eval())["pearson"] == pytest.approx(fitted.metrics["pearson"], abs=1e-6)
+        assert objective.validate(objective.module.eval())["pearson"] == pytest.approx(
+            fitted.metrics["pearson"], abs=1e-6
+        )
 
 
 def test_a_seed_decides_everything() -> None:
@@ -84,9 +87,9 @@ def test_continuing_after_kill_gives_the_weights_of_never_stopping(tmp_path: Pat
     killed = run_toy(tmp_path / "state", tmp_path / "weights.pt", "kill", 2)
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "weights.pt").exists()
-    problem = GcContent(seed=99)  # other initial weights: all must come from the kept state
-    fitted = fit(problem, SETTINGS, "cpu", tmp_path / "state")
-    assert torch.equal(weights(problem.module), expected)
+    objective = GcContent(seed=99)  # other initial weights: all must come from the kept state
+    fitted = fit(objective, SETTINGS, "cpu", tmp_path / "state")
+    assert torch.equal(weights(objective.module), expected)
     assert fitted.history["epoch"].tolist() == [1, 2, 3, 4]
 
 
@@ -142,10 +145,10 @@ def test_accumulated_gradients_are_those_of_the_whole_batch() -> None:
 
 
 def test_a_loss_that_is_not_finite_names_the_batch() -> None:
-    problem = GcContent()
-    problem.target[17] = math.nan
+    objective = GcContent()
+    objective.target[17] = math.nan
     with pytest.raises(DataError, match=r"epoch 1 batch \d: the loss is nan \(training examples") as caught:
-        fit(problem, SETTINGS, "cpu")
+        fit(objective, SETTINGS, "cpu")
     assert "lower --max-lr" in str(caught.value)
 
 
@@ -178,7 +181,7 @@ def test_early_stopping(values: list[float], maximise: bool, patience: int | Non
 class Layered(GcContent):
     """The head learns from the start, the rest after two epochs and at a tenth of the rate."""
 
-    def parameter_groups(self, max_lr: float) -> engine.Groups:
+    def parameter_groups(self, max_lr: float) -> engine.ParameterGroups:
         assert isinstance(self.module, nn.Module)
         head = list(self.module.head.parameters())  # type: ignore[union-attr, operator]
         chosen = {id(parameter) for parameter in head}
@@ -189,11 +192,11 @@ class Layered(GcContent):
 def test_frozen_groups_stay_until_their_epoch() -> None:
     before = [parameter.detach().clone() for parameter in GcContent().module.parameters()]
     settings = replace(SETTINGS, average=0.0, epochs=2)
-    problem = Layered()
-    fit(problem, settings, "cpu")
-    groups = problem.parameter_groups(1.0)
+    objective = Layered()
+    fit(objective, settings, "cpu")
+    groups = objective.parameter_groups(1.0)
     frozen = {id(parameter) for parameter in groups[0]["params"]}
-    for was, now in zip(before, problem.module.parameters(), strict=True):
+    for was, now in zip(before, objective.module.parameters(), strict=True):
         assert torch.equal(was, now.detach()) == (id(now) in frozen)
 
 
@@ -233,15 +236,15 @@ def test_the_compiled_branch_gives_the_same_weights(monkeypatch: pytest.MonkeyPa
 
 def test_forward_and_loss_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Under fake tensors every operation checks its devices, without a GPU."""
-    problem = GcContent()
+    objective = GcContent()
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
-            problem.module = LegNet(**PRESETS["tiny"])
-        monkeypatch.setattr(problem.module, "to", lambda device: None)  # fake weights cannot be moved
-        problem.to(torch.device("cuda"))
-        problem.begin_epoch(0, torch.Generator())
+            objective.module = LegNet(**PRESETS["tiny"])
+        monkeypatch.setattr(objective.module, "to", lambda device: None)  # fake weights cannot be moved
+        objective.to(torch.device("cuda"))
+        objective.begin_epoch(0, torch.Generator())
         with torch.autocast("cuda", torch.bfloat16):
-            loss = problem.loss(problem.module, torch.arange(16, device="cuda"))
+            loss = objective.loss(objective.module, torch.arange(16, device="cuda"))
         assert (loss.device.type, loss.dtype, loss.shape) == ("cuda", torch.float32, ())
 
 
@@ -253,17 +256,17 @@ class WithoutNoise(GcContent):
         for name in ("mapper.0.bias", "mapper.1.bias", "head.1.bias"):
             self.module.get_parameter(name).requires_grad_(False)
 
-    def parameter_groups(self, max_lr: float) -> engine.Groups:
+    def parameter_groups(self, max_lr: float) -> engine.ParameterGroups:
         return [{"params": [p for p in self.module.parameters() if p.requires_grad], "lr": max_lr}]
 
 
 def distributed_run(rank: int, size: int, port: int, out: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
-    problem = WithoutNoise()
-    fitted = fit(problem, replace(FP32, batch_size=31), "cpu")
+    objective = WithoutNoise()
+    fitted = fit(objective, replace(FP32, batch_size=31), "cpu")
     if rank == 0:
-        torch.save({"weights": problem.module.state_dict(), "pearson": fitted.history["pearson"].tolist()}, out)
+        torch.save({"weights": objective.module.state_dict(), "pearson": fitted.history["pearson"].tolist()}, out)
     torch.distributed.destroy_process_group()
 
 
@@ -273,11 +276,11 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
         port = free.getsockname()[1]
     arguments = (2, port, str(tmp_path / "weights.pt"))
     torch.multiprocessing.start_processes(distributed_run, arguments, nprocs=2, start_method="fork")
-    problem = WithoutNoise()
-    one = fit(problem, replace(FP32, batch_size=31), "cpu")
+    objective = WithoutNoise()
+    one = fit(objective, replace(FP32, batch_size=31), "cpu")
     two = torch.load(tmp_path / "weights.pt", weights_only=True)
     assert two["pearson"] == pytest.approx(one.history["pearson"].tolist(), abs=1e-3)
-    for name, expected in problem.module.state_dict().items():
+    for name, expected in objective.module.state_dict().items():
         torch.testing.assert_close(two["weights"][name], expected, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: n + m)
 
 

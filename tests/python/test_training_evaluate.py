@@ -27,11 +27,13 @@ from allelegro.training.cohort import LN2, load_cohort, make_split
 from allelegro.training.evaluate import evaluate, log_rpm
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, share_right, slopes
-from allelegro.training.objectives import Options
+from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import make_toy
 
 torch.set_num_threads(1)
-OPTIONS = Options(preset="tiny", input_width=80, target_width=120, batch_loci=16, max_shift=2, test_donor_fraction=0.3)
+OPTIONS = FinetuneSettings(
+    preset="tiny", input_width=80, target_width=120, batch_loci=16, max_shift=2, test_donor_fraction=0.3
+)
 
 
 @pytest.fixture(scope="module")

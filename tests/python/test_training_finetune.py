@@ -33,11 +33,12 @@ from allelegro.training.cohort import (
 from allelegro.training.finetune import finetune
 from allelegro.training.head import ridge
 from allelegro.training.losses import CountLoss
-from allelegro.training.objectives import ClipnetProblem, LegNetProblem, Options
+from allelegro.training.objectives import ClipnetObjective, LegNetObjective
+from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import EFFECT, make_toy
 
 torch.set_num_threads(1)
-TINY = Options(
+TINY = FinetuneSettings(
     preset="tiny", input_width=100, target_width=120, epochs=8, batch_loci=16, max_shift=2, test_donor_fraction=0.25
 )
 
@@ -226,10 +227,10 @@ def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy, turned):
     torch.manual_seed(0)
     network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
     profiles = load_profiles(toy.counts, cohort)
-    problem = ClipnetProblem(network, cohort, split, profiles, 120, options)
-    problem.module.eval()
-    problem.flip = torch.full((problem.units,), turned)
-    got = float(problem.loss(problem.module, torch.arange(problem.examples)))
+    objective = ClipnetObjective(network, cohort, split, profiles, 120, options)
+    objective.module.eval()
+    objective.flip = torch.full((objective.units,), turned)
+    got = float(objective.loss(objective.module, torch.arange(objective.examples)))
     expected, levels = [], {}
     for locus in split.train_loci:
         for donor in range(12):
@@ -244,10 +245,10 @@ def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy, turned):
             track[profiles.position[entries][mine]] = profiles.value[entries][mine]
             track = torch.tensor(track[::-1].copy() if turned else track)
             cosine = torch.nn.functional.cosine_similarity(profile[0].double(), track, dim=0)
-            level = np.log1p(cohort.rpm[locus, donor] * problem.target_scale)
+            level = np.log1p(cohort.rpm[locus, donor] * objective.target_scale)
             expected.append(float((torch.log1p(quantity[0]) - level) ** 2 / 500 - cosine))
             levels.setdefault((locus, *sorted(cohort.index[locus, donor])), []).append(level)
-    assert problem.examples == len(levels) < len(expected)
+    assert objective.examples == len(levels) < len(expected)
     spread = sum(np.var(alike) * len(alike) for alike in levels.values()) / len(expected)  # within a diplotype
     assert got == pytest.approx(np.mean(expected) - spread / 500, abs=1e-5)
 
@@ -257,10 +258,10 @@ def test_clipnet_validation_loss_weighs_every_donor_alike(toy):
     options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
     network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
     profiles = load_profiles(toy.counts, cohort)
-    problem = ClipnetProblem(network, cohort, make_split(cohort, 0, 1), profiles, 120, options)
-    problem.module.eval()
-    parts = [float(problem.validation_loss(problem.module, torch.tensor([locus]))) for locus in (3, 11, 0)]
-    assert float(problem.validation_loss(problem.module, torch.tensor([3, 11, 0]))) == pytest.approx(np.mean(parts))
+    objective = ClipnetObjective(network, cohort, make_split(cohort, 0, 1), profiles, 120, options)
+    objective.module.eval()
+    parts = [float(objective.validation_loss(objective.module, torch.tensor([locus]))) for locus in (3, 11, 0)]
+    assert float(objective.validation_loss(objective.module, torch.tensor([3, 11, 0]))) == pytest.approx(np.mean(parts))
 
 
 def test_ridge_finds_weights_and_shrinks_noise():
@@ -429,7 +430,7 @@ def test_command_line_reports_bad_data_in_one_line(toy, tmp_path, capsys):
 def test_continuing_after_a_stop_gives_the_same_model(toy, tmp_path, monkeypatch):
     options = replace(TINY, epochs=4)
     finetune(toy.counts, toy.haplotypes, tmp_path / "straight", options, "cpu", None)
-    validate, calls = LegNetProblem.validate, []
+    validate, calls = LegNetObjective.validate, []
 
     def stops_at_third(self, module):
         calls.append(1)
@@ -438,7 +439,7 @@ def test_continuing_after_a_stop_gives_the_same_model(toy, tmp_path, monkeypatch
         return validate(self, module)
 
     with monkeypatch.context() as patch:
-        patch.setattr(LegNetProblem, "validate", stops_at_third)
+        patch.setattr(LegNetObjective, "validate", stops_at_third)
         with pytest.raises(KeyboardInterrupt):
             finetune(toy.counts, toy.haplotypes, tmp_path / "stopped", options, "cpu", tmp_path / "state")
     assert not (tmp_path / "stopped").exists()
@@ -457,13 +458,13 @@ def test_forward_pass_and_loss_on_a_pretended_gpu(toy, model):
     options = replace(TINY, model=model, max_shift=0)
     if model == "clipnet":
         network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
-        problem = ClipnetProblem(network, cohort, split, load_profiles(toy.counts, cohort), 120, options)
+        objective = ClipnetObjective(network, cohort, split, load_profiles(toy.counts, cohort), 120, options)
     else:
-        problem = LegNetProblem(LegNet(**PRESETS["tiny"]), cohort, split, 120, options)
+        objective = LegNetObjective(LegNet(**PRESETS["tiny"]), cohort, split, 120, options)
     received = []
-    problem.loss(lambda *tensors: received.extend(tensors) or torch.zeros(()), torch.arange(8))
+    objective.loss(lambda *tensors: received.extend(tensors) or torch.zeros(()), torch.arange(8))
     with FakeTensorMode(allow_non_fake_inputs=True):
-        module = problem.module.to("cuda")
+        module = objective.module.to("cuda")
         with torch.autocast("cuda", torch.bfloat16):
             loss = module(*(torch.empty_like(tensor, device="cuda") for tensor in received))
         assert loss.device.type == "cuda"

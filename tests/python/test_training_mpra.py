@@ -15,9 +15,6 @@ from allelegro.io.tables import read_table, write_table
 from allelegro.io.windows import write_windows
 from allelegro.training.leakage import similar_sequences
 from allelegro.training.mpra import (
-    LEFT_ADAPTOR,
-    RIGHT_ADAPTOR,
-    Options,
     check_folds,
     deal_folds,
     held_out_windows,
@@ -26,6 +23,7 @@ from allelegro.training.mpra import (
     read_training_table,
     report_overlap,
 )
+from allelegro.training.settings import LEFT_ADAPTOR, RIGHT_ADAPTOR, MpraSettings
 
 WTC11 = Path(__file__).parents[3] / "shared" / "data" / "lentimpra_wtc11"
 RNG = np.random.default_rng(5)
@@ -52,7 +50,7 @@ def elements(tmp_path: Path, n: int = 40, **columns: object) -> Path:
 def test_orientations_without_names_get_one_group(tmp_path: Path) -> None:
     singles = [random_sequence() for _ in range(20)]
     sequences = [strand for sequence in singles for strand in (sequence, turned(sequence))]
-    prepared = prepare_mpra(elements(tmp_path, 40, seq=sequences), Options(folds=4))
+    prepared = prepare_mpra(elements(tmp_path, 40, seq=sequences), MpraSettings(folds=4))
     assert prepared["group"].tolist() == [pair for pair in range(20) for _ in range(2)]
     assert sorted(prepared["fold_num"].unique()) == [1, 2, 3, 4]
     assert prepared["fold_num"].value_counts().tolist() == [10] * 4
@@ -61,7 +59,7 @@ def test_orientations_without_names_get_one_group(tmp_path: Path) -> None:
 
 def test_adaptors_that_are_there_are_not_doubled(tmp_path: Path) -> None:
     sequences = [LEFT_ADAPTOR + random_sequence() + RIGHT_ADAPTOR for _ in range(12)]
-    assert prepare_mpra(elements(tmp_path, 12, seq=sequences), Options())["seq"].tolist() == sequences
+    assert prepare_mpra(elements(tmp_path, 12, seq=sequences), MpraSettings())["seq"].tolist() == sequences
 
 
 @pytest.mark.parametrize("change", ["allele", "tile", "turned tile", "allele and turned"])
@@ -95,7 +93,7 @@ def test_groups_from_coordinates_and_names(tmp_path: Path) -> None:
         end=[300, 450, 300, 5200, 5350],
         strand=["+", "+", "-", "+", "+"],
     )
-    prepared = prepare_mpra(path, Options(folds=2))
+    prepared = prepare_mpra(path, MpraSettings(folds=2))
     assert prepared["group"].tolist() == [0, 0, 0, 1, 1]  # overlap, overlap, name, overlap
     assert prepared.columns.tolist()[-4:] == ["chrom", "start", "end", "strand"]
 
@@ -111,14 +109,14 @@ def test_published_folds_are_kept_and_split_groups_move(tmp_path: Path, caplog: 
         rev=[0, 0, 0, 0, 0],
     )
     with caplog.at_level(logging.WARNING):
-        prepared = prepare_mpra(path, Options())
+        prepared = prepare_mpra(path, MpraSettings())
     assert prepared["fold_num"].tolist() == [7, 7, 3, 3, 3]
     assert "1 rows of 1 groups" in caplog.text
     check_folds(prepared, path)
 
 
 def test_a_leak_is_an_error(tmp_path: Path) -> None:
-    prepared = prepare_mpra(elements(tmp_path), Options())
+    prepared = prepare_mpra(elements(tmp_path), MpraSettings())
     prepared.loc[0, "group"] = prepared["group"].iloc[1]
     prepared.loc[0, "fold_num"] = prepared["fold_num"].iloc[1] % 10 + 1
     write_table(prepared, tmp_path / "leaking.tsv")
@@ -146,7 +144,7 @@ def test_copies_and_missing_activities_are_counted(tmp_path: Path, caplog: pytes
         rev=[0, 0, 1, 0, 1],  # a copy, then an orientation measured by itself
     )
     with caplog.at_level(logging.INFO):
-        prepared = prepare_mpra(path, Options(folds=2))
+        prepared = prepare_mpra(path, MpraSettings(folds=2))
     assert prepared["seq_id"].tolist() == ["seq1", "seq4", "seq5"]
     assert "1 of 5 rows left out: no activity" in caplog.text
     assert "1 of 5 rows left out: reverse-complement copy" in caplog.text
@@ -166,24 +164,26 @@ def coordinates(tmp_path: Path, chrom: str = "1") -> Path:
 def test_excluded_windows_to_the_base(tmp_path: Path) -> None:
     write_windows(windows(), tmp_path / "windows.bed")
     excluded = held_out_windows([tmp_path / "windows.bed"], [0, 1])
-    prepared = prepare_mpra(coordinates(tmp_path), Options(folds=2), excluded)
+    prepared = prepare_mpra(coordinates(tmp_path), MpraSettings(folds=2), excluded)
     assert prepared["start"].tolist() == [800, 2000, 9500, 20_000]
 
 
 def test_windows_that_cannot_be_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_windows(windows("chrX"), tmp_path / "windows.bed")
     with pytest.raises(DataError, match="no chromosome in common"):
-        prepare_mpra(coordinates(tmp_path), Options(folds=2), windows("chrX"))
+        prepare_mpra(coordinates(tmp_path), MpraSettings(folds=2), windows("chrX"))
     with pytest.raises(DataError, match="no columns chrom"):
         overlapping(pd.DataFrame({"seq": ["A"]}), windows(), Path("table.tsv"))
     with pytest.raises(DataError, match=r"no windows in folds 5; its folds are \[0, 2\]"):
         held_out_windows([tmp_path / "windows.bed"], [5])
     everything = windows().assign(start=0, end=10**6)
     with pytest.raises(DataError, match="every row overlaps"):
-        prepare_mpra(coordinates(tmp_path), Options(folds=2), everything)
+        prepare_mpra(coordinates(tmp_path), MpraSettings(folds=2), everything)
     with caplog.at_level(logging.INFO):
         report_overlap(
-            prepare_mpra(coordinates(tmp_path, "chrX"), Options(folds=2)), tmp_path / "windows.bed", Path("table.tsv")
+            prepare_mpra(coordinates(tmp_path, "chrX"), MpraSettings(folds=2)),
+            tmp_path / "windows.bed",
+            Path("table.tsv"),
         )
     assert "2 of 6 rows overlap windows of fold 0" in caplog.text
 
@@ -206,19 +206,19 @@ def test_windows_that_cannot_be_compared(tmp_path: Path, caplog: pytest.LogCaptu
 )
 def test_wrong_tables_are_named(tmp_path: Path, columns: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        prepare_mpra(write(tmp_path / "table.tsv", **columns), Options())
+        prepare_mpra(write(tmp_path / "table.tsv", **columns), MpraSettings())
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
-        prepare_mpra(tmp_path / "absent.tsv", Options())
+        prepare_mpra(tmp_path / "absent.tsv", MpraSettings())
     (tmp_path / "empty.tsv").write_text("")
     with pytest.raises(DataError, match="empty"):
-        prepare_mpra(tmp_path / "empty.tsv", Options())
+        prepare_mpra(tmp_path / "empty.tsv", MpraSettings())
     whole = gzip.compress(elements(tmp_path).read_bytes())
     (tmp_path / "cut.tsv.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match="truncated"):
-        prepare_mpra(tmp_path / "cut.tsv.gz", Options())
+        prepare_mpra(tmp_path / "cut.tsv.gz", MpraSettings())
 
 
 def test_the_tool_reads_a_joint_library(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_tool_reads_a_joint_library(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not WTC11.is_dir(), reason="the real lentiMPRA tables are not here")
 def test_real_pairs_are_found() -> None:
-    prepared = prepare_mpra(WTC11 / "fold2.tsv.gz", Options())
+    prepared = prepare_mpra(WTC11 / "fold2.tsv.gz", MpraSettings())
     sizes = prepared["group"].value_counts().value_counts()
     assert sizes[2] == 2298  # orientations, next to each other, without names
     pairs = prepared[prepared["group"].map(prepared["group"].value_counts()) == 2]

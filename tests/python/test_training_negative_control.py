@@ -12,7 +12,7 @@ from allelegro.statistics import pearson_ci
 from allelegro.training.evaluate import evaluate
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import deviations, main_dosage, slopes
-from allelegro.training.objectives import Options
+from allelegro.training.settings import FinetuneSettings
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "chr22_hg19"
 FOLDS = 4
@@ -46,7 +46,7 @@ def run(tool, **options) -> None:
 @pytest.mark.slow
 def test_nothing_between_donors_and_no_allele_effect(stores, tmp_path):
     torch.set_num_threads(1)
-    options = Options(preset="tiny", input_width=600, epochs=15, batch_loci=8, test_donor_fraction=0.3)
+    options = FinetuneSettings(preset="tiny", input_width=600, epochs=15, batch_loci=8, test_donor_fraction=0.3)
     parts = []
     for fold in range(FOLDS):
         model = tmp_path / f"fold{fold}"

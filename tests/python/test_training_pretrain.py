@@ -17,13 +17,18 @@ from allelegro.io.tables import write_table
 from allelegro.io.windows import write_windows
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.legnet import PRESETS, LegNet
-from allelegro.training.augment import LEFT_FLANK, RIGHT_FLANK, Augmentation, Constructs
-from allelegro.training.engine import Settings
-from allelegro.training.mpra import LEFT_ADAPTOR, RIGHT_ADAPTOR
-from allelegro.training.pretrain import HeldOut, MpraProblem, pretrain, split
+from allelegro.training.augment import LEFT_FLANK, RIGHT_FLANK, Constructs
+from allelegro.training.pretrain import MpraObjective, pretrain, split
+from allelegro.training.settings import (
+    LEFT_ADAPTOR,
+    RIGHT_ADAPTOR,
+    Augmentation,
+    PretrainSettings,
+    TrainingSettings,
+)
 
 MOTIF = "TGACTCATGACTCA"
-SETTINGS = Settings(epochs=6, batch_size=64, max_lr=0.05)
+SETTINGS = TrainingSettings(epochs=6, batch_size=64, max_lr=0.05)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +95,7 @@ def test_shifts_beyond_the_vector_are_refused() -> None:
 def test_roles_of_rows() -> None:
     table = motif_table(200)
     windows = pd.DataFrame({"chrom": ["chr1"], "start": [0], "end": [50_500]})
-    parts = split(table, HeldOut(3, 4, ("chr2",), windows), Path("t.tsv"))
+    parts = split(table, PretrainSettings(3, 4, held_out_chromosome=("chr2",)), windows, Path("t.tsv"))
     assert set(parts.test["fold_num"]) == {3}
     assert len(parts.test) == 20  # held-out chromosomes stay in the test fold
     assert set(parts.validation["fold_num"]) == {4}
@@ -98,23 +103,27 @@ def test_roles_of_rows() -> None:
     for part in (parts.train, parts.validation):
         assert "chr2" not in set(part["chrom"])
         assert not ((part["chrom"] == "chr1") & (part["start"] < 50_500)).any()
-    without_test = split(table, HeldOut(None, 4), Path("t.tsv"))
+    without_test = split(table, PretrainSettings(None, 4), None, Path("t.tsv"))
     assert (len(without_test.train), len(without_test.test)) == (180, 0)
 
 
 @pytest.mark.parametrize(
-    ("held_out", "change", "message"),
+    ("settings", "change", "message"),
     [
-        (HeldOut(3, 3), {}, "both 3"),
-        (HeldOut(30, 4), {}, "no rows in test fold 30; folds are"),
-        (HeldOut(3, 4), {"mean_value": 1.0}, "mean_value is 1.0 in every training row"),
-        (HeldOut(3, 4, ("chr1", "chr2", "chr3", "chr4", "chr5")), {}, "0 rows left for training"),
-        (HeldOut(3, 4, ("chrUn",)), {}, "no chromosome in common"),
+        (PretrainSettings(3, 3), {}, "both 3"),
+        (PretrainSettings(30, 4), {}, "no rows in test fold 30; folds are"),
+        (PretrainSettings(3, 4), {"mean_value": 1.0}, "mean_value is 1.0 in every training row"),
+        (
+            PretrainSettings(3, 4, held_out_chromosome=("chr1", "chr2", "chr3", "chr4", "chr5")),
+            {},
+            "0 rows left for training",
+        ),
+        (PretrainSettings(3, 4, held_out_chromosome=("chrUn",)), {}, "no chromosome in common"),
     ],
 )
-def test_wrong_splits_are_named(held_out: HeldOut, change: dict[str, object], message: str) -> None:
+def test_wrong_splits_are_named(settings: PretrainSettings, change: dict[str, object], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        split(motif_table(200).assign(**change), held_out, Path("t.tsv"))
+        split(motif_table(200).assign(**change), settings, None, Path("t.tsv"))
 
 
 def test_a_motif_is_learnt_on_both_strands(tmp_path: Path) -> None:
@@ -160,7 +169,7 @@ def test_a_sequence_without_activity_is_named(tmp_path: Path) -> None:
     table.loc[7, "mean_value"] = "high"
     write_table(table, tmp_path / "mpra.tsv")
     with pytest.raises(DataError, match="row 8: mean_value high is not a number"):
-        pretrain(tmp_path / "mpra.tsv", tmp_path / "out", HeldOut(1, 2), SETTINGS, "tiny")
+        pretrain(tmp_path / "mpra.tsv", tmp_path / "out", PretrainSettings(1, 2, "tiny", epochs=6))
     assert not (tmp_path / "out").exists()
 
 
@@ -169,7 +178,7 @@ def test_the_fingerprint_is_of_data_and_weights() -> None:
 
     def fingerprint(table: pd.DataFrame, seed: int) -> str:
         torch.manual_seed(seed)
-        return MpraProblem(LegNet(**PRESETS["tiny"]), table, table, Augmentation()).fingerprint()
+        return MpraObjective(LegNet(**PRESETS["tiny"]), table, table, Augmentation()).fingerprint()
 
     assert fingerprint(table, 1) == fingerprint(table, 1)
     assert len({fingerprint(table, 1), fingerprint(table, 2), fingerprint(table[:59], 1)}) == 3
@@ -177,19 +186,19 @@ def test_the_fingerprint_is_of_data_and_weights() -> None:
 
 def test_training_and_scoring_stay_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     table = motif_table(60)
-    problem = MpraProblem(LegNet(**PRESETS["tiny"]), table, table, Augmentation())
+    objective = MpraObjective(LegNet(**PRESETS["tiny"]), table, table, Augmentation())
     cuda = torch.device("cuda")
     with FakeTensorMode(allow_non_fake_inputs=True):
         with cuda:
-            problem.module = LegNet(**PRESETS["tiny"])
-        monkeypatch.setattr(problem.module, "to", lambda device: None)  # fake weights cannot be moved
-        problem.to(cuda)
-        problem.begin_epoch(0, torch.Generator())
+            objective.module = LegNet(**PRESETS["tiny"])
+        monkeypatch.setattr(objective.module, "to", lambda device: None)  # fake weights cannot be moved
+        objective.to(cuda)
+        objective.begin_epoch(0, torch.Generator())
         batch = torch.arange(16, device=cuda)
-        loss = problem.loss(problem.module, batch)
+        loss = objective.loss(objective.module, batch)
         assert (loss.device.type, loss.shape) == ("cuda", ())
-        model = LoadedModel({"target": {"kind": "log_rate"}}, problem.module, "m", cuda)
-        assert model.log2(problem.constructs[batch]).device.type == "cuda"
+        model = LoadedModel({"target": {"kind": "log_rate"}}, objective.module, "m", cuda)
+        assert model.log2(objective.constructs[batch]).device.type == "cuda"
 
 
 def test_bfloat16_and_float32_learn_the_same() -> None:

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -13,6 +14,7 @@ from allelegro import __version__
 from allelegro.errors import DataError
 from allelegro.resources import recorded, writable_numba_cache
 
+S = TypeVar("S")
 DATA_ERROR = 1
 
 
@@ -58,6 +60,13 @@ class Tool(typer.Typer):
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(DATA_ERROR) from None
+
+
+def settings_of(kind: type[S], context: typer.Context) -> S:
+    """A tool's settings dataclass from its options of the same names; options that were not given keep its defaults."""
+    given = {field.name: context.params.get(field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    return kind(**{name: value for name, value in chosen.items() if value not in (None, ())})
 
 
 def fail(message: str) -> NoReturn:

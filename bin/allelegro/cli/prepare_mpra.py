@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.cli.common import Seed, Threads, Tool, Version, settings_of
 from allelegro.resources import limit_threads
+from allelegro.training.settings import MpraSettings
 
 app = Tool()
 log = logging.getLogger(__name__)
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 
 @app.command()
 def main(
+    context: typer.Context,
     table: Annotated[
         Path, typer.Option(help="lentiMPRA table (TSV or CSV, may be gzipped): a sequence and a log2 RNA/DNA per row.")
     ],
@@ -32,9 +34,9 @@ def main(
     compare_windows: Annotated[
         list[Path] | None, typer.Option(help="windows.bed whose overlap with the table is reported only; repeatable.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds to deal out when the table has none.")] = 10,
-    left_adaptor: Annotated[str | None, typer.Option(help="Adaptor before the insert (default: the study's).")] = None,
-    right_adaptor: Annotated[str | None, typer.Option(help="Adaptor after the insert (default: the study's).")] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds to deal out when the table has none.")] = MpraSettings.folds,
+    left_adaptor: Annotated[str, typer.Option(help="Adaptor before the insert.")] = MpraSettings.left_adaptor,
+    right_adaptor: Annotated[str, typer.Option(help="Adaptor after the insert.")] = MpraSettings.right_adaptor,
     seed: Seed = 0,
     threads: Threads = 1,
     version: Version = False,
@@ -49,15 +51,8 @@ def main(
     from allelegro.io.tables import write_table
     from allelegro.training import mpra
 
-    options = mpra.Options(
-        value_column=value_column,
-        left=mpra.LEFT_ADAPTOR if left_adaptor is None else left_adaptor,
-        right=mpra.RIGHT_ADAPTOR if right_adaptor is None else right_adaptor,
-        folds=folds,
-        seed=seed,
-    )
     excluded = mpra.held_out_windows(exclude_windows or [], exclude_fold or [0, 1])
-    prepared = mpra.prepare_mpra(table, options, excluded)
+    prepared = mpra.prepare_mpra(table, settings_of(MpraSettings, context), excluded)
     for path in compare_windows or []:
         mpra.report_overlap(prepared, path, table)
     write_table(prepared, out)

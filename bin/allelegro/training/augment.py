@@ -1,7 +1,5 @@
 """Augmentation of constructs: shifts along the vector, either strand and changed bases, on whole batches of codes."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,27 +7,15 @@ from torch import Tensor
 
 from allelegro.io.dna import encode
 from allelegro.models.encoding import reverse_complement
+from allelegro.training.settings import Augmentation
 
 # What surrounds the 230-bp construct in the lentiMPRA vector; the right flank begins the minimal promoter.
 LEFT_FLANK = "GGCCCGCTCTAGACCTGCAGG"
 RIGHT_FLANK = "CACTAGAGGGTATATAATGGAAGCTCGACTTCCAGCTTGGCAATCCGGTACTGT"
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """Shifts of up to ``before`` bp to the left and ``after`` bp to the right, and the share of bases drawn anew.
-
-    The published recipe shifts by 0 to 21 bp to the right only. Bases drawn anew, under an activity that stays, keep a network
-    from learning few sequences by heart (Lee et al. 2023, doi:10.1186/s13059-023-02941-w).
-    """
-
-    before: int = 0
-    after: int = 21
-    mutation: float = 0.0
-
-
 class Constructs:
-    """Constructs ``[n, width]`` inside their vector, shifted, turned and mutated anew in every epoch.
+    """Constructs ``[n, width]`` inside their vector, shifted, turned and randomly mutated in every epoch.
 
     Raises ValueError for shifts longer than the vector's flanks.
     """
@@ -60,9 +46,9 @@ class Constructs:
         self.shift = torch.randint(reach, (n,), generator=generator).to(device)
         self.turned = (torch.rand(n, generator=generator) < 0.5).to(device)
         if self.augmentation.mutation:
-            anew = torch.rand(self.vector.shape, generator=generator) < self.augmentation.mutation
+            changed = torch.rand(self.vector.shape, generator=generator) < self.augmentation.mutation
             bases = torch.randint(4, self.vector.shape, generator=generator, dtype=torch.uint8)
-            self.drawn = torch.where(anew.to(device), bases.to(device), self.vector)
+            self.drawn = torch.where(changed.to(device), bases.to(device), self.vector)
 
     def __getitem__(self, batch: Tensor) -> Tensor:
         """Codes ``[len(batch), width]`` of these constructs as drawn."""

@@ -1,21 +1,21 @@
 """The one training loop, of pretraining and fine-tuning alike.
 
-A :class:`Problem` says what is learnt: it holds the network and its data (resident on the device), and turns a batch of example
+A :class:`Objective` says what is learnt: it holds the network and its data (resident on the device), and turns a batch of example
 numbers into a loss. An example is what is never split: a sequence in pretraining, a locus with all its donors in fine-tuning.
 :func:`fit` does everything else: device, precision, optimiser, schedule, accumulation, processes, checkpoints, early stopping.
 
-    class Mpra(Problem):
+    class Mpra(Objective):
         def __init__(self, module, codes, activity): ...
         def loss(self, module, batch):
             return (module(one_hot(self.codes[batch], 0.25)).float() - self.activity[batch]).square().mean()
         def validate(self, module): return {"pearson": …, "loss": …}
 
-    fitted = fit(problem, Settings(epochs=25, batch_size=1024, max_lr=0.01), "cpu", checkpoint_dir)
-    problem.module          # holds the best epoch's weights
+    fitted = fit(objective, TrainingSettings(epochs=25, batch_size=1024, max_lr=0.01), "cpu", checkpoint_dir)
+    objective.module          # holds the best epoch's weights
     fitted.history          # one row an epoch
     fitted.metrics          # of the best epoch
 
-Everything random is drawn from (seed, epoch): the order of examples and, in :meth:`Problem.begin_epoch`, the augmentation of every
+Everything random is drawn from (seed, epoch): the order of examples and, in :meth:`Objective.begin_epoch`, the augmentation of every
 example. So neither micro-batches nor the number of processes nor an interruption changes what is learnt.
 """
 
@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -41,16 +41,17 @@ from allelegro.io.atomic import atomic_path
 from allelegro.models.device import autocast, autocast_dtype, can_compile, choose_device, keep_freed_memory
 from allelegro.progress import progress
 from allelegro.training.distributed import World, join_world, synchronise_norms
+from allelegro.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
 TERMINATED = 143  # the exit status of a process that leaves on SIGTERM
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 25}  # looking at a loss makes a GPU wait
 
-Groups = list[dict[str, Any]]
+ParameterGroups = list[dict[str, Any]]
 
 
-class Problem(ABC):
+class Objective(ABC):
     """What one run learns. ``module`` is the network; ``examples`` the number of training examples."""
 
     module: nn.Module
@@ -78,7 +79,7 @@ class Problem(ABC):
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:  # noqa: B027 (most need nothing)
         """Draw the augmentation of every example for this epoch from ``generator`` (a CPU one)."""
 
-    def parameter_groups(self, max_lr: float) -> Groups:
+    def parameter_groups(self, max_lr: float) -> ParameterGroups:
         """Groups of AdamW: ``params``, their peak ``lr``, and ``frozen_epochs`` during which they stay as they are."""
         return [{"params": list(self.module.parameters()), "lr": max_lr}]
 
@@ -90,33 +91,6 @@ class Problem(ABC):
         """The examples of a batch in words, for the message about a loss that is not finite."""
         shown = ", ".join(str(int(example) + 1) for example in batch[:5])
         return f"training examples {shown}{', …' if len(batch) > 5 else ''}"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to optimise.
-
-    ``schedule`` onecycle: cosine rise over ``warmup`` (a share of all steps) from ``max_lr / 25``, cosine fall to nearly zero;
-    constant: linear rise over ``warmup``, then flat. ``metric`` picks the best epoch (the larger the better when ``maximise``);
-    training stops after ``patience`` epochs without a better one. ``micro_batch`` bounds the examples held at a time.
-    ``average`` > 0 evaluates and keeps a running mean of the weights with this memory (0.99 = the last hundred steps).
-    """
-
-    epochs: int
-    batch_size: int
-    max_lr: float
-    weight_decay: float = 0.1
-    schedule: Literal["onecycle", "constant"] = "onecycle"
-    warmup: float = 0.3
-    clip: float = 1.0
-    metric: str = "pearson"
-    maximise: bool = True
-    patience: int | None = None
-    micro_batch: int | None = None
-    average: float = 0.0
-    seed: int = 0
-    precision: Literal["auto", "fp32"] = "auto"
-    compile: bool | None = None  # None: on a GPU beside a C compiler; it did not pay on CPUs
 
 
 @dataclass
@@ -144,17 +118,19 @@ class _State:
     best: dict[str, Tensor] = field(default_factory=dict)
 
 
-def fit(problem: Problem, settings: Settings, device: str = "auto", checkpoint_dir: Path | None = None) -> Fitted:
-    """Train ``problem.module`` and leave the best epoch's weights in it.
+def fit(
+    objective: Objective, settings: TrainingSettings, device: str = "auto", checkpoint_dir: Path | None = None
+) -> Fitted:
+    """Train ``objective.module`` and leave the best epoch's weights in it.
 
     With ``checkpoint_dir`` the whole state is kept there after every epoch (and on SIGTERM, after which the process leaves with
-    status 143), and a run with the same problem and settings continues from it: the result is the same as without a stop.
+    status 143), and a run with the same objective and settings continues from it: the result is the same as without a stop.
     Raises DataError when a loss is not finite, naming the batch, and when a single example does not fit into memory.
     """
-    return _Run(problem, settings, choose_device(device), checkpoint_dir).train()
+    return _Run(objective, settings, choose_device(device), checkpoint_dir).train()
 
 
-def schedule_factor(settings: Settings, done: float) -> float:
+def schedule_factor(settings: TrainingSettings, done: float) -> float:
     """Learning rate as a share of its peak after ``done`` (0 to 1) of all steps."""
     rising = done < settings.warmup
     if settings.schedule == "constant":
@@ -169,17 +145,19 @@ def schedule_factor(settings: Settings, done: float) -> float:
 class _Run:
     """One training run on one device (of one process among several)."""
 
-    def __init__(self, problem: Problem, settings: Settings, device: torch.device, checkpoint_dir: Path | None) -> None:
-        self.problem, self.settings, self.device = problem, settings, device
+    def __init__(
+        self, objective: Objective, settings: TrainingSettings, device: torch.device, checkpoint_dir: Path | None
+    ) -> None:
+        self.objective, self.settings, self.device = objective, settings, device
         self.world: World = join_world(device)
         self.dtype = autocast_dtype(device) if settings.precision == "auto" else None
-        self.batch_size = min(settings.batch_size, problem.examples)
-        self.steps = problem.examples // self.batch_size
+        self.batch_size = min(settings.batch_size, objective.examples)
+        self.steps = objective.examples // self.batch_size
         self.micro_batch = settings.micro_batch or self.batch_size
         self.state = _State()
         self.file = checkpoint_dir / f"{self._fingerprint()}.pt" if checkpoint_dir else None
         self.module = self._prepare()
-        self.groups = problem.parameter_groups(settings.max_lr)
+        self.groups = objective.parameter_groups(settings.max_lr)
         self.optimiser = torch.optim.AdamW(
             [{"params": group["params"], "lr": group["lr"]} for group in self.groups],
             weight_decay=settings.weight_decay,
@@ -190,25 +168,25 @@ class _Run:
 
     def _prepare(self) -> nn.Module:
         """The network as it is called during training: on the device, distributed, compiled."""
-        problem, settings = self.problem, self.settings
+        objective, settings = self.objective, self.settings
         _set_backends(self.device)
         torch.manual_seed(settings.seed)
         if self.world.size > 1:
-            problem.module = synchronise_norms(problem.module, self.device)
-        problem.to(self.device)
-        problem.module.to(memory_format=torch.channels_last)
-        module = problem.module
+            objective.module = synchronise_norms(objective.module, self.device)
+        objective.to(self.device)
+        objective.module.to(memory_format=torch.channels_last)
+        module = objective.module
         if self.world.size > 1:
             module = nn.parallel.DistributedDataParallel(module)
         if settings.compile if settings.compile is not None else self.device.type == "cuda" and can_compile():
             module = torch.compile(module)  # type: ignore[assignment]
         log.info(
             "%d examples, batch %d, %s%s%s",
-            problem.examples,
+            objective.examples,
             self.batch_size,
             "bfloat16" if self.dtype else "float32",
             f", {self.world.size} processes" if self.world.size > 1 else "",
-            ", compiled" if module is not problem.module and self.world.size == 1 else "",
+            ", compiled" if module is not objective.module and self.world.size == 1 else "",
         )
         return module
 
@@ -216,7 +194,7 @@ class _Run:
         if not self.settings.average:
             return None
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.settings.average)  # type: ignore[no-untyped-call]
-        return torch.optim.swa_utils.AveragedModel(self.problem.module, multi_avg_fn=average, use_buffers=True)
+        return torch.optim.swa_utils.AveragedModel(self.objective.module, multi_avg_fn=average, use_buffers=True)
 
     def train(self) -> Fitted:
         """Every epoch that is left."""
@@ -233,7 +211,7 @@ class _Run:
                 self._epoch(advance)
         if not state.best:
             raise DataError("no epoch was trained: --epochs must be at least 1")
-        self.problem.module.load_state_dict(state.best)
+        self.objective.module.load_state_dict(state.best)
         best = next(row for row in state.history if row["epoch"] == state.best_epoch)
         return Fitted(pd.DataFrame(state.history), state.best_epoch, best, self.world.leads)
 
@@ -242,10 +220,10 @@ class _Run:
         return patience is not None and self.state.epoch - self.state.best_epoch >= patience
 
     def _epoch(self, advance: Callable[[int, str], None]) -> None:
-        problem, state, settings = self.problem, self.state, self.settings
+        objective, state, settings = self.objective, self.state, self.settings
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + state.epoch)
-        order = torch.randperm(problem.examples, generator=generator).to(self.device)
-        problem.begin_epoch(state.epoch, generator)
+        order = torch.randperm(objective.examples, generator=generator).to(self.device)
+        objective.begin_epoch(state.epoch, generator)
         if state.step == 0:
             torch.manual_seed(settings.seed * 1_000_003 + state.epoch)
         losses = torch.zeros(self.steps, device=self.device)
@@ -255,7 +233,7 @@ class _Run:
         for step in range(first, self.steps):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             losses[step] = self._step(batch, state.epoch * self.steps + step)
-            sequences += problem.sequences(batch)
+            sequences += objective.sequences(batch)
             state.step = step + 1
             if (step + 1) % _STEPS_BETWEEN_CHECKS[self.device.type] == 0 or step + 1 == self.steps:
                 self._check_finite(losses, order, unchecked, step + 1)
@@ -285,7 +263,7 @@ class _Run:
         nn.utils.clip_grad_norm_(parameters, self.settings.clip, foreach=True)
         self.optimiser.step()
         if self.average is not None:
-            self.average.update_parameters(self.problem.module)  # type: ignore[operator]
+            self.average.update_parameters(self.objective.module)  # type: ignore[operator]
         return loss
 
     def _gradients(self, batch: Tensor) -> Tensor:
@@ -298,7 +276,7 @@ class _Run:
             last = number == len(parts)
             with nullcontext() if last or self.world.size == 1 else self.module.no_sync():  # type: ignore[operator]
                 with autocast(self.device, self.dtype):
-                    loss = self.problem.loss(self.module, part)
+                    loss = self.objective.loss(self.module, part)
                 # Processes average their gradients, so each weighs its own by its share of the batch.
                 torch.autograd.backward(loss * (self.world.size * len(part) / len(batch)))
             total += loss.detach() * (len(part) / len(share))
@@ -332,7 +310,7 @@ class _Run:
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             raise DataError(
                 f"epoch {self.state.epoch + 1} batch {step + 1}: the loss is {float(losses[step])} "
-                f"({self.problem.describe(batch)}); check these examples or lower --max-lr"
+                f"({self.objective.describe(batch)}); check these examples or lower --max-lr"
             )
 
     def _note(self, loss: float, rate: float) -> str:
@@ -344,7 +322,7 @@ class _Run:
         state, settings = self.state, self.settings
         metrics = self._validate()
         if settings.metric not in metrics:
-            raise ValueError(f"the problem's metrics {sorted(metrics)} lack {settings.metric}")
+            raise ValueError(f"the objective's metrics {sorted(metrics)} lack {settings.metric}")
         state.epoch, state.step, state.losses = state.epoch + 1, 0, []
         rates = {
             "learning_rate": self.optimiser.param_groups[-1]["lr"],
@@ -362,12 +340,12 @@ class _Run:
 
     def _evaluated(self) -> nn.Module:
         """The network whose weights count: the running mean where one is kept."""
-        return self.average.module if self.average is not None else self.problem.module  # type: ignore[return-value]
+        return self.average.module if self.average is not None else self.objective.module  # type: ignore[return-value]
 
     def _validate(self) -> dict[str, float]:
         module = self._evaluated().eval()
         with torch.no_grad(), autocast(self.device, self.dtype):
-            return self.world.agree(self.problem.validate(module))
+            return self.world.agree(self.objective.validate(module))
 
     def _is_best(self, value: float) -> bool:
         sign = 1 if self.settings.maximise else -1
@@ -378,7 +356,7 @@ class _Run:
         )
 
     def _fingerprint(self) -> str:
-        text = json.dumps({**asdict(self.settings), "problem": self.problem.fingerprint()}, sort_keys=True)
+        text = json.dumps({**asdict(self.settings), "objective": self.objective.fingerprint()}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _save(self) -> None:
@@ -386,7 +364,7 @@ class _Run:
             return
         document = {
             **asdict(self.state),
-            "module": self.problem.module.state_dict(),
+            "module": self.objective.module.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "average": self.average.state_dict() if self.average is not None else {},
             "random": torch.get_rng_state(),
@@ -399,7 +377,7 @@ class _Run:
         if self.file is None or not self.file.is_file():
             return
         document = torch.load(self.file, map_location=self.device, weights_only=True)
-        self.problem.module.load_state_dict(document.pop("module"))
+        self.objective.module.load_state_dict(document.pop("module"))
         self.optimiser.load_state_dict(document.pop("optimiser"))
         averaged = document.pop("average")
         if self.average is not None:

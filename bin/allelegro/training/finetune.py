@@ -25,7 +25,8 @@ from allelegro.training.cohort import (
     with_genotypes,
 )
 from allelegro.training.engine import fit
-from allelegro.training.objectives import ClipnetProblem, DiploidProblem, LegNetProblem, Options
+from allelegro.training.objectives import ClipnetObjective, DiploidObjective, LegNetObjective
+from allelegro.training.settings import FinetuneSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,29 +35,29 @@ PRESETS = {"legnet": LEGNET_PRESETS, "clipnet": CLIPNET_PRESETS}
 
 
 def finetune(
-    counts: Path, haplotypes: Path, out: Path, options: Options, device: str, checkpoint_dir: Path | None
+    counts: Path, haplotypes: Path, out: Path, settings: FinetuneSettings, device: str, checkpoint_dir: Path | None
 ) -> None:
     """Fit a model to a counts store and a haplotype store and write its checkpoint folder.
 
     Raises DataError for stores that do not belong together, folds without windows, unknown donors, constant targets, or an
     initial checkpoint of another architecture.
     """
-    torch.manual_seed(options.seed)
-    network, hyperparameters, width = start(options)
-    if options.model == "clipnet":
-        options = replace(options, max_shift=0)  # as published; its profile would have to move along
-    span = width + 2 * options.max_shift
-    cohort = load_cohort(counts, haplotypes, span, options.target_width)
+    torch.manual_seed(settings.seed)
+    network, hyperparameters, width = start(settings)
+    if settings.model == "clipnet":
+        settings = replace(settings, max_shift=0)  # as published; its profile would have to move along
+    span = width + 2 * settings.max_shift
+    cohort = load_cohort(counts, haplotypes, span, settings.target_width)
     split = make_split(
         cohort,
-        options.test_fold,
-        options.validation_fold,
-        test_donors=options.test_donors,
-        test_donor_fraction=options.test_donor_fraction,
-        seed=options.split_seed,
+        settings.test_fold,
+        settings.validation_fold,
+        test_donors=settings.test_donors,
+        test_donor_fraction=settings.test_donor_fraction,
+        seed=settings.split_seed,
     )
-    training = for_donors(with_genotypes(cohort, options.genotypes, options.seed), split.train_donors)
-    if options.genotypes == "reference":
+    training = for_donors(with_genotypes(cohort, settings.genotypes, settings.seed), split.train_donors)
+    if settings.genotypes == "reference":
         training = for_donors(training, np.arange(len(training.donors)))
     _check_targets(training, split)
     log.info(
@@ -64,26 +65,26 @@ def finetune(
         len(split.train_loci), len(split.validation_loci), len(split.test_loci),
         len(split.train_donors), len(split.test_donors), len(training.codes), span,
     )  # fmt: skip
-    problem: DiploidProblem
+    objective: DiploidObjective
     if isinstance(network, Clipnet):
-        problem = ClipnetProblem(network, training, split, load_profiles(counts, training), width, options)
+        objective = ClipnetObjective(network, training, split, load_profiles(counts, training), width, settings)
     else:
-        problem = LegNetProblem(network, training, split, width, options)
-    fitted = fit(problem, problem.settings(), device, checkpoint_dir)
+        objective = LegNetObjective(network, training, split, width, settings)
+    fitted = fit(objective, objective.training_settings(), device, checkpoint_dir)
     if not fitted.leads:
         return
-    chromosomes, regions = held_out(cohort.windows, options.test_fold)
+    chromosomes, regions = held_out(cohort.windows, settings.test_fold)
     config = {
         "name": out.name,
-        "architecture": options.model,
+        "architecture": settings.model,
         "hyperparameters": hyperparameters,
         "width": width,
-        "target": {"kind": "log_rate", "width": options.target_width, "scale": problem.target_scale},
+        "target": {"kind": "log_rate", "width": settings.target_width, "scale": objective.target_scale},
         "context": None,
         "training": {
-            **{key: value for key, value in asdict(options).items() if key not in ("model", "preset", "init")},
-            "init": str(options.init) if options.init else None,
-            "max_lr": problem.settings().max_lr,
+            **{key: value for key, value in asdict(settings).items() if key not in ("model", "preset", "init")},
+            "init": str(settings.init) if settings.init else None,
+            "max_lr": objective.training_settings().max_lr,
             "held_out_chromosomes": chromosomes,
             "held_out_regions": regions,
             "training_donors": [cohort.donors[i] for i in split.train_donors],
@@ -93,38 +94,38 @@ def finetune(
         },
         "metrics": {key: value for key, value in fitted.metrics.items() if key != "epoch"},
     }
-    save_model(out, problem.finished(), config, fitted.history)
+    save_model(out, objective.finished(), config, fitted.history)
 
 
-def start(options: Options) -> tuple[nn.Module, dict[str, Any], int]:
-    """The network to train, its constructor arguments and its input width, fresh or from ``options.init``."""
-    if options.model not in MODELS:
-        raise DataError(f"--model {options.model} is unknown; one of {', '.join(MODELS)}")
-    if options.init is not None:
-        network, config = load_module(options.init)
-        if config["architecture"] != options.model:
+def start(settings: FinetuneSettings) -> tuple[nn.Module, dict[str, Any], int]:
+    """The network to train, its constructor arguments and its input width, fresh or from ``settings.init``."""
+    if settings.model not in MODELS:
+        raise DataError(f"--model {settings.model} is unknown; one of {', '.join(MODELS)}")
+    if settings.init is not None:
+        network, config = load_module(settings.init)
+        if config["architecture"] != settings.model:
             raise DataError(
-                f"{options.init}: a {config['architecture']} checkpoint cannot start a {options.model}; "
+                f"{settings.init}: a {config['architecture']} checkpoint cannot start a {settings.model}; "
                 f"give --model {config['architecture']} or another --init"
             )
         flanks = config["context"] or {"left": "", "right": ""}
-        width = options.input_width or int(config["width"])
-        if options.model == "clipnet" and width != network.width:
-            raise DataError(f"{options.init}: CLIPNET of {network.width} bp; its --input-width cannot change")
+        width = settings.input_width or int(config["width"])
+        if settings.model == "clipnet" and width != network.width:
+            raise DataError(f"{settings.init}: CLIPNET of {network.width} bp; its --input-width cannot change")
         log.info(
             "starting from %s (%d bp, %d of them context)",
-            options.init,
+            settings.init,
             config["width"],
             sum(map(len, flanks.values())),
         )
         return network, dict(config["hyperparameters"]), width
-    if options.preset not in PRESETS[options.model]:
-        raise DataError(f"--preset {options.preset} is unknown; one of {', '.join(PRESETS[options.model])}")
-    hyperparameters = dict(PRESETS[options.model][options.preset])
-    width = options.input_width or (1000 if options.model == "clipnet" else 230)
-    if options.model == "clipnet":
-        hyperparameters |= {"width": width, "profile_width": options.target_width}
-    return build_model(options.model, hyperparameters), hyperparameters, width
+    if settings.preset not in PRESETS[settings.model]:
+        raise DataError(f"--preset {settings.preset} is unknown; one of {', '.join(PRESETS[settings.model])}")
+    hyperparameters = dict(PRESETS[settings.model][settings.preset])
+    width = settings.input_width or (1000 if settings.model == "clipnet" else 230)
+    if settings.model == "clipnet":
+        hyperparameters |= {"width": width, "profile_width": settings.target_width}
+    return build_model(settings.model, hyperparameters), hyperparameters, width
 
 
 def _check_targets(cohort: Cohort, split: Split) -> None:

@@ -6,7 +6,6 @@ Activity is log2(RNA / DNA). A construct is ``left adaptor + insert + right adap
 import logging
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +18,10 @@ from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import read_table
 from allelegro.io.windows import read_windows
 from allelegro.training.leakage import Groups, similar_sequences
+from allelegro.training.settings import MpraSettings
 
 log = logging.getLogger(__name__)
 
-LEFT_ADAPTOR, RIGHT_ADAPTOR = "AGGACCGGATCAACT", "CATTGCGTGAACCGA"
 COLUMNS = ["seq_id", "seq", "mean_value", "fold_num", "rev", "group"]
 COORDINATES = ["chrom", "start", "end", "strand"]
 
@@ -42,18 +41,7 @@ _ALIASES = {
 _SUFFIX = re.compile(r"([_:.-](F|R|fwd|rev|forward|reversed?|ref|alt|\+|-)(:\d+)?)+$", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a table is prepared. ``value_column`` picks the activity where the layout has several (a joint library)."""
-
-    value_column: str | None = None
-    left: str = LEFT_ADAPTOR
-    right: str = RIGHT_ADAPTOR
-    folds: int = 10
-    seed: int = 0
-
-
-def prepare_mpra(path: Path, options: Options, exclude: pd.DataFrame | None = None) -> pd.DataFrame:
+def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | None = None) -> pd.DataFrame:
     """The training table of a lentiMPRA table: ``COLUMNS`` and, where known, ``COORDINATES`` (0-based, half-open).
 
     Rows that belong together (orientations, alleles, overlapping tiles) get one ``group``: their coordinates overlap, their names
@@ -61,25 +49,25 @@ def prepare_mpra(path: Path, options: Options, exclude: pd.DataFrame | None = No
     kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are dealt out.
     ``exclude`` (``chrom start end``) leaves out elements that overlap these windows. Raises DataError.
     """
-    table = _drop_unusable(_rename(read_table(path), options, path), path)
-    inserts = _inserts(table, options, path)
+    table = _drop_unusable(_rename(read_table(path), settings, path), path)
+    inserts = _inserts(table, settings, path)
     table, inserts = _exclude(table, inserts, exclude, path)
-    table["seq"] = [options.left + insert + options.right for insert in inserts]
+    table["seq"] = [settings.left_adaptor + insert + settings.right_adaptor for insert in inserts]
     table["group"] = find_groups(table, inserts)
     if "fold_num" in table:
         table["fold_num"] = _unsplit(table)
     else:
-        table["fold_num"] = deal_folds(table["group"].to_numpy(), options.folds, options.seed)
+        table["fold_num"] = deal_folds(table["group"].to_numpy(), settings.folds, settings.seed)
     check_folds(table, path)
     table["rev"] = 0
     return table[[*COLUMNS, *(column for column in COORDINATES if column in table)]]
 
 
-def _rename(raw: pd.DataFrame, options: Options, path: Path) -> pd.DataFrame:
+def _rename(raw: pd.DataFrame, settings: MpraSettings, path: Path) -> pd.DataFrame:
     """Keep the columns of ours, under our names."""
     aliases = dict(_ALIASES)
-    if options.value_column:
-        aliases["mean_value"] = (options.value_column,)
+    if settings.value_column:
+        aliases["mean_value"] = (settings.value_column,)
     found = {ours: next((name for name in names if name in raw.columns), None) for ours, names in aliases.items()}
     for needed in ("seq", "mean_value"):
         if found[needed] is None:
@@ -126,22 +114,22 @@ def _copies(table: pd.DataFrame) -> "pd.Series[bool]":
     return (table["rev"] == 1) & pd.Series([pair in known for pair in pairs], index=table.index)
 
 
-def _inserts(table: pd.DataFrame, options: Options, path: Path) -> list[str]:
+def _inserts(table: pd.DataFrame, settings: MpraSettings, path: Path) -> list[str]:
     """Inserts without adaptors, of one length; raises DataError naming the first odd row."""
     sequences = table["seq"].astype(str).str.upper()
     bad = sequences.str.contains("[^ACGTN]", regex=True)
     if bad.any():
         row = table["row"][bad].iloc[0]
         raise DataError(f"{path} row {row}: the sequence has letters other than A, C, G, T, N; correct or remove it")
-    whole = sequences.str.startswith(options.left) & sequences.str.endswith(options.right)
+    whole = sequences.str.startswith(settings.left_adaptor) & sequences.str.endswith(settings.right_adaptor)
     if whole.any() and not whole.all():
         row = table["row"][~whole].iloc[0]
         raise DataError(
             f"{path} row {row}: adaptors are missing although other rows have them; give all rows or none their adaptors"
         )
     if whole.all():
-        end = -len(options.right) or None
-        sequences = sequences.str.slice(len(options.left), end)
+        end = -len(settings.right_adaptor) or None
+        sequences = sequences.str.slice(len(settings.left_adaptor), end)
     lengths = sequences.str.len()
     odd = lengths != lengths.mode()[0]
     if odd.any():

@@ -1,8 +1,7 @@
-"""What LegNet and CLIPNET learn from loci × donors × distinct haplotypes, as problems for the training engine."""
+"""What LegNet and CLIPNET learn from loci × donors × distinct haplotypes, as objectives of the training engine."""
 
 import hashlib
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
@@ -15,9 +14,10 @@ from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
 from allelegro.statistics import pearson
 from allelegro.training.cohort import Cohort, Profiles, Split, diploid_log_rate, distinct_diplotypes, ranges
-from allelegro.training.engine import Groups, Problem, Settings
+from allelegro.training.engine import Objective, ParameterGroups
 from allelegro.training.head import fit_head
 from allelegro.training.losses import CountLoss
+from allelegro.training.settings import FinetuneSettings, TrainingSettings
 
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
 # larger share of all reads, so its targets are scaled to this mean before CLIPNET sees them.
@@ -25,37 +25,7 @@ CLIPNET_MEAN_RPM = 20.0
 CLIPNET_SAMPLES = 8  # CLIPNET's samples in a batch for each locus in LegNet's: 256 as published beside 32
 
 
-@dataclass(frozen=True)
-class Options:
-    """What to fine-tune and how; the command line's options of the same names."""
-
-    model: str = "legnet"
-    genotypes: str = "personal"
-    init: Path | None = None
-    preset: str = "published"
-    input_width: int | None = None
-    target_width: int = 500
-    max_shift: int = 5
-    test_fold: int = 0
-    validation_fold: int = 1
-    test_donors: tuple[str, ...] = ()
-    test_donor_fraction: float = 0.2
-    split_seed: int = 0
-    loss: str = "nb"
-    between_weight: float = 1.0
-    quantity_weight: float = 1 / 500
-    epochs: int = 20
-    batch_loci: int = 32
-    max_lr: float | None = None
-    clipnet_lr: float = 0.001
-    layer_decay: float = 0.7
-    frozen_epochs: int = 0
-    weight_decay: float = 0.05
-    patience: int = 10
-    seed: int = 0
-
-
-class DiploidProblem(Problem):
+class DiploidObjective(Objective):
     """What both models share: each distinct sequence of a locus passes once, donors gather.
 
     The module's forward takes tensors only and returns the loss of the batch, so that it can be compiled and distributed.
@@ -65,8 +35,8 @@ class DiploidProblem(Problem):
     target_scale = 1.0
     units: int
 
-    def __init__(self, cohort: Cohort, split: Split, width: int, options: Options) -> None:
-        self.cohort, self.split, self.width, self.options = cohort, split, width, options
+    def __init__(self, cohort: Cohort, split: Split, width: int, settings: FinetuneSettings) -> None:
+        self.cohort, self.split, self.width, self.settings = cohort, split, width, settings
         self.data = {
             "codes": torch.from_numpy(cohort.codes),
             "offsets": torch.from_numpy(cohort.offsets),
@@ -88,7 +58,7 @@ class DiploidProblem(Problem):
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
         """Turn half of the units round and shift each by up to ``max_shift`` bp."""
-        most, device = self.options.max_shift, self.data["codes"].device
+        most, device = self.settings.max_shift, self.data["codes"].device
         self.flip = (torch.rand(self.units, generator=generator) < 0.5).to(device)
         self.shift = torch.randint(-most, most + 1, (self.units,), generator=generator).to(device)
 
@@ -101,23 +71,23 @@ class DiploidProblem(Problem):
         return f"windows {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(repr((self.cohort.checksums, asdict(self.options))).encode())
+        digest = hashlib.sha256(repr((self.cohort.checksums, asdict(self.settings))).encode())
         for value in self.module.state_dict().values():
             digest.update(value.detach().float().cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def settings(self) -> Settings:
-        """How to optimise this problem."""
-        options = self.options
-        return Settings(
-            epochs=options.epochs,
-            batch_size=options.batch_loci,
+    def training_settings(self) -> TrainingSettings:
+        """How to optimise this objective."""
+        settings = self.settings
+        return TrainingSettings(
+            epochs=settings.epochs,
+            batch_size=settings.batch_loci,
             max_lr=self.max_lr(),
-            weight_decay=options.weight_decay,
+            weight_decay=settings.weight_decay,
             metric="loss",
             maximise=False,
-            patience=options.patience,
-            seed=options.seed,
+            patience=settings.patience,
+            seed=settings.seed,
         )
 
     def max_lr(self) -> float:
@@ -153,7 +123,7 @@ class DiploidProblem(Problem):
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         loci = torch.from_numpy(self.split.validation_loci).to(self.data["codes"].device)
-        parts = torch.split(loci, self.options.batch_loci)
+        parts = torch.split(loci, self.settings.batch_loci)
         losses = [float(self.validation_loss(module, part)) * len(part) for part in parts]
         predicted = torch.cat([self.predict(module, part) for part in parts]).float().exp().cpu().numpy()
         return {"loss": sum(losses) / len(loci), **quick_metrics(self.cohort, self.split.validation_loci, predicted)}
@@ -202,34 +172,36 @@ class DiploidLegNet(nn.Module):
         return result
 
 
-class LegNetProblem(DiploidProblem):
+class LegNetObjective(DiploidObjective):
     """LegNet as a haplotype's log rate under a count likelihood; a unit is a locus with all its donors."""
 
     module: DiploidLegNet
 
-    def __init__(self, network: nn.Module, cohort: Cohort, split: Split, width: int, options: Options) -> None:
-        super().__init__(cohort, split, width, options)
+    def __init__(
+        self, network: nn.Module, cohort: Cohort, split: Split, width: int, settings: FinetuneSettings
+    ) -> None:
+        super().__init__(cohort, split, width, settings)
         self.learn_from(len(cohort.windows), split.train_loci)
         assert isinstance(network, LegNet)
         level = np.log((cohort.counts[split.train_loci].sum(axis=1) + 0.5) / cohort.sizes.sum())
-        pretrained = options.init is not None
-        loss = CountLoss(options.loss, options.between_weight)
+        pretrained = settings.init is not None
+        loss = CountLoss(settings.loss, settings.between_weight)
         self.module = DiploidLegNet(network, loss, float(level.mean()), hold_norms=pretrained)
         if pretrained:
             references = torch.from_numpy(cohort.codes[cohort.offsets[split.train_loci]])
-            margin = options.max_shift
+            margin = settings.max_shift
             fit_head(network, references[:, margin : margin + width], level - level.mean())
 
     def max_lr(self) -> float:
-        return self.options.max_lr or (0.0005 if self.options.init is not None else 0.005)
+        return self.settings.max_lr or (0.0005 if self.settings.init is not None else 0.005)
 
-    def parameter_groups(self, max_lr: float) -> Groups:
+    def parameter_groups(self, max_lr: float) -> ParameterGroups:
         """From input to head, rates falling by ``layer_decay`` a layer towards the input when the trunk is pretrained."""
         network = self.module.network
         layers = [network.stem, *network.blocks, network.mapper, network.head]
-        decay = self.options.layer_decay if self.options.init is not None else 1.0
-        frozen = self.options.frozen_epochs if self.options.init is not None else 0
-        groups: Groups = [
+        decay = self.settings.layer_decay if self.settings.init is not None else 1.0
+        frozen = self.settings.frozen_epochs if self.settings.init is not None else 0
+        groups: ParameterGroups = [
             {
                 "params": list(layer.parameters()),
                 "lr": max_lr * decay ** (len(layers) - 1 - depth),
@@ -314,7 +286,7 @@ def start_quantity(network: Clipnet, level: NDArray[np.float64]) -> None:
     norm.weight.fill_(middle / 3)
 
 
-class ClipnetProblem(DiploidProblem):
+class ClipnetObjective(DiploidObjective):
     """CLIPNET on unphased two-hot sequence with its published loss, optimiser, batch and augmentation.
 
     A unit is a distinct diplotype of a locus: the published samples, windows of donors in any order, of which those that
@@ -324,13 +296,19 @@ class ClipnetProblem(DiploidProblem):
     module: DiploidClipnet
 
     def __init__(
-        self, network: nn.Module, cohort: Cohort, split: Split, profiles: Profiles, width: int, options: Options
+        self,
+        network: nn.Module,
+        cohort: Cohort,
+        split: Split,
+        profiles: Profiles,
+        width: int,
+        settings: FinetuneSettings,
     ) -> None:
-        super().__init__(cohort, split, width, options)
+        super().__init__(cohort, split, width, settings)
         assert isinstance(network, Clipnet)
-        self.module = DiploidClipnet(network, options.quantity_weight)
+        self.module = DiploidClipnet(network, settings.quantity_weight)
         self.target_scale = CLIPNET_MEAN_RPM / float(cohort.rpm[split.train_loci].mean())
-        if options.init is None:
+        if settings.init is None:
             start_quantity(network, np.log1p(cohort.rpm[split.train_loci] * self.target_scale))
         self.outputs = 2 * cohort.target_width
         diplotypes = distinct_diplotypes(cohort)
@@ -350,12 +328,14 @@ class ClipnetProblem(DiploidProblem):
             **_entries(profiles, unit, donors),
         }
 
-    def settings(self) -> Settings:
-        batch = self.options.batch_loci * CLIPNET_SAMPLES
-        return replace(super().settings(), batch_size=batch, weight_decay=0.0, schedule="constant", warmup=0.02)
+    def training_settings(self) -> TrainingSettings:
+        batch = self.settings.batch_loci * CLIPNET_SAMPLES
+        return replace(
+            super().training_settings(), batch_size=batch, weight_decay=0.0, schedule="constant", warmup=0.02
+        )
 
     def max_lr(self) -> float:
-        return self.options.clipnet_lr
+        return self.settings.clipnet_lr
 
     def loci(self, examples: Tensor) -> Tensor:
         return self.data["locus"][self.data["train"][examples]]

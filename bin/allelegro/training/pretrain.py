@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +18,24 @@ from allelegro.models.checkpoint import LoadedModel, save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.statistics import pearson
-from allelegro.training.augment import Augmentation, Constructs
-from allelegro.training.engine import Fitted, Problem, Settings, fit
+from allelegro.training.augment import Constructs
+from allelegro.training.engine import Fitted, Objective, fit
 from allelegro.training.mpra import (
-    LEFT_ADAPTOR,
-    RIGHT_ADAPTOR,
+    held_out_windows,
     overlapping,
     read_training_table,
     sequences_to_codes,
     unplaced,
 )
+from allelegro.training.settings import (
+    LEFT_ADAPTOR,
+    RIGHT_ADAPTOR,
+    Augmentation,
+    PretrainSettings,
+    TrainingSettings,
+)
 
 log = logging.getLogger(__name__)
-
-PUBLISHED = Augmentation()
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """What this model must not see: a test fold, the validation fold that picks the epoch, chromosomes, windows.
-
-    With ``unplaced_allowed`` a table that cannot be compared with the windows is trained on all the same, and the
-    checkpoint says that nothing is known to be held out.
-    """
-
-    test_fold: int | None
-    validation_fold: int
-    chromosomes: tuple[str, ...] = ()
-    windows: pd.DataFrame | None = None
-    unplaced_allowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,7 @@ class Parts:
     test: pd.DataFrame
 
 
-class MpraProblem(Problem):
+class MpraObjective(Objective):
     """Squared error of log2 activity; predictions for validation are the mean of both strands without a shift."""
 
     def __init__(
@@ -119,20 +109,20 @@ def predict_both_strands(module: nn.Module, codes: Tensor, batch_size: int = 102
     return torch.cat(results).numpy()
 
 
-def split(table: pd.DataFrame, held_out: HeldOut, path: Path) -> Parts:
-    """Rows of training, validation and test; held-out chromosomes and windows are left out of all but the test rows.
+def split(table: pd.DataFrame, settings: PretrainSettings, windows: pd.DataFrame | None, path: Path) -> Parts:
+    """Rows of training, validation and test; held-out chromosomes and windows are excluded from all but the test rows.
 
     Raises DataError when a fold has no rows, when nothing is left, or when activities do not vary.
     """
     folds = table["fold_num"]
-    wanted = {"validation": held_out.validation_fold, "test": held_out.test_fold}
-    if held_out.test_fold == held_out.validation_fold:
-        raise DataError(f"--test-fold and --validation-fold are both {held_out.test_fold}; choose two folds")
+    wanted = {"validation": settings.validation_fold, "test": settings.test_fold}
+    if settings.test_fold == settings.validation_fold:
+        raise DataError(f"--test-fold and --validation-fold are both {settings.test_fold}; choose two folds")
     for role, fold in wanted.items():
         if fold is not None and not (folds == fold).any():
             raise DataError(f"{path}: no rows in {role} fold {fold}; folds are {sorted(folds.unique().tolist())}")
-    seen = ~_hidden(table, held_out, path)
-    validation = table[(folds == held_out.validation_fold) & seen]
+    seen = ~_hidden(table, settings.held_out_chromosome, windows, path)
+    validation = table[(folds == settings.validation_fold) & seen]
     train = table[~folds.isin([fold for fold in wanted.values() if fold is not None]) & seen]
     for role, part in {"training": train, "validation": validation}.items():
         if len(part) < 3:
@@ -141,70 +131,71 @@ def split(table: pd.DataFrame, held_out: HeldOut, path: Path) -> Parts:
             raise DataError(
                 f"{path}: mean_value is {part['mean_value'].iloc[0]} in every {role} row; nothing can be learnt"
             )
-    return Parts(train, validation, table[folds == held_out.test_fold])
+    return Parts(train, validation, table[folds == settings.test_fold])
 
 
-def _known(held_out: HeldOut, table: pd.DataFrame, path: Path) -> HeldOut:
-    """``held_out`` without the windows when the table cannot be compared with them and that is allowed."""
-    problem = unplaced(table, held_out.windows) if held_out.windows is not None else None
-    if not problem or not held_out.unplaced_allowed:
-        return held_out
+def _held_out_windows(settings: PretrainSettings, table: pd.DataFrame, path: Path) -> pd.DataFrame | None:
+    """The windows to hold out; None without, and when the table cannot be compared with them and that is allowed."""
+    windows = held_out_windows(settings.held_out_windows, settings.held_out_fold)
+    problem = unplaced(table, windows) if windows is not None else None
+    if not problem or not settings.allow_unplaced:
+        return windows
     log.warning("%s: %s; training on all of it, its overlap with held-out windows is unknown", path, problem)
-    return replace(held_out, windows=None)
+    return None
 
 
-def _hidden(table: pd.DataFrame, held_out: HeldOut, path: Path) -> NDArray[np.bool_]:
+def _hidden(
+    table: pd.DataFrame, chromosomes: Sequence[str], windows: pd.DataFrame | None, path: Path
+) -> NDArray[np.bool_]:
     hidden = np.zeros(len(table), bool)
-    if held_out.chromosomes:
-        whole = pd.DataFrame({"chrom": held_out.chromosomes, "start": 0, "end": np.iinfo(np.int64).max})
+    if chromosomes:
+        whole = pd.DataFrame({"chrom": chromosomes, "start": 0, "end": np.iinfo(np.int64).max})
         hidden |= overlapping(table, whole, path)
-    if held_out.windows is not None:
-        hidden |= overlapping(table, held_out.windows, path)
+    if windows is not None:
+        hidden |= overlapping(table, windows, path)
     if hidden.any():
-        log.info("%s: %d of %d rows left out: held-out chromosomes or windows", path, hidden.sum(), len(table))
+        log.info("%s: %d of %d rows excluded: held-out chromosomes or windows", path, hidden.sum(), len(table))
     return hidden
 
 
 def pretrain(
     table_path: Path,
     out: Path,
-    held_out: HeldOut,
-    settings: Settings,
-    preset: str = "published",
-    dropout: float = 0.0,
-    augmentation: Augmentation = PUBLISHED,
+    settings: PretrainSettings,
     device: str = "auto",
     checkpoint_dir: Path | None = None,
 ) -> dict[str, float]:
     """Train LegNet on a prepared table and write a checkpoint folder; returns its metrics."""
     table = read_training_table(table_path)
-    held_out = _known(held_out, table, table_path)
-    parts = split(table, held_out, table_path)
-    hyperparameters = {**PRESETS[preset], "dropout": dropout} if dropout else dict(PRESETS[preset])
-    problem, fitted = train_legnet(parts, hyperparameters, settings, augmentation, device, checkpoint_dir)
+    windows = _held_out_windows(settings, table, table_path)
+    parts = split(table, settings, windows, table_path)
+    hyperparameters = dict(PRESETS[settings.preset]) | ({"dropout": settings.dropout} if settings.dropout else {})
+    objective, fitted = train_legnet(
+        parts, hyperparameters, settings.training, settings.augmentation, device, checkpoint_dir
+    )
     metrics = {f"validation_{name}": fitted.metrics[name] for name in ("pearson", "mean_squared_error")}
-    config = _config(table, table_path, hyperparameters, held_out, settings, augmentation)
+    config = _config(table, table_path, hyperparameters, settings, windows)
     if len(parts.test):
-        metrics |= _test_metrics(problem.module, config, parts.test)
+        metrics |= _test_metrics(objective.module, config, parts.test)
     if not fitted.leads:
         return metrics
     log.info("best epoch %d: %s", fitted.best_epoch, " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    save_model(out, problem.module, {**config, "metrics": metrics}, fitted.history)
+    save_model(out, objective.module, {**config, "metrics": metrics}, fitted.history)
     return metrics
 
 
 def train_legnet(
     parts: Parts,
     hyperparameters: dict[str, Any],
-    settings: Settings,
-    augmentation: Augmentation = PUBLISHED,
+    settings: TrainingSettings,
+    augmentation: Augmentation = Augmentation(),
     device: str = "auto",
     checkpoint_dir: Path | None = None,
-) -> tuple[MpraProblem, Fitted]:
-    """Train a new LegNet; the problem's module holds the best epoch's weights."""
+) -> tuple[MpraObjective, Fitted]:
+    """Train a new LegNet; the objective's module holds the best epoch's weights."""
     torch.manual_seed(settings.seed)
-    problem = MpraProblem(LegNet(**hyperparameters), parts.train, parts.validation, augmentation)
-    return problem, fit(problem, settings, device, checkpoint_dir)
+    objective = MpraObjective(LegNet(**hyperparameters), parts.train, parts.validation, augmentation)
+    return objective, fit(objective, settings, device, checkpoint_dir)
 
 
 def _test_metrics(module: nn.Module, config: dict[str, Any], test: pd.DataFrame) -> dict[str, float]:
@@ -217,15 +208,13 @@ def _config(
     table: pd.DataFrame,
     path: Path,
     hyperparameters: dict[str, Any],
-    held_out: HeldOut,
-    settings: Settings,
-    augmentation: Augmentation,
+    settings: PretrainSettings,
+    windows: pd.DataFrame | None,
 ) -> dict[str, Any]:
     sequences = table["seq"]
     context = None
     if sequences.str.startswith(LEFT_ADAPTOR).all() and sequences.str.endswith(RIGHT_ADAPTOR).all():
         context = {"left": LEFT_ADAPTOR, "right": RIGHT_ADAPTOR}
-    windows = held_out.windows
     return {
         "architecture": "legnet",
         "hyperparameters": hyperparameters,
@@ -235,16 +224,16 @@ def _config(
         "training": {
             "init": "scratch",
             "genotypes": None,
-            "test_fold": held_out.test_fold,
-            "validation_fold": held_out.validation_fold,
-            "held_out_chromosomes": list(held_out.chromosomes) if "chrom" in table else None,
-            "overlap_unknown": held_out.unplaced_allowed and windows is None,
+            "test_fold": settings.test_fold,
+            "validation_fold": settings.validation_fold,
+            "held_out_chromosomes": list(settings.held_out_chromosome) if "chrom" in table else None,
+            "overlap_unknown": settings.allow_unplaced and windows is None,
             "held_out_regions": None if windows is None else windows[["chrom", "start", "end"]].values.tolist(),
             "training_donors": [],
             "test_donors": [],
             "seed": settings.seed,
-            "settings": asdict(settings),
-            "augmentation": asdict(augmentation),
+            "settings": asdict(settings.training),
+            "augmentation": asdict(settings.augmentation),
             "data_checksums": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
         },
     }

@@ -1,4 +1,4 @@
-"""A problem that trains in a moment: LegNet tiny learns the GC content of 48-bp sequences. As a script, one run of it.
+"""A objective that trains in a moment: LegNet tiny learns the GC content of 48-bp sequences. As a script, one run of it.
 
 python toy_problem.py CHECKPOINT_DIR OUT.pt [kill EPOCH | terminate STEP]
 """
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from allelegro.models.legnet import PRESETS, LegNet
-from allelegro.training.engine import Problem, Settings, fit
+from allelegro.training.engine import Objective, fit
+from allelegro.training.settings import TrainingSettings
 
-SETTINGS = Settings(epochs=4, batch_size=32, max_lr=0.02, average=0.9)
+SETTINGS = TrainingSettings(epochs=4, batch_size=32, max_lr=0.02, average=0.9)
 
 
-class GcContent(Problem):
+class GcContent(Objective):
     """Squared error of the GC content, with a random strand for every example and epoch."""
 
     def __init__(self, examples: int = 128, dropout: float = 0.2, seed: int = 0) -> None:
@@ -71,6 +72,6 @@ class Interrupted(GcContent):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     checkpoint_dir, out, *interruption = sys.argv[1:]
-    problem = Interrupted(interruption[0], int(interruption[1])) if interruption else GcContent()
-    fit(problem, SETTINGS, "cpu", Path(checkpoint_dir))
-    torch.save(problem.module.state_dict(), out)
+    objective = Interrupted(interruption[0], int(interruption[1])) if interruption else GcContent()
+    fit(objective, SETTINGS, "cpu", Path(checkpoint_dir))
+    torch.save(objective.module.state_dict(), out)

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Personal sequences of a cohort: from vcf.gz to sequences, and serving them shuffled, beside GenVarLoader.
+"""Personal sequences of a cohort: from vcf.gz to sequences, and serving them shuffled, alongside GenVarLoader.
 
 usage: haplotypes.py --work FOLDER [--peer PYTHON] [--donors 100] [--megabases 20] [--windows 5000]
-       [--repeats 3] [--routes svar2 vcf.gz]
+       [--repeats 3] [--routes svar2 vcf.gz] [--cyvcf2]
 
 Every figure is that of whole processes, start and imports included; the median of the repeats. We run on one thread,
 GenVarLoader with its own defaults.
-GenVarLoader's route is the building of its variant store, the writing of its dataset and one full read.
+GenVarLoader's route is the building of its variant store, the writing of its dataset and one full read. With
+``--cyvcf2`` the same extraction is timed with genotypes read by cyvcf2.
 """
 
 import argparse
@@ -23,6 +24,7 @@ sys.path.insert(0, str(REPOSITORY / "bin"))
 # Both sides start from compiled Python files, as after any first use, also where the environment forbids writing them.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
+ARRAYS = ("sequences.npy", "index.npy", "alleles.npy", "variants.tsv")
 PEER_ROUTES = {"svar2": ["build", "write", "read"], "vcf.gz": ["write-vcf", "read"]}
 
 
@@ -71,6 +73,7 @@ def main() -> None:
     options.add_argument("--windows", type=int, default=5000)
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--routes", nargs="+", choices=PEER_ROUTES, default=list(PEER_ROUTES))
+    options.add_argument("--cyvcf2", action="store_true")
     chosen = options.parse_args()
     from cohort import make_cohort
 
@@ -84,12 +87,20 @@ def main() -> None:
     run(ours_command)  # compile the kernels once, as an installation does
     peer_script = Path(__file__).with_name("haplotypes_genvarloader.py")
     routes = {route: PEER_ROUTES[route] for route in chosen.routes} if chosen.peer else {}
-    ours, served, peers, peer_served = [], [], {route: [] for route in routes}, []
+    by_cyvcf2 = [
+        sys.executable,
+        Path(__file__).with_name("haplotypes_cyvcf2.py"),
+        *ours_command[2:-1],
+        f"{store}-cyvcf2",
+    ]
+    ours, cyvcf2, served, peers, peer_served = [], [], [], {route: [] for route in routes}, []
     if chosen.peer:
         for step in ("svar", "write-svar", *(step for steps in routes.values() for step in steps)):
             run([chosen.peer, "-P", peer_script, step, chosen.work])
     for _ in range(chosen.repeats):
         ours.append(run(ours_command)[:3])
+        if chosen.cyvcf2:
+            cyvcf2.append(run(by_cyvcf2)[:3])
         served.append(serve(store))
         for route, steps in routes.items():
             parts = [run([chosen.peer, "-P", peer_script, step, chosen.work]) for step in steps]
@@ -100,6 +111,13 @@ def main() -> None:
             peer_served.append(float(run([chosen.peer, "-P", peer_script, "serve", chosen.work])[3].split()[-1]))
     wall, cpu, peak = (statistics.median(values) for values in zip(*ours, strict=True))
     print(f"allelegro    vcf.gz to store  {wall:6.2f} s wall  {cpu:6.2f} s CPU  {peak:5.0f} MiB")
+    if cyvcf2:
+        other = [statistics.median(column) for column in zip(*cyvcf2, strict=True)]
+        print(
+            f"by cyvcf2    vcf.gz to store  {other[0]:6.2f} s wall  {other[1]:6.2f} s CPU  {other[2]:5.0f} MiB", end=""
+        )
+        same = all((store / name).read_bytes() == Path(f"{store}-cyvcf2", name).read_bytes() for name in ARRAYS)
+        print(f"   {other[0] / wall:.2f} times ours; the stores are {'the same' if same else 'DIFFERENT'}")
     for route, values in peers.items():
         other = [statistics.median(column) for column in zip(*values, strict=True)]
         print(f"GenVarLoader {route:16s} {other[0]:6.2f} s wall  {other[1]:6.2f} s CPU  {other[2]:5.0f} MiB", end="")

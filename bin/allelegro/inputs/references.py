@@ -11,26 +11,11 @@ Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
 
 
 def fasta_contigs(path: Path) -> Contigs:
-    """Contigs of a FASTA, from its ``.fai`` where there is one (otherwise the index is made).
+    """Contigs of a FASTA, whose index is checked, or made where there is none; DataError as of :class:`Fasta`."""
+    from allelegro.io.fasta import Fasta
 
-    Raises DataError when the file is missing, empty or not FASTA.
-    """
-    index = path.with_name(f"{path.name}.fai")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: the file is empty; expected FASTA")
-    if not index.is_file():
-        import pysam
-
-        try:
-            pysam.FastaFile(str(path)).close()
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be indexed as FASTA ({error}); plain or bgzip FASTA is needed") from None
-    rows = [line.split("\t") for line in index.read_text(encoding="utf-8").splitlines()]
-    if not rows:
-        raise DataError(f"{path}: no sequence found; expected FASTA")
-    return {row[0]: int(row[1]) for row in rows}
+    with Fasta(path) as genome:
+        return genome.lengths
 
 
 def variant_header(path: Path) -> tuple[Contigs, list[str]]:

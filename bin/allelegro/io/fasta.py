@@ -1,42 +1,61 @@
-"""Indexed FASTA, plain or bgzip-compressed, read as DNA codes; a stale index is found on opening."""
+"""FASTA, plain or bgzip-compressed, read by pyfaidx as DNA codes; a stale index is found on opening.
 
+The index is that of ``samtools faidx``: alongside the file or, for a symbolic link, alongside the file that it points to;
+where there is none it is made. What is compressed is told by content, never by name.
+"""
+
+import bisect
+import contextlib
+import os
 import struct
+import tempfile
+import warnings
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
+import pyfaidx
 import pysam
 from numpy.typing import NDArray
+from pysam.utils import SamtoolsError
 
 from allelegro.errors import DataError
 from allelegro.io.dna import encode_reference
 
+GZIP_MAGIC = b"\x1f\x8b"
 BGZF_MAGIC = b"\x1f\x8b\x08\x04"
+# What pyfaidx and its bgzip reader raise on bytes that are no index, or an index of another file.
+_UNREADABLE = (
+    OSError, ValueError, TypeError, LookupError, AssertionError, ArithmeticError, RuntimeError, zlib.error, struct.error,
+    pyfaidx.FastaIndexingError,
+)  # fmt: skip
+READ_BEFORE = 4096  # bytes before a contig's first base that surely hold the end of its name line
 
 
 class Fasta:
-    """A genome: contig lengths and random access to codes.
+    """A genome: contig ``lengths`` (bp) and random access to codes.
 
-    Raises DataError on opening when the file or its ``.fai`` (``.gzi`` too for bgzip) is missing, empty, truncated
-    or does not describe this file.
+    Raises DataError on opening when the file is missing, empty, truncated or gzip but not bgzip, when it has no index
+    (``.fai``, and ``.gzi`` for bgzip) and none can be made, or when the index does not describe this file.
     """
 
     def __init__(self, path: Path) -> None:
         _require(path, "check the path")
-        index = Path(f"{path}.fai")
-        _require(index, f"make it with: samtools faidx {path}")
         self.path = path
-        _check_index(path, _read_index(index))
+        compressed = _is_bgzip(path)
+        self.index = find_index(path, compressed)
+        self._handle = _open(path, self.index, compressed)
+        self.lengths: dict[str, int] = {name: record.rlen for name, record in self._handle.index.items()}
         try:
-            self._handle = pysam.FastaFile(str(path))
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path}: not a readable FASTA ({error}); plain or bgzip-compressed is needed") from None
-        self.lengths: dict[str, int] = dict(zip(self._handle.references, self._handle.lengths, strict=True))
+            _check_index(path, self.index, self._handle)
+        except DataError:
+            self.close()
+            raise
 
     def codes(self, chrom: str, start: int, end: int) -> NDArray[np.uint8]:
-        """Codes of ``chrom:[start, end)`` (0-based, half-open), shape ``(end - start,)``.
+        """Codes of ``chrom:[start, end)`` (0-based, half-open), shape ``(end - start,)``; IUPAC letters as VCF has them.
 
         Raises DataError when the contig is absent or the interval leaves it.
         """
@@ -45,9 +64,12 @@ class Fasta:
             raise DataError(f"{self.path}: no contig {chrom}; {contig_hint([chrom], self.lengths)}")
         if not 0 <= start <= end <= length:
             raise DataError(f"{self.path}: {chrom}:{start + 1}-{end} leaves the contig, which has {length} bp")
-        sequence = self._handle.fetch(chrom, start, end)
+        try:
+            sequence = self._handle.fetch(chrom, start + 1, end) if end > start else ""
+        except _UNREADABLE:
+            sequence = ""
         if len(sequence) != end - start:
-            raise DataError(f"{self.path}: {chrom}:{start + 1}-{end} cannot be read; the file is truncated")
+            raise DataError(f"{self.path}: {chrom}:{start + 1}-{end} cannot be read; the file is truncated or damaged")
         return encode_reference(sequence)
 
     def close(self) -> None:
@@ -61,6 +83,84 @@ class Fasta:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def find_index(path: Path, compressed: bool) -> Path:
+    """The ``.fai`` of a FASTA: alongside it, alongside a file that it is a link to, or made now alongside it.
+
+    Raises DataError when there is none and it cannot be made.
+    """
+    here = path
+    while True:
+        index = Path(f"{here}.fai")
+        if index.is_file() and (not compressed or Path(f"{here}.gzi").is_file()):
+            _require(index, f"make it with: samtools faidx {path}")
+            return index
+        if not here.is_symlink():
+            return _make_index(path, compressed)
+        here = here.parent / here.readlink()
+
+
+def _make_index(path: Path, compressed: bool) -> Path:
+    """``samtools faidx``, whole or not at all, as several tasks may make it at once."""
+    advice = f"make it with: samtools faidx {path}"
+    if not os.access(path.parent, os.W_OK):
+        raise DataError(f"{path}.fai: no such file; {advice}")
+    suffixes = (".gzi", ".fai") if compressed else (".fai",)
+    partial = {suffix: path.with_name(f".partial-{os.getpid()}-{path.name}{suffix}") for suffix in suffixes}
+    quiet = pysam.set_verbosity(0)
+    try:
+        options = [text for suffix in suffixes for text in (f"--{suffix[1:]}-idx", str(partial[suffix]))]
+        pysam.faidx(*options, str(path))
+        for suffix in suffixes:
+            partial[suffix].replace(f"{path}{suffix}")
+    except (OSError, SamtoolsError) as error:
+        problem = " ".join(str(error).split())
+        raise DataError(f"{path}: cannot be indexed as FASTA ({problem}); correct the file, then {advice}") from None
+    finally:
+        pysam.set_verbosity(quiet)
+        for file in partial.values():
+            file.unlink(missing_ok=True)
+    return Path(f"{path}.fai")
+
+
+def _open(path: Path, index: Path, compressed: bool) -> pyfaidx.Faidx:
+    """pyfaidx on a file; as it takes a name for the kind, one that misleads is given by way of a link."""
+    with contextlib.ExitStack() as stack:
+        named = path
+        if compressed != path.name.lower().endswith((".gz", ".bgz")) or path.suffix.lower() in (".bz2", ".zip"):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            named = folder / ("genome.fa.gz" if compressed else "genome.fa")
+            named.symlink_to(path.absolute())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # of time stamps; whether the index fits is found from the content
+        try:
+            return pyfaidx.Faidx(
+                str(named),
+                indexname=str(index),
+                gzi_indexname=str(index.with_suffix(".gzi")),
+                rebuild=False,
+                build_index=False,
+                as_raw=True,
+            )
+        except _UNREADABLE as error:
+            raise DataError(
+                f"{index}: not the index of {path.name} ({error}); make it again: samtools faidx {path}"
+            ) from None
+
+
+def _is_bgzip(path: Path) -> bool:
+    """Whether a file is bgzip-compressed; raises DataError for other gzip, which has no random access."""
+    with path.open("rb") as handle:
+        start = handle.read(18)
+    if start[:4] == BGZF_MAGIC and start[12:14] == b"BC":
+        return True
+    if start[:2] == GZIP_MAGIC:
+        raise DataError(
+            f"{path}: compressed by gzip, which has no random access; compress it by bgzip: "
+            f"gzip -dc {path} | bgzip > NEW.fa.gz, then samtools faidx NEW.fa.gz"
+        )
+    return False
 
 
 def contig_hint(wanted: Iterable[str], present: Iterable[str]) -> str:
@@ -90,72 +190,27 @@ def _require(path: Path, advice: str) -> None:
         raise DataError(f"{path}: the file is empty; {advice}")
 
 
-def _read_index(index: Path) -> list[tuple[str, int, int, int, int]]:
-    rows = []
-    for number, line in enumerate(index.read_text().splitlines(), 1):
-        fields = line.split("\t")
-        try:
-            name, (length, offset, bases, stride) = fields[0], map(int, fields[1:5])
-        except ValueError:
-            raise DataError(f"{index} row {number}: not a FASTA index; make it again with samtools faidx") from None
-        rows.append((name, length, offset, bases, stride))
-    return rows
-
-
-def _check_index(path: Path, rows: list[tuple[str, int, int, int, int]]) -> None:
+def _check_index(path: Path, index: Path, handle: pyfaidx.Faidx) -> None:
     """Compare the index with the file at a few places of every contig: cheap, and independent of time stamps."""
-    read = _BgzipBytes(path) if path.open("rb").read(4) == BGZF_MAGIC else _PlainBytes(path)
-    stale = f"{path}.fai: stale index, it does not fit {path.name} at contig %s; make it again: samtools faidx {path}"
-    for name, length, offset, bases, stride in rows:
-        header = f">{name}"
-        before = read(max(0, offset - 4096), min(offset, 4096))
-        if not before.endswith(b"\n") or before.rsplit(b"\n", 2)[-2].split()[:1] != [header.encode()]:
+    stale = f"{index}: stale index, it does not fit {path.name} at contig %s; make it again: samtools faidx {path}"
+    for name, (length, offset, bases, stride, *_) in handle.index.items():
+        try:
+            before = _read(handle, max(0, offset - READ_BEFORE), min(offset, READ_BEFORE))
+            header = before.rsplit(b"\n", 2)[-2].split()[:1] if before.endswith(b"\n") else []
+            last = offset + (length - 1) // bases * stride + (length - 1) % bases if length else offset
+            first_break = _read(handle, offset + bases, 1) if length > bases else b"\n"
+            tail = _read(handle, last, 4) if length else b"A"
+        except _UNREADABLE:  # an offset in the middle of nowhere
+            raise DataError(stale % name) from None
+        fits = header == [f">{name}".encode()] and first_break in (b"\r", b"\n") and tail[:1].isalpha()
+        if not fits or tail[1:].lstrip(b"\r\n")[:1] not in (b"", b">"):
             raise DataError(stale % name)
-        if length == 0:
-            continue
-        last = offset + (length - 1) // bases * stride + (length - 1) % bases
-        first_break = read(offset + bases, 1) if length > bases else b"\n"
-        tail = read(last, 4)
-        if first_break not in b"\r\n" or not tail[:1].isalpha() or tail[1:].lstrip(b"\r\n")[:1] not in (b"", b">"):
-            raise DataError(stale % name)
 
 
-class _PlainBytes:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __call__(self, offset: int, size: int) -> bytes:
-        with self.path.open("rb") as handle:
-            handle.seek(offset)
-            return handle.read(size)
-
-
-class _BgzipBytes:
-    """Bytes of the uncompressed stream by way of the ``.gzi`` index."""
-
-    def __init__(self, path: Path) -> None:
-        index = Path(f"{path}.gzi")
-        _require(index, f"make it with: samtools faidx {path}")
-        raw = index.read_bytes()
-        (n,) = struct.unpack_from("<Q", raw)
-        if len(raw) != 8 + 16 * n:
-            raise DataError(f"{index}: not a bgzip index; make it again with: samtools faidx {path}")
-        table = np.frombuffer(raw, "<u8", offset=8).reshape(-1, 2)
-        self.blocks = np.vstack([np.zeros((1, 2), np.uint64), table]).astype(np.int64)
-        self.path, self.index = path, index
-
-    def __call__(self, offset: int, size: int) -> bytes:
-        block = int(np.searchsorted(self.blocks[:, 1], offset, "right")) - 1
-        skip = offset - int(self.blocks[block, 1])
-        found = b""
-        with self.path.open("rb") as handle:
-            handle.seek(int(self.blocks[block, 0]))
-            data = handle.read((skip + size) // 65280 * 65536 + 3 * 65536)
-        while len(found) < skip + size and data:
-            stream = zlib.decompressobj(wbits=31)
-            try:
-                found += stream.decompress(data)
-            except zlib.error:
-                raise DataError(f"{self.index}: stale index; make it again with: samtools faidx {self.path}") from None
-            data = stream.unused_data
-        return found[skip : skip + size]
+def _read(handle: pyfaidx.Faidx, offset: int, size: int) -> bytes:
+    """Bytes of the uncompressed file."""
+    if hasattr(handle, "gzi_index"):
+        block = handle.gzi_index[max(0, bisect.bisect_left(handle.gzi_index, offset + 1) - 1)]
+        offset = pyfaidx.make_virtual_offset(block.cstart, offset - block.ustart)
+    handle.file.seek(offset)
+    return bytes(handle.file.read(size))

@@ -1,12 +1,9 @@
 #!/usr/bin/env python3
-"""A task's record on one line: versions of Python, Allelegro and named packages or programs, and what the task's tools took."""
+"""A task's record on one line: versions of what its tools used, and what they took; a program that the task ran itself is named."""
 
 import sys
-from platform import python_version
 
-from allelegro import __version__
-from allelegro.provenance import version_of
-from allelegro.resources import task_cost
+from allelegro.provenance import program_version, task_record
 
-record = {"allelegro": __version__, "python": python_version()} | {name: version_of(name) for name in sys.argv[1:]}
-print(*(f"{name}={value}" for name, value in (record | task_cost()).items()))
+programs = {name: program_version(name) for name in sys.argv[1:]}
+print(*(f"{name}={value}" for name, value in (task_record() | programs).items()))

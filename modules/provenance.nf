@@ -11,13 +11,15 @@ def provenanceTexts(List records, Map given, runtime) {
     ['params.json': parametersText(given), 'versions.yml': versionsText(tasks, runtime), 'costs.tsv': costsText(tasks)]
 }
 
-/** YAML: a block of versions a process, and Nextflow itself. */
+/** YAML: a block of versions a process, and Nextflow itself; tasks taken from the cache may have used others, which are listed too. */
 def versionsText(List tasks, runtime) {
-    def blocks = tasks.collect { task ->
-        def versions = task.said.findAll { name, _value -> !name.startsWith('cost.') }
-        (["${task.process}:"] + versions.collect { name, value -> "    ${name}: '${value}'" }).join('\n')
+    def blocks = tasks.groupBy { task -> task.process }.collect { process, group ->
+        def used = group.collectMany { task -> task.said.findAll { name, _value -> !name.startsWith('cost.') }.entrySet() }
+        (["${process}:"] + used.groupBy { entry -> entry.key }.sort().collect { name, entries ->
+            "    ${name}: '${entries*.value.unique().sort().join(', ')}'"
+        }).join('\n')
     }
-    (["Workflow:\n    nextflow: '${runtime}'".toString()] + blocks.unique().sort()).join('\n')
+    (["Workflow:\n    nextflow: '${runtime}'".toString()] + blocks.sort()).join('\n')
 }
 
 /** TSV: what the tasks of each process took, as their tools measured it; a task taken from the cache counts as it was when it ran. */

@@ -12,7 +12,7 @@ process BENCHMARK_VARIANTS {
     path "${meta.set}.metrics.tsv", emit: metrics
     path "${meta.set}.points.tsv.gz", emit: points
     path "${meta.set}.curves.tsv", emit: curves
-    tuple val(task.process), eval('task_record.py numpy pandas scipy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }

@@ -9,7 +9,7 @@ process FIT_KMERS {
 
     output:
     path 'kmers.npz', emit: kmers
-    tuple val(task.process), eval('task_record.py numpy scipy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -13,7 +13,7 @@ process SATURATE_SEQUENCES {
 
     output:
     path 'saturation', emit: saturation
-    tuple val(task.process), eval('task_record.py torch numpy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -10,7 +10,7 @@ process SCORE_VARIANTS {
 
     output:
     tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), path("${meta.set}.${meta.model}.${shard}.cost.json"), emit: scores
-    tuple val(task.process), eval('task_record.py torch numpy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def source = (meta.kind ? "--kind ${meta.kind}" : '') + (meta.release ? " --release ${meta.release}" : '')

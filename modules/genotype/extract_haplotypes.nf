@@ -11,7 +11,7 @@ process EXTRACT_HAPLOTYPES {
 
     output:
     path 'haplotypes', emit: haplotypes
-    tuple val(task.process), eval('task_record.py cyvcf2 numpy numba'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def wanted = donors ? "--donors ${donors.join(',')}" : ''

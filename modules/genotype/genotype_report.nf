@@ -8,7 +8,7 @@ process GENOTYPE_REPORT {
 
     output:
     path 'qc', emit: qc
-    tuple val(task.process), eval('task_record.py cyvcf2 numpy pandas'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -9,7 +9,7 @@ process CHECK_INPUTS {
     output:
     path 'inputs.json', emit: inputs
     path 'inputs.excluded.tsv', emit: excluded, optional: true
-    tuple val(task.process), eval('task_record.py pysam cyvcf2'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -9,7 +9,7 @@ process SIMULATE_COHORT {
 
     output:
     path 'simulated', emit: cohort
-    tuple val(task.process), eval('task_record.py msprime numpy pysam'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -12,7 +12,7 @@ process ALIGN_READS {
     output:
     tuple val(meta), path("${meta.library}.bam"), path("${meta.library}.counts.json"), emit: aligned, optional: true
     path "${meta.library}.excluded.tsv", emit: excluded, optional: true
-    tuple val(task.process), eval('task_record.py cutadapt bowtie2 samtools umi_tools'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def options = [[fastq_1, '--fastq-1'], [fastq_2, '--fastq-2'], [unwanted, '--unwanted']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }

@@ -9,7 +9,7 @@ process CALL_PEAKS {
 
     output:
     tuple val(meta), path("${meta.library}.peaks.bed"), path("${meta.library}.elements.bed"), emit: peaks
-    tuple val(task.process), eval('task_record.py scipy numpy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

@@ -10,7 +10,7 @@ process COUNT_WINDOWS {
 
     output:
     path 'counts', emit: counts
-    tuple val(task.process), eval('task_record.py numpy pandas'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def rows = libraries.collect { meta -> "${meta.library}\t${meta.donor}\t${meta.library}.plus.bw\t${meta.library}.minus.bw" }

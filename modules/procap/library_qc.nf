@@ -14,7 +14,7 @@ process LIBRARY_QC {
 
     output:
     path 'qc', emit: qc
-    tuple val(task.process), eval('task_record.py numpy pandas'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     """

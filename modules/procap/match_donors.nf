@@ -10,7 +10,7 @@ process MATCH_DONORS {
 
     output:
     path "${meta.library}.donors.tsv", emit: qc
-    tuple val(task.process), eval('task_record.py pysam cyvcf2 numpy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def options = [[reads, '--reads'], [variants, '--vcf'], [[reference].flatten().take(1), '--reference']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }

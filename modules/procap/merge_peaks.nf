@@ -13,7 +13,7 @@ process MERGE_PEAKS {
     path 'windows.bed', emit: windows
     path 'windows.json', emit: summary
     path 'windows.metrics.tsv', emit: metrics
-    tuple val(task.process), eval('task_record.py numpy pandas'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def rows = libraries.collect { meta, peak, element -> "${meta.library}\t${meta.donor}\t${peak}\t${element}" }

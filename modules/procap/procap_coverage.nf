@@ -12,7 +12,7 @@ process PROCAP_COVERAGE {
     tuple val(meta), path("${meta.library}.plus.bw"), path("${meta.library}.minus.bw"), emit: coverage, optional: true
     path "${meta.library}.qc.json", emit: qc, optional: true
     path "${meta.library}.excluded.tsv", emit: excluded, optional: true
-    tuple val(task.process), eval('task_record.py pysam numpy'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def given = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus'], [alignment, '--alignment-report'], [[reference].flatten().take(1), '--reference'], [blacklist, '--blacklist']]

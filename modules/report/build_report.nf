@@ -20,7 +20,7 @@ process BUILD_REPORT {
 
     output:
     path 'report', emit: report
-    tuple val(task.process), eval('task_record.py matplotlib jinja2 logomaker'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def written = provenance.collect { name, text -> "cat > 'results/pipeline_info/${name}' <<'END_OF_FILE'\n${text}\nEND_OF_FILE" }

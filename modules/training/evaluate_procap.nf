@@ -12,7 +12,7 @@ process EVALUATE_PROCAP {
 
     output:
     path 'evaluation', emit: evaluation
-    tuple val(task.process), eval('task_record.py torch numpy pandas pyarrow'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     // Checkpoints of one name are an ensemble: its folds and seeds.

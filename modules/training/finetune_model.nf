@@ -15,7 +15,7 @@ process FINETUNE_MODEL {
 
     output:
     tuple val(meta), path("${meta.id}"), emit: model
-    tuple val(task.process), eval('task_record.py torch numpy safetensors'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def init = pretrained ? "--init ${pretrained}" : ''

@@ -10,7 +10,7 @@ process PREPARE_MPRA {
 
     output:
     tuple val(name), path("${name}.tsv"), emit: table
-    tuple val(task.process), eval('task_record.py numpy pandas'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def compare = windows ? "--compare-windows ${windows}" : ''

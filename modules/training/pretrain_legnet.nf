@@ -14,7 +14,7 @@ process PRETRAIN_LEGNET {
 
     output:
     tuple val(meta), path("${meta.id}"), emit: model
-    tuple val(task.process), eval('task_record.py torch numpy safetensors'), emit: records
+    tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
     def held_out = windows ? "--held-out-windows ${windows} --allow-unplaced " + meta.held_out.collect { fold -> "--held-out-fold ${fold}" }.join(' ') : ''

@@ -12,7 +12,8 @@ import typer
 
 from allelegro import __version__
 from allelegro.errors import DataError
-from allelegro.resources import recorded, writable_numba_cache
+from allelegro.provenance import recorded
+from allelegro.resources import writable_numba_cache
 
 S = TypeVar("S")
 DATA_ERROR = 1

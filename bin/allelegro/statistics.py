@@ -1,11 +1,12 @@
-"""Correlations, medians, odds ratios and their intervals: one bootstrap for every figure of the project.
+"""Correlations, medians, odds ratios and their intervals: one bootstrap for every figure of the project; ridge regression.
 
 A statistic is a function of resampling weights ``[replicate, unit]`` (how often a unit was drawn), so that a replicate
 costs one row of a matrix product instead of a copy of the data, and two models are compared on the very same draws.
 A unit is a row, or a cluster of rows that are not independent (a locus with its donors, an element with its variants).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ Statistic = Callable[[Weights], NDArray[np.float64]]
 
 MINIMAL_UNITS = 10  # with fewer, percentile intervals are far too narrow: none is given
 _CHUNK = 2**24  # weights held at a time
+# Relative to a mean diagonal of 1.
+_KERNEL_PENALTIES = np.append(np.logspace(-2, 3, 11), 1e6)
 
 
 class Estimate(NamedTuple):
@@ -117,6 +120,110 @@ def fisher_exact(table: ArrayLike) -> OddsRatio:
     interval = result.confidence_interval(0.95)
     p = float(scipy_fisher(counts).pvalue)
     return OddsRatio(float(result.statistic), float(interval.low), float(interval.high), p, int(counts.sum()))
+
+
+def right_sign(predicted: ArrayLike, measured: ArrayLike) -> NDArray[np.float64]:
+    """1 where the signs agree, 0 where they do not, ½ where the prediction is 0; NaN where nothing was measured or predicted."""
+    direction = np.sign(np.asarray(measured, dtype=np.float64))
+    agreement = (np.sign(np.asarray(predicted, dtype=np.float64)) * direction + 1) / 2
+    return np.where(direction == 0, np.nan, agreement)
+
+
+def ridge(features: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Weights ``[k]`` and intercept of a ridge regression of ``target`` ``[rows]`` on ``features`` ``[rows, k]``.
+
+    The penalty is chosen by generalised cross-validation, from 1e-8 to 10 times the largest eigenvalue.
+    """
+    mean, level = features.mean(axis=0), target.mean()
+    u, s, vt = np.linalg.svd(features - mean, full_matrices=False)
+    projected = u.T @ (target - level)
+    penalties = s[0] ** 2 * np.logspace(-8, 1, 40)
+    outside = max(((target - level) ** 2).sum() - (projected**2).sum(), 0.0)
+    penalty = penalties[_best_penalty(s**2, projected, outside, len(target), penalties)]
+    weight = vt.T @ (s**2 / (s**2 + penalty) / np.maximum(s, 1e-12) * projected)
+    return weight, float(level - mean @ weight)
+
+
+def kernel_ridge(
+    kernels: NDArray[np.float64], values: NDArray[np.float64], fitted: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Ridge regressions ``[problem, unit]``, one a problem, fitted to the units ``fitted`` and predicted for all of them.
+
+    ``kernels`` ``[problem, unit, unit]`` are inner products of features, ``values`` ``[problem, unit]`` what is explained. The
+    penalty of each is chosen by generalised cross-validation; the largest leaves the mean.
+    """
+    observed = values[:, fitted]
+    level = observed.mean(axis=1, keepdims=True)
+    eigenvalues, vectors = np.linalg.eigh(kernels[:, fitted[:, None], fitted])
+    eigenvalues = np.maximum(eigenvalues, 0)
+    projected = np.einsum("ldk,ld->lk", vectors, observed - level)
+    penalty = _KERNEL_PENALTIES[_best_penalty(eigenvalues, projected, 0.0, len(fitted), _KERNEL_PENALTIES)]
+    weights = np.einsum("ldk,lk->ld", vectors, projected / (eigenvalues + penalty[:, None]))
+    return np.asarray(level + np.einsum("lde,le->ld", kernels[:, :, fitted], weights))
+
+
+def _best_penalty(
+    eigenvalues: NDArray[np.float64],
+    projected: NDArray[np.float64],
+    outside: float,
+    rows: int,
+    penalties: NDArray[np.float64],
+) -> NDArray[np.intp]:
+    """Index of the penalty with the least generalised cross-validation score (Golub, Heath & Wahba 1979).
+
+    ``eigenvalues`` and ``projected`` ``[..., k]`` are the features' spectrum and the centred target along it, ``outside`` the
+    sum of squares that no feature reaches.
+    """
+    shrink = eigenvalues[..., None, :] / (eigenvalues[..., None, :] + penalties[:, None])
+    residual = (((1 - shrink) * projected[..., None, :]) ** 2).sum(axis=-1) + outside
+    freedom = rows - 1 - shrink.sum(axis=-1)
+    return np.asarray((residual / np.maximum(freedom, 1) ** 2).argmin(axis=-1))
+
+
+@dataclass
+class LinearMoments:
+    """First and second moments of features and a target, from which ridge regressions follow; parts of a data set add up."""
+
+    rows: int
+    gram: NDArray[np.float32]  # [k, k]
+    sums: NDArray[np.float64]  # [k]
+    products: NDArray[np.float64]  # [k], features times target
+    target: float
+    square: float
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[NDArray[np.float32], NDArray[np.float64]]], k: int) -> "LinearMoments":
+        """Moments of features ``[rows, k]`` and target ``[rows]``, given a part of the rows at a time."""
+        moments = cls(0, np.zeros((k, k), np.float32), np.zeros(k), np.zeros(k), 0.0, 0.0)
+        for features, target in parts:
+            moments.rows += len(target)
+            moments.gram += features.T @ features
+            moments.sums += features.sum(axis=0)
+            moments.products += target @ features
+            moments.target += float(target.sum())
+            moments.square += float((target**2).sum())
+        return moments
+
+    def __add__(self, other: "LinearMoments") -> "LinearMoments":
+        return LinearMoments(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+    def ridge(self, penalty: float) -> NDArray[np.float64]:
+        """Weights ``[k]`` of the ridge regression with an unpenalised intercept."""
+        from scipy.linalg import solve
+
+        matrix = self._covariance() + np.float32(penalty) * np.eye(len(self.gram), dtype=np.float32)
+        return np.asarray(solve(matrix, self._with_target().astype(np.float32), assume_a="pos"), dtype=np.float64)
+
+    def error(self, weights: NDArray[np.float64]) -> float:
+        """Variance that the weights leave in these rows, times their number."""
+        explained = 2 * weights @ self._with_target() - weights @ (self._covariance() @ weights)
+        return self.square - self.target**2 / self.rows - float(explained)
+
+    def _covariance(self) -> NDArray[np.float32]:
+        return self.gram - np.outer(self.sums, self.sums / self.rows).astype(np.float32)
+
+    def _with_target(self) -> NDArray[np.float64]:
+        return self.products - self.sums * (self.target / self.rows)
 
 
 def complete(clusters: ArrayLike | None, *columns: ArrayLike) -> tuple[NDArray[np.float64], Units]:

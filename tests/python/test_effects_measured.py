@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 
 from allelegro.effects.benchmark import join
-from allelegro.effects.curves import right_sign
 from allelegro.effects.measured import Truth, TruthOptions, read_truth
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
-from allelegro.statistics import pearson
+from allelegro.statistics import pearson, right_sign
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the public example data are not here")

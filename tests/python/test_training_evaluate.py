@@ -14,11 +14,10 @@ from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS
 from allelegro.io.tables import read_table
 from allelegro.models.checkpoint import load_model
-from allelegro.statistics import pearson_ci
+from allelegro.statistics import kernel_ridge, pearson_ci, right_sign
 from allelegro.training.baselines import (
     genotype_kernel,
     haplotype_alleles,
-    kernel_ridge,
     linear_genotypes,
     locus_mean,
     replicate_pairs,
@@ -26,7 +25,7 @@ from allelegro.training.baselines import (
 from allelegro.training.cohort import LN2, load_cohort, make_split
 from allelegro.training.evaluate import evaluate, log_rpm
 from allelegro.training.finetune import finetune
-from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, share_right, slopes
+from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, slopes
 from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import make_toy
 
@@ -89,7 +88,7 @@ def test_rowwise_r_equals_scipy_and_says_when_a_model_says_nothing():
     assert rowwise_r(observed[:1], constant)[0] == 0
     assert rowwise_r(observed[:1], constant + 1e-8 * predicted[:1])[0] == 0  # rounding is not a prediction
     assert np.isnan(rowwise_r(constant, predicted[:1])[0])
-    assert share_right(np.array([0.2, -0.1, 0.0])).tolist() == [1, 0, 0.5]
+    assert right_sign([0.2, -0.1, 0.0], 1).tolist() == [1, 0, 0.5]
 
 
 def test_slopes_are_least_squares():

@@ -18,6 +18,7 @@ from allelegro.errors import DataError
 from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.statistics import ridge
 from allelegro.training import engine
 from allelegro.training.cohort import (
     diploid_log_rate,
@@ -31,7 +32,6 @@ from allelegro.training.cohort import (
     with_genotypes,
 )
 from allelegro.training.finetune import finetune
-from allelegro.training.head import ridge
 from allelegro.training.losses import CountLoss
 from allelegro.training.objectives import ClipnetObjective, LegNetObjective
 from allelegro.training.settings import FinetuneSettings

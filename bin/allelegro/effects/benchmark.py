@@ -19,7 +19,6 @@ from allelegro.effects.curves import (
     auroc_ci,
     curves_of,
     fractions,
-    right_sign,
 )
 from allelegro.effects.legnet_protocol import legnet_protocol
 from allelegro.effects.matching import matched_subset
@@ -27,10 +26,11 @@ from allelegro.effects.measured import Truth, read_comparator
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
+from allelegro.io.metrics import metric_row
 from allelegro.io.tables import write_table
 from allelegro.models.config import HeldOut, read_config
 from allelegro.models.ensemble import members
-from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, spearman_ci
+from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, right_sign, spearman_ci
 
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
@@ -312,10 +312,7 @@ class Benchmark:
         return statistic(*columns, clusters=clusters, n_boot=self.n_boot, seed=self.seed)
 
     def _row(self, model: str, subset: str, metric: str, estimate: Estimate) -> Row:
-        return {
-            "stage": "effects", "dataset": self.dataset, "model": model, "subset": subset, "metric": metric,
-            "value": estimate.value, "ci_low": estimate.ci_low, "ci_high": estimate.ci_high, "n": estimate.n,
-        }  # fmt: skip
+        return metric_row("effects", self.dataset, model, subset, metric, estimate)
 
 
 def _standardised(values: pd.Series) -> pd.Series:

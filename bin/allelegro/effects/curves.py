@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from allelegro.statistics import Estimate, Statistic, Units, Weights, bootstrap, complete
+from allelegro.statistics import Estimate, Statistic, Units, Weights, bootstrap, complete, right_sign
 
 CURVE_COLUMNS = ["model", "curve", "x", "y"]
 CALIBRATION_BINS = 10
@@ -91,13 +91,6 @@ def fractions(values: ArrayLike, parts: int) -> NDArray[np.int64]:
     """Which of ``parts`` equally filled bins each value is in, from 1 (smallest); ties go in the order of rows."""
     rank = pd.Series(np.asarray(values)).rank(method="first", pct=True)
     return np.asarray(np.ceil(rank * parts), dtype=np.int64)
-
-
-def right_sign(predicted: ArrayLike, measured: ArrayLike) -> Values:
-    """1 where the signs agree, 0 where they do not, one half where the prediction is 0; NaN where nothing was measured."""
-    direction = np.sign(np.asarray(measured, dtype=np.float64))
-    agreement = (np.sign(np.asarray(predicted, dtype=np.float64)) * direction + 1) / 2
-    return np.where(direction == 0, np.nan, agreement)
 
 
 def run_ends(ordered: Values) -> NDArray[np.intp]:

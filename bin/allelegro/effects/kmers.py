@@ -3,7 +3,7 @@
 import logging
 import zipfile
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from allelegro.effects.windows import (
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.io.dna import N, encode
+from allelegro.statistics import LinearMoments
 
 WORDS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
 LETTERS = 6
@@ -77,6 +78,13 @@ def word_counts(codes: Codes, words: Words = WORDS) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
+def _moments(codes: Codes, activity: NDArray[np.float64], words: Words) -> LinearMoments:
+    parts = (slice(first, first + CHUNK) for first in range(0, len(codes), CHUNK))
+    return LinearMoments.of(
+        ((word_counts(codes[part], words), activity[part]) for part in parts), len(words) * _FEATURES
+    )
+
+
 @dataclass
 class WordModel:
     """Ridge regression of activity on word counts."""
@@ -99,9 +107,9 @@ class WordModel:
             )
         codes = np.stack([encode(sequence) for sequence in sequences])
         held_out = np.random.default_rng(seed).permutation(len(codes)) < len(codes) // 10
-        train, check = (_Moments.of(codes[part], activity[part], words) for part in (~held_out, held_out))
-        best = min(PENALTIES, key=lambda penalty: check.error(train.solve(penalty)))
-        return cls((train + check).solve(best), words)
+        train, check = (_moments(codes[part], activity[part], words) for part in (~held_out, held_out))
+        best = min(PENALTIES, key=lambda penalty: check.error(train.ridge(penalty)))
+        return cls((train + check).ridge(best), words)
 
     def save(self, path: Path) -> None:
         """Write the weights as ``.npz``."""
@@ -129,50 +137,6 @@ class WordModel:
             for first in range(0, len(codes), CHUNK)
         ]
         return np.concatenate(parts)
-
-
-@dataclass
-class _Moments:
-    """First and second moments of word counts and activity; parts of a data set add up."""
-
-    rows: int
-    gram: NDArray[np.float32]  # [features, features]
-    counts: NDArray[np.float64]  # [features]
-    products: NDArray[np.float64]  # [features], counts times activity
-    activity: float
-    square: float
-
-    @classmethod
-    def of(cls, codes: Codes, activity: NDArray[np.float64], words: Words) -> "_Moments":
-        size = len(words) * _FEATURES
-        gram, products, total = np.zeros((size, size), np.float32), np.zeros(size), np.zeros(size)
-        for first in range(0, len(codes), CHUNK):
-            counts = word_counts(codes[first : first + CHUNK], words)
-            gram += counts.T @ counts
-            products += activity[first : first + CHUNK] @ counts
-            total += counts.sum(axis=0)
-        return cls(len(codes), gram, total, products, float(activity.sum()), float((activity**2).sum()))
-
-    def __add__(self, other: "_Moments") -> "_Moments":
-        return _Moments(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
-
-    def solve(self, penalty: float) -> NDArray[np.float64]:
-        """Weights of the ridge regression with an unpenalised intercept."""
-        from scipy.linalg import solve
-
-        ridge = self._covariance() + np.float32(penalty) * np.eye(len(self.gram), dtype=np.float32)
-        return np.asarray(solve(ridge, self._with_activity().astype(np.float32), assume_a="pos"), dtype=np.float64)
-
-    def error(self, weights: NDArray[np.float64]) -> float:
-        """Variance that the weights leave in these rows, times their number."""
-        explained = 2 * weights @ self._with_activity() - weights @ (self._covariance() @ weights)
-        return self.square - self.activity**2 / self.rows - float(explained)
-
-    def _covariance(self) -> NDArray[np.float32]:
-        return self.gram - np.outer(self.counts, self.counts / self.rows).astype(np.float32)
-
-    def _with_activity(self) -> NDArray[np.float64]:
-        return self.products - self.counts * (self.activity / self.rows)
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pandas as pd
 from allelegro.genotype.relatedness import CONFIDENCE, DEGREES, Floats, ancestry, degree, related_pairs, relatedness
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.atomic import atomic_folder
-from allelegro.io.metrics import write_metrics
+from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
 from allelegro.io.tables import write_table
 
 
@@ -76,17 +76,7 @@ def summarise_windows(store: HaplotypeStore) -> pd.DataFrame:
 
 
 def _metric(name: str, value: float, n: int, subset: str = "all") -> dict[str, object]:
-    row: dict[str, object] = dict.fromkeys(("ci_low", "ci_high"))
-    return {
-        "stage": "genotype",
-        "dataset": "cohort",
-        "model": None,
-        "subset": subset,
-        "metric": name,
-        "value": value,
-        "n": n,
-        **row,
-    }
+    return metric_row("genotype", "cohort", NO_MODEL, subset, name, (value, None, None, n))
 
 
 def _metrics(store: HaplotypeStore, windows: pd.DataFrame, donors: pd.DataFrame) -> list[dict[str, object]]:

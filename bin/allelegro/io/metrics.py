@@ -1,6 +1,6 @@
 """Tidy metrics: the one layout in which every stage writes its figures."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -8,6 +8,16 @@ import pandas as pd
 from allelegro.io.tables import read_table, write_table
 
 METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
+
+
+NO_MODEL = "none"  # the model of a figure that is of the data
+
+
+def metric_row(
+    stage: str, dataset: str, model: str, subset: str, metric: str, estimate: Sequence[object]
+) -> dict[str, object]:
+    """One row of ``METRIC_COLUMNS``; ``estimate`` is value, ci_low, ci_high, n (``statistics.Estimate``, or None where unknown)."""
+    return dict(zip(METRIC_COLUMNS, (stage, dataset, model, subset, metric, *estimate), strict=True))
 
 
 def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) -> None:

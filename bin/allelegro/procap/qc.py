@@ -18,7 +18,7 @@ from allelegro.inputs.excluded import read_excluded, write_excluded
 from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
-from allelegro.io.metrics import write_metrics
+from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
 from allelegro.io.tables import read_table, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
@@ -288,8 +288,7 @@ def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, excluded: int) -> lis
 
     def add(dataset: str, subset: str, metric: str, value: Any, n: int) -> None:
         if value is not None and not pd.isna(value):
-            rows.append({"stage": "procap", "dataset": dataset, "model": "none", "subset": subset, "metric": metric,
-                         "value": value, "ci_low": None, "ci_high": None, "n": n})  # fmt: skip
+            rows.append(metric_row("procap", dataset, NO_MODEL, subset, metric, (value, None, None, n)))
 
     for record in libraries.to_dict("records"):
         for metric in _LIBRARY_METRICS:

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
+from allelegro.io.metrics import NO_MODEL, metric_row
 from allelegro.io.tables import read_table
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions
@@ -215,10 +216,7 @@ def reproducibility(sites: pd.DataFrame, locus: NDArray[np.int64]) -> list[dict[
 def _metric(
     dataset: object, subset: str, metric: str, n: int, value: float, low: float | None = None, high: float | None = None
 ) -> dict[str, object]:
-    return {
-        "stage": "procap", "dataset": str(dataset), "model": None, "subset": subset, "metric": metric,
-        "value": float(value), "ci_low": low, "ci_high": high, "n": int(n),
-    }  # fmt: skip
+    return metric_row("procap", str(dataset), NO_MODEL, subset, metric, (float(value), low, high, int(n)))
 
 
 def merge_peaks(

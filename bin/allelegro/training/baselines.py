@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.intervals import concatenated_ranges
+from allelegro.statistics import kernel_ridge
 from allelegro.training.cohort import Cohort
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 Matrix = NDArray[np.float64]
 
-# Penalties relative to the mean diagonal of the kernel; the largest leaves the locus mean.
-_PENALTIES = np.append(np.logspace(-2, 3, 11), 1e6)
 _LOCI_AT_ONCE = 256
 
 
@@ -71,21 +70,6 @@ def haplotype_alleles(store: "HaplotypeStore", loci: NDArray[np.int64]) -> Matri
     carried = np.zeros((len(loci), int(rows.max()), max(1, int(per_locus.max(initial=0)))))
     carried[row_locus[entry], row_local[entry], local] = 1
     return carried
-
-
-def kernel_ridge(kernel: Matrix, values: Matrix, donors: NDArray[np.int64]) -> Matrix:
-    """Predictions ``[locus, donor]`` of a ridge regression of ``values`` fitted to ``donors``, for all donors."""
-    observed = values[:, donors]
-    level = observed.mean(axis=1, keepdims=True)
-    eigenvalues, vectors = np.linalg.eigh(kernel[:, donors[:, None], donors])
-    eigenvalues = np.maximum(eigenvalues, 0)[:, None]
-    projected = np.einsum("ldk,ld->lk", vectors, observed - level)[:, None]
-    left = _PENALTIES[None, :, None] / (eigenvalues + _PENALTIES[None, :, None])
-    freedom = len(donors) - 1 - (1 - left).sum(axis=2)
-    score = ((left * projected) ** 2).sum(axis=2) / np.maximum(freedom, 1) ** 2
-    best = _PENALTIES[score.argmin(axis=1)][:, None]
-    weights = np.einsum("ldk,lk->ld", vectors, projected[:, 0] / (eigenvalues[:, 0] + best))
-    return np.asarray(level + np.einsum("lde,le->ld", kernel[:, :, donors], weights))
 
 
 def replicate_pairs(libraries: pd.DataFrame) -> list[tuple[str, int, int]]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_path
-from allelegro.io.metrics import write_metrics
+from allelegro.io.metrics import metric_row, write_metrics
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, reverse_profile
 from allelegro.models.device import choose_device
@@ -79,13 +79,7 @@ class Evaluation:
 
     def add(self, model: str, subset: str, metric: str, estimate: Estimate) -> None:
         """Add one row."""
-        value, low, high, n = estimate
-        self.rows.append(
-            {
-                "stage": "training", "dataset": self.dataset, "model": model, "subset": subset, "metric": metric,
-                "value": value, "ci_low": low, "ci_high": high, "n": n,
-            }
-        )  # fmt: skip
+        self.rows.append(metric_row("training", self.dataset, model, subset, metric, estimate))
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
+from allelegro.statistics import ridge
 
 
 @torch.no_grad()
@@ -43,18 +44,3 @@ def fit_head(network: LegNet, codes: Tensor, target: NDArray[np.float64], batch:
     last.weight.copy_(torch.from_numpy(weight)[None])
     last.bias.copy_(torch.tensor([bias]))
     network.train()
-
-
-def ridge(features: NDArray[np.float64], target: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Ridge weights and intercept, the penalty by generalised cross-validation (Golub, Heath & Wahba 1979)."""
-    mean, level = features.mean(axis=0), target.mean()
-    u, s, vt = np.linalg.svd(features - mean, full_matrices=False)
-    projected = u.T @ (target - level)
-    penalties = s[0] ** 2 * np.logspace(-8, 1, 40)
-    shrink = s**2 / (s**2 + penalties[:, None])
-    outside = ((target - level) ** 2).sum() - (projected**2).sum()
-    residual = (((1 - shrink) * projected) ** 2).sum(axis=1) + max(outside, 0.0)
-    freedom = len(target) - 1 - shrink.sum(axis=1)
-    best = np.argmin(residual / np.maximum(freedom, 1) ** 2)
-    weight = vt.T @ (shrink[best] / np.maximum(s, 1e-12) * projected)
-    return weight, float(level - mean @ weight)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci
+from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci, right_sign
 
 Matrix = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
     locus = np.repeat(np.arange(len(observed)), observed.shape[1])
     return [
         Question("within_locus_r_median", "median", r),
-        Question("within_locus_right_sign", "mean", {model: share_right(value) for model, value in r.items()}),
+        Question("within_locus_right_sign", "mean", {model: right_sign(value, 1) for model, value in r.items()}),
         Question(
             "between_donors_r",
             "pearson",
@@ -94,7 +94,7 @@ def allele_questions(observed: Matrix, predicted: Mapping[str, Matrix], dosage: 
 
 def effect_questions(name: str, measured: Matrix, effects: Mapping[str, Matrix]) -> list[Question]:
     """``<name>_r`` and ``<name>_right_sign`` of effects, one a row."""
-    signs = {model: share_right(effect * np.sign(measured)) for model, effect in effects.items()}
+    signs = {model: right_sign(effect, measured) for model, effect in effects.items()}
     return [
         Question(f"{name}_r", "pearson", effects, measured),
         Question(f"{name}_right_sign", "mean", signs),
@@ -137,8 +137,3 @@ def main_dosage(index: NDArray[np.int64]) -> Matrix:
     carriers[:, 0] = 0
     main = np.where(carriers.any(axis=1), carriers.argmax(axis=1), -1)
     return np.asarray((index == main[:, None, None]).sum(axis=2), dtype=np.float64)
-
-
-def share_right(signs: Matrix) -> Matrix:
-    """1 where positive, 0 where negative, ½ where zero (no answer is as good as a coin), NaN where undefined."""
-    return np.where(np.isnan(signs), np.nan, (np.sign(signs) + 1) / 2)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-PYTHON_CODE = ["bin", "tests", "benchmarks", "containers", "docs"]
+PYTHON_CODE = ["setup.py", "bin", "tests", "benchmarks", "containers", "docs"]
 CHECKS = {
     "format": [str(BIN / "ruff"), "format", "--check", *PYTHON_CODE],
     "lint": [str(BIN / "ruff"), "check", *PYTHON_CODE],

@@ -6,7 +6,7 @@ tool answers ``--help`` at once.
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Read once, when torch loads its OpenMP library: idle threads of torch then sleep after a tenth of a millisecond of waiting instead
 # of four, so that they do not keep cores from our own threads (allelegro.models.kernels).

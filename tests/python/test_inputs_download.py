@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from allelegro.cli.fetch_data import MANIFEST
 from allelegro.errors import DataError
 from allelegro.inputs.datasets import read_manifest, unpack_procap, write_study
 from allelegro.inputs.download import Policy, RemoteFile, fetch_all
@@ -156,9 +157,8 @@ def test_no_confirmed_location_is_named_and_a_mirror_helps(tmp_path: Path) -> No
 
 
 def test_the_shipped_manifest_names_sixty_seven_libraries_of_fifty_eight_donors() -> None:
-    assets = Path(__file__).parents[2] / "assets"
-    assert read_manifest(assets / "datasets.json")["procap"].files[0].path == "procap/GSE110638_RAW.tar"
-    libraries = pd.read_csv(assets / "gse110638_libraries.tsv", sep="\t")
+    assert read_manifest(MANIFEST)["procap"].files[0].path == "procap/GSE110638_RAW.tar"
+    libraries = pd.read_csv(MANIFEST.with_name("gse110638_libraries.tsv"), sep="\t")
     assert len(libraries) == libraries["library"].nunique() == libraries["prefix"].nunique() == 67
     assert libraries["donor"].nunique() == 58
 
@@ -192,7 +192,7 @@ def test_what_was_fetched_becomes_sheets_and_parameters(tmp_path: Path) -> None:
     ):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("x\n")
-    study = write_study(tmp_path, read_manifest(Path(__file__).parents[2] / "assets" / "datasets.json"))
+    study = write_study(tmp_path, read_manifest(MANIFEST))
     given = json.loads(study.read_text())
     assert set(given) == {"libraries", "genome", "variants", "mpra", "variant_sets"}
     assert given["variants"] == str(tmp_path / "genotypes" / "*.vcf.gz")

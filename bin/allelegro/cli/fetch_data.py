@@ -8,7 +8,7 @@ import typer
 from allelegro.cli.common import Tool, Version, fail
 from allelegro.progress import progress
 
-MANIFEST = Path(__file__).resolve().parents[3] / "assets" / "datasets.json"
+MANIFEST = Path(__file__).resolve().parents[1] / "inputs" / "datasets.json"
 PROCAP_ARCHIVE = Path("procap") / "GSE110638_RAW.tar"
 
 app = Tool()
@@ -68,6 +68,6 @@ def main(
     if not unpack:
         return
     if (out / PROCAP_ARCHIVE).is_file():
-        unpack_procap(out / PROCAP_ARCHIVE, manifest.parent / "gse110638_libraries.tsv")
+        unpack_procap(out / PROCAP_ARCHIVE, MANIFEST.with_name("gse110638_libraries.tsv"))
     study = write_study(out, datasets)
     typer.echo(f"next: nextflow run main.nf -profile full -params-file {study}", err=True)

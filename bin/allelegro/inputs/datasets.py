@@ -52,7 +52,7 @@ def read_manifest(path: Path) -> dict[str, Dataset]:
     except json.JSONDecodeError as error:
         raise DataError(f"{path} line {error.lineno}: not valid JSON ({error.msg})") from None
     except KeyError as error:
-        raise DataError(f"{path}: key {error} is missing; compare with assets/datasets.json") from None
+        raise DataError(f"{path}: key {error} is missing; compare with bin/allelegro/inputs/datasets.json") from None
     paths = [file.path for dataset in datasets.values() for file in dataset.files]
     for target in paths:
         if Path(target).is_absolute() or ".." in Path(target).parts:

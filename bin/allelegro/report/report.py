@@ -11,7 +11,6 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import pandas as pd
-from cycler import cycler
 from matplotlib.figure import Figure as MatplotlibFigure
 
 from allelegro.io.atomic import atomic_path
@@ -40,7 +39,7 @@ STYLE: Any = {
     "savefig.facecolor": "none",
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
-    "axes.prop_cycle": cycler(color=PALETTE),
+    "axes.prop_cycle": f"cycler('color', {PALETTE})",
 }
 
 LONGEST_OPEN = 20  # rows of a table that is shown at once

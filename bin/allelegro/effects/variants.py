@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from allelegro.errors import DataError
 from allelegro.io.tables import read_table, table_errors
+from allelegro.io.vcf import read_sites
 
 VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096
@@ -147,21 +148,14 @@ def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
 
 
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
-    import pysam
-
-    try:
-        with pysam.VariantFile(str(path), drop_samples=True) as records:
-            rows: list[tuple[str, int, str, str, str]] = []
-            for record in records:
-                for alt in record.alts or (".",):
-                    rows.append((record.chrom, record.pos, record.ref or "", alt, record.id or "."))
-                if len(rows) >= chunk:
-                    yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
-                    rows = []
-            if rows:
-                yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: not a whole VCF or BCF ({error}); copy it again or check it with bcftools") from None
+    rows: list[tuple[str, int, str, str, str]] = []
+    for site in read_sites(path):
+        rows += [(site.chrom, site.pos, site.ref, alt, site.id) for alt in site.alts or ["."]]
+        if len(rows) >= chunk:
+            yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
+            rows = []
+    if rows:
+        yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
 
 
 def parse_alleles(chunks: Iterable[pd.DataFrame], dropped: Dropped) -> Iterator[pd.DataFrame]:

@@ -122,7 +122,7 @@ def _check_windows(windows: pd.DataFrame, path: Path, genome: Fasta, files: list
     owner: dict[str, Path] = {}
     for vcf in files:
         for chrom in vcf.contigs:
-            if chrom in owner:
+            if chrom in owner and chrom in set(chroms):
                 raise DataError(f"{vcf.path}: contig {chrom} is in {owner[chrom]}, too; give each contig in one file")
             owner[chrom] = vcf.path
     absent = [chrom for chrom in chroms if chrom not in owner]

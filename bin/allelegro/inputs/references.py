@@ -19,24 +19,12 @@ def fasta_contigs(path: Path) -> Contigs:
 
 
 def variant_header(path: Path) -> tuple[Contigs, list[str]]:
-    """Contigs and donors of a VCF or BCF.
+    """Contigs with records and donors of a VCF or BCF; DataError as of :class:`IndexedVcf`."""
+    from allelegro.io.vcf import IndexedVcf
 
-    Raises DataError when the file is missing, truncated, not a VCF or has no index.
-    """
-    import pysam
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    try:
-        with pysam.VariantFile(str(path)) as file:
-            contigs = {str(name): file.header.contigs[name].length or 0 for name in file.header.contigs}
-            donors = list(file.header.samples)
-            if file.index is None:
-                raise DataError(f"{path}: no index beside it; run bcftools index or tabix")
-            indexed = [str(name) for name in file.index]
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not a readable VCF or BCF ({error})") from None
-    return {name: contigs.get(name, 0) for name in indexed} or contigs, donors
+    vcf = IndexedVcf(path)
+    vcf.close()
+    return vcf.lengths, vcf.samples
 
 
 def signal_contigs(path: Path) -> Contigs:

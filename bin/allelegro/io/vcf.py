@@ -1,22 +1,30 @@
-"""Indexed VCF and BCF: opening with clear errors, samples, contigs and record lines of a region."""
+"""VCF and BCF: record lines of a region by the index, sites of a whole file, clear errors for both.
+
+Calls of samples are read by :mod:`allelegro.io.genotypes`; sites, which need no calls, by cyvcf2.
+"""
 
 import gzip
+import re
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pysam
 
 from allelegro.errors import DataError
 
 BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+BGZF_BLOCK = 65_536  # bytes of a block at most, compressed or not
 
 
 class IndexedVcf:
     """A bgzip-compressed VCF or a BCF with its ``.tbi`` or ``.csi`` index.
 
-    ``samples`` are in the file's order; ``contigs`` are those with records; ``formats`` the declared FORMAT
-    keys. Raises DataError when the file or its index is missing, empty, truncated or not bgzip-compressed.
+    ``samples`` are in the file's order; ``contigs`` those with records, ``lengths`` (bp) what the header says of them
+    (0: nothing); ``formats`` the declared FORMAT keys. Raises DataError when the file or its index is missing, empty,
+    truncated, not bgzip-compressed, or when the file has changed since it was indexed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,6 +34,7 @@ class IndexedVcf:
             raise DataError(
                 f"{path}: no index (.tbi or .csi); sort and index it: bcftools sort, then bcftools index -t"
             )
+        check_index(path, indices[0])
         self.path = path
         quiet = pysam.set_verbosity(0)
         try:
@@ -44,18 +53,29 @@ class IndexedVcf:
             pysam.set_verbosity(quiet)
         if not header or not header[-1].startswith("#CHROM\t"):
             raise DataError(f"{path}: no #CHROM line at the end of the header; give a VCF or BCF")
+        if header[-1].endswith("\r"):
+            raise DataError(
+                f"{path}: lines end in CR LF; take the CR away (bgzip -dc | tr -d '\\r' | bgzip) and index it again"
+            )
         self.samples: list[str] = [sample for sample in header[-1].split("\t")[9:] if sample]
         if twice := first_repeated(self.samples):
             raise DataError(f"{path}: sample {twice} occurs twice in the header; rename one with bcftools reheader")
+        self.formats = {found[1] for line in header if (found := re.match(r"##FORMAT=<ID=([^,>]+)", line))}
         self.contigs: list[str] = self._contigs_with_records() if self.is_bcf else list(self._file.contigs)
-        self.formats = {line.split("ID=", 1)[1].split(",")[0] for line in header if line.startswith("##FORMAT=")}
+        self._known = set(self.contigs)
+        lengths = {
+            found[1]: int(found[2])
+            for line in header
+            if (found := re.match(r"##contig=<ID=([^,>]+).*?\blength=(\d+)", line))
+        }
+        self.lengths = {name: lengths.get(name, 0) for name in self.contigs}
 
     def _contigs_with_records(self) -> list[str]:
         return [str(name) for name in self._file.header.contigs if next(self._file.fetch(str(name)), None) is not None]
 
     def lines(self, chrom: str, start: int, end: int) -> Iterator[str]:
         """VCF lines without line end of records that overlap ``[start, end)`` (0-based), in the file's order."""
-        if chrom not in self.contigs:
+        if chrom not in self._known:
             return
         try:
             found = self._file.fetch(chrom, start, end)
@@ -72,6 +92,97 @@ class IndexedVcf:
         self._file.close()
 
 
+class Site(NamedTuple):
+    """What a record says of a place, as its file has it: ``pos`` is 1-based, ``alts`` is empty for ``.``."""
+
+    chrom: str
+    pos: int
+    ref: str
+    alts: list[str]
+    id: str
+
+
+def read_sites(path: Path) -> Iterator[Site]:
+    """Every record of a VCF (plain or compressed) or BCF, without its samples; no index is needed.
+
+    Raises DataError, with the last record that could be read, where the file is damaged or truncated.
+    """
+    import cyvcf2
+
+    cyvcf2.cyvcf2.set_htslib_log_level(0)
+    last = "its header"
+    try:
+        for record in cyvcf2.VCF(str(path), samples=[]):
+            site = Site(record.CHROM, record.POS, record.REF, record.ALT, record.ID or ".")
+            last = f"{site.chrom}:{site.pos}"
+            yield site
+    except GeneratorExit:
+        raise
+    except Exception as error:  # cyvcf2 raises no narrower kind
+        raise DataError(
+            f"{path}: not a whole VCF or BCF: what follows {last} cannot be read ({error}); "
+            "copy it again or check it with bcftools view"
+        ) from None
+
+
+def check_index(path: Path, index: Path) -> None:
+    """Raise DataError unless the index ends where the records of the file end; time stamps say nothing.
+
+    An index that is older than its file would hide records without a word.
+    """
+    again = f"index it again: bcftools index -f {'-t' if index.suffix == '.tbi' else '-c'} {path}"
+    try:
+        end = _end_of_index(gzip.decompress(index.read_bytes()))
+    except (OSError, EOFError, zlib.error, struct.error, ValueError):
+        raise DataError(f"{index}: not a readable index; {again}") from None
+    if end and not _ends_at(path, end):
+        raise DataError(f"{index}: stale index, {path.name} has changed since it was made; {again}")
+
+
+def _end_of_index(data: bytes) -> int:
+    """The largest virtual offset of a tabix or CSI index: where its last record ends (0: no records)."""
+    if data[:4] == b"TBI\1":
+        (n_refs, names), at, is_csi, summary_bin = struct.unpack_from("<i24xi", data, 4), 36, False, 37_450
+        at += names
+    elif data[:4] == b"CSI\1":
+        depth, extra = struct.unpack_from("<4xii", data, 4)
+        at, is_csi, summary_bin = 20 + extra, True, ((1 << 3 * (depth + 1)) - 1) // 7 + 1
+        (n_refs,) = struct.unpack_from("<i", data, 16 + extra)
+    else:
+        raise ValueError("no index")
+    end = 0
+    for _ in range(n_refs):
+        (n_bins,) = struct.unpack_from("<i", data, at)
+        at += 4
+        for _ in range(n_bins):
+            number, n_chunks = struct.unpack_from("<I8xi" if is_csi else "<Ii", data, at)
+            at += 16 if is_csi else 8
+            if number != summary_bin and n_chunks:
+                (last,) = struct.unpack_from("<Q", data, at + 16 * n_chunks - 8)
+                end = max(end, last)
+            at += 16 * n_chunks
+        if not is_csi:
+            at += 4 + 8 * int(struct.unpack_from("<i", data, at)[0])
+    return end
+
+
+def _ends_at(path: Path, end: int) -> bool:
+    """Whether nothing follows a virtual offset of a bgzip file."""
+    with path.open("rb") as handle:
+        handle.seek(end >> 16)
+        data = handle.read(2 * BGZF_BLOCK)
+    skip = end & 0xFFFF
+    while data:
+        block = zlib.decompressobj(wbits=31)
+        try:
+            if len(block.decompress(data)) != skip:
+                return False
+        except zlib.error:
+            return False
+        data, skip = block.unused_data, 0
+    return skip == 0
+
+
 def check_bgzf(path: Path) -> None:
     """Raise DataError unless ``path`` is a whole bgzip stream (VCF.gz, BCF, BAM): not empty, not plain, not truncated."""
     if not path.is_file():
@@ -83,7 +194,7 @@ def check_bgzf(path: Path) -> None:
         magic = handle.read(4)
         if magic != BGZF_END[:4]:
             raise DataError(
-                f"{path}: not bgzip-compressed; compress it with bgzip, then index it with bcftools index -t"
+                f"{path}: not a readable VCF or BCF: not bgzip-compressed; compress it with bgzip, then index it with bcftools index -t"
             )
         handle.seek(max(0, size - len(BGZF_END)))
         if handle.read() != BGZF_END:

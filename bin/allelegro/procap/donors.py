@@ -8,26 +8,29 @@ likelihoods over SNPs; as in Jun et al. 2012 (doi:10.1016/j.ajhg.2012.09.004) al
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from cyvcf2 import VCF
 from numpy.typing import NDArray
 from scipy.special import betaln, logsumexp
 
 from allelegro.errors import DataError
 from allelegro.intervals import union
+from allelegro.io.genotypes import ABSENT, ALT, ALT_END, MISSING, POS, REF, REF_END, RecordLines
 from allelegro.io.tables import write_table
-from allelegro.io.vcf import check_bgzf
+from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.procap.bam import CONTIG_SHIFT, AlignmentStream, ReadRules
 
 COLUMNS = ["library", "donor", "candidate", "sites", "reads", "concordance", "log10_odds", "verdict"]
 _ERROR, _HOMOZYGOTE_CONCENTRATION, _HETEROZYGOTE_CONCENTRATION = 0.01, 10.0, 4.0
 _MOST_READS_OF_A_SITE = 20  # one tower must not decide
 _MISSING = 3
-_BASE_CODES = {"A": 1, "C": 2, "G": 4, "T": 8}
+_BASE_BITS = np.zeros(256, np.uint8)
+for _bit, _letters in enumerate(("Aa", "Cc", "Gg", "Tt")):
+    _BASE_BITS[[ord(letter) for letter in _letters]] = 1 << _bit
 _BIN_BITS = 8  # key bits dropped: bins of 128 bp, both strands
 _REACH = 150  # bp of a read beyond its end's bin
 
@@ -117,53 +120,56 @@ def _covered_regions(
     return regions
 
 
-def _open_vcf(path: Path) -> tuple[VCF, set[str]]:
-    """A VCF and the contigs that it holds."""
-    check_bgzf(path)
-    try:
-        vcf = VCF(str(path), gts012=True)
-        return vcf, set(vcf.seqnames)
-    except (OSError, AttributeError) as error:
-        raise DataError(f"{path}: not a readable VCF or BCF with contigs and an index ({error})") from None
-
-
 def _snps(paths: Sequence[Path], regions: Sequence[tuple[int, str, int, int]]) -> Sites:
-    """Biallelic SNPs of the regions at which donors differ."""
-    opened = [_open_vcf(path) for path in paths]
-    donors = [str(name) for name in opened[0][0].samples]
-    names = set().union(*(contigs for _, contigs in opened))
+    """Biallelic SNPs of the regions at which donors differ; of records at one position the first counts."""
+    opened = [IndexedVcf(path) for path in paths]
+    donors = select_samples(None, opened[0].samples, opened[0].path)
+    names = set().union(*(vcf.contigs for vcf in opened))
     if regions and not names & {name for _, name, _, _ in regions}:
         raise DataError(
             f"{paths[0]}: none of the reads' contigs is in it ({regions[0][1]} against {next(iter(sorted(names)), 'none')}); "
             "use one naming of contigs"
         )
-    for path, (vcf, _) in zip(paths, opened, strict=True):
-        if list(vcf.samples) != donors:
+    parts = [Sites(np.empty(0, np.uint64), np.empty((0, 2), np.uint8), np.empty((0, len(donors)), np.uint8), donors)]
+    for vcf in opened:
+        if vcf.samples != donors:
             raise DataError(
-                f"{path}: its donors are not those of {paths[0]}, in that order; give files of one call set"
+                f"{vcf.path}: its donors are not those of {paths[0]}, in that order; give files of one call set"
             )
-    keys, alleles, genotypes = [], [], []
-    for number, name, start, end in regions:
-        holding = [vcf for vcf, contigs in opened if name in contigs]
-        for record in chain.from_iterable(vcf(f"{name}:{start + 1}-{end}") for vcf in holding):
-            if (
-                not record.is_snp
-                or len(record.ALT) != 1
-                or record.REF not in _BASE_CODES
-                or record.ALT[0] not in _BASE_CODES
-            ):
-                continue
-            keys.append(number << CONTIG_SHIFT | record.start << 1)
-            alleles.append((_BASE_CODES[record.REF], _BASE_CODES[record.ALT[0]]))
-            genotypes.append(record.gt_types.astype(np.uint8))
-    if not keys:
-        return Sites(np.empty(0, np.uint64), np.empty((0, 2), np.uint8), np.empty((0, len(donors)), np.uint8), donors)
-    sorted_keys, order = np.unique(np.array(keys, np.uint64), return_index=True)
-    table = np.stack(genotypes)[order]
-    known = np.where(table == _MISSING, np.nan, table.astype(np.float64))
-    with np.errstate(all="ignore"):
-        differs = np.array([len(np.unique(row[~np.isnan(row)])) > 1 for row in known], np.bool_)
-    return Sites(sorted_keys[differs], np.array(alleles, np.uint8)[order][differs], table[differs], donors)
+        for (number, name), own in groupby(regions, key=itemgetter(0, 1)):
+            # A record that begins before the region is no SNP of it.
+            lines = [
+                line
+                for _, _, start, end in own
+                for line in vcf.lines(name, start, end)
+                if not (position := line.split("\t", 2)[1]).isdigit() or int(position) > start
+            ]
+            parts.append(_biallelic_snps(RecordLines.parse(vcf.path, name, lines), number, donors))
+    keys, first = np.unique(np.concatenate([part.keys for part in parts]), return_index=True)
+    alleles, genotypes = (
+        np.concatenate([getattr(part, field) for part in parts])[first] for field in ("alleles", "genotypes")
+    )
+    if repeated := sum(len(part.keys) for part in parts) - len(keys):
+        log.info("%s: %d records at the position of another SNP were not used", paths[0], repeated)
+    known = genotypes != _MISSING
+    lowest = np.where(known, genotypes, 2).min(axis=1, initial=2)
+    differs = lowest < np.where(known, genotypes, 0).max(axis=1, initial=0)
+    return Sites(keys[differs], alleles[differs], genotypes[differs], donors)
+
+
+def _biallelic_snps(lines: RecordLines, contig: int, donors: list[str]) -> Sites:
+    """Biallelic SNPs among record lines; a call with a missing allele is missing, a haploid one counts twice."""
+    fields = lines.fields
+    single = (fields[:, REF_END] - fields[:, REF] == 1) & (fields[:, ALT_END] - fields[:, ALT] == 1)
+    records = np.flatnonzero(single)
+    alleles = _BASE_BITS[lines.text[fields[records][:, [REF, ALT]]]]
+    records, alleles = records[(alleles > 0).all(axis=1)], alleles[(alleles > 0).all(axis=1)]
+    called = lines.calls(records, donors, np.arange(len(donors)), len(donors)).alleles
+    second = np.where(called[..., 1] == ABSENT, called[..., 0], called[..., 1])
+    copies = (called[..., 0] > 0).astype(np.uint8) + (second > 0)
+    missing = (called[..., 0] == MISSING) | (second == MISSING)
+    keys = np.uint64(contig << CONTIG_SHIFT) | (fields[records, POS].astype(np.uint64) << np.uint64(1))
+    return Sites(keys, alleles, np.where(missing, _MISSING, copies).astype(np.uint8), donors)
 
 
 def rank_donors(counts: NDArray[np.int64], genotypes: NDArray[np.uint8], donors: Sequence[str]) -> pd.DataFrame:

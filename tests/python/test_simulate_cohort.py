@@ -120,9 +120,9 @@ def slow_haplotype(sequence: str, records: list[tuple[int, str, str]], centre: i
 def test_stated_rates_follow_from_the_genotypes(cohort: Path) -> None:
     """Rebuild donors' haplotypes from FASTA and VCF alone; the grammar on them gives donor_log2_rate."""
     from allelegro.io.dna import encode
-    from allelegro.simulate.cohort import _plan
+    from allelegro.simulate.plan import make_plan
 
-    plan = _plan(SMALL, cohort, False)
+    plan = make_plan(SMALL, cohort, False)
     elements, sequence = table(cohort, "truth/elements.tsv"), genome(cohort)
     stated, records = np.load(cohort / "truth/donor_log2_rate.npy"), genotypes(cohort)
     for e in range(0, len(elements), 4):

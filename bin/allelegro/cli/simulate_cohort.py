@@ -1,9 +1,10 @@
 """``simulate_cohort.py``: a cohort with a known truth."""
 
-from dataclasses import fields
+import inspect
+from dataclasses import Field, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,113 +16,21 @@ app = Tool()
 
 
 class Preset(StrEnum):
-    """Named sets of sizes."""
+    """Named sets of dials."""
 
     tiny = "tiny"
     demo = "demo"
     study = "study"
 
 
-def _size(name: str, text: str) -> typer.models.OptionInfo:
-    """An option whose default is the preset's; help names the value of each."""
-    values = ", ".join(f"{preset} {PRESETS[preset].get(name, getattr(Settings, name))}" for preset in PRESETS)
-    option: typer.models.OptionInfo = typer.Option(help=f"{text} ({values}).")
-    return option
-
-
-@app.command()
 def main(
-    context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.", file_okay=False)],
+    preset: Annotated[Preset, typer.Option(help="Values to start from; other options override them.")] = Preset.demo,
     seed: Seed = Settings.seed,
-    preset: Annotated[Preset, typer.Option(help="Sizes to start from; the size options override them.")] = Preset.demo,
-    individuals: Annotated[int | None, _size("individuals", "Donors")] = None,
-    second_libraries: Annotated[int | None, _size("second_libraries", "Donors with a second library")] = None,
-    loci: Annotated[int | None, _size("loci", "Transcribed elements")] = None,
-    chromosomes: Annotated[int | None, _size("chromosomes", "Chromosomes")] = None,
-    spacing: Annotated[int | None, _size("spacing", "Mean distance between loci in bp")] = None,
-    mpra_elements: Annotated[
-        int | None, _size("mpra_elements", "lentiMPRA tiles, each in both orientations; more where --loci need them")
-    ] = None,
-    mpra_cells: Annotated[int | None, _size("mpra_cells", "lentiMPRA cell types, one table each")] = None,
-    reads_per_library: Annotated[
-        int | None, _size("reads_per_library", "Expected PRO-cap molecules of a library, background included")
-    ] = None,
-    satmut_elements: Annotated[int | None, _size("satmut_elements", "Elements under saturation mutagenesis")] = None,
-    mutation_rate: Annotated[float | None, _size("mutation_rate", "Mutations per bp and generation")] = None,
-    width: Annotated[
-        int, typer.Option(help="Window around an element in which sequence can act, in bp.")
-    ] = Settings.width,
-    population_size: Annotated[
-        float, typer.Option(help="Effective population size; sets diversity and linkage.")
-    ] = Settings.population_size,
-    recombination_rate: Annotated[
-        float, typer.Option(help="Crossovers per bp and generation.")
-    ] = Settings.recombination_rate,
-    indel_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of variants that are indels.")
-    ] = Settings.indel_share,
-    activators: Annotated[int, typer.Option(help="Activating factors.")] = Settings.activators,
-    repressors: Annotated[int, typer.Option(min=0, help="Repressing factors.")] = Settings.repressors,
-    degeneracy: Annotated[
-        float, typer.Option(min=0, max=0.7, help="How soft motifs are: 0 nearly fixed words, 0.7 vague.")
-    ] = Settings.degeneracy,
-    interaction_order: Annotated[
-        int, typer.Option(help="1 additive factors, 2 with spaced pairs, 3 also with a triple.")
-    ] = Settings.interaction_order,
-    interaction: Annotated[
-        float, typer.Option(min=0, help="Strength of interactions relative to single factors.")
-    ] = Settings.interaction,
-    distal: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of activators that act over hundreds of bp, beyond a 230-bp window."),
-    ] = Settings.distal,
-    initiator_effect: Annotated[
-        float, typer.Option(min=0, help="Exponent of initiator strength in the initiation rate.")
-    ] = Settings.initiator_effect,
-    activity_sd: Annotated[
-        float, typer.Option(min=0.1, help="Standard deviation of log2 activity between elements.")
-    ] = Settings.activity_sd,
-    cell_sharing: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Share of factor weights that lentiMPRA cells have in common with the LCL."),
-    ] = Settings.cell_sharing,
-    dispersion: Annotated[
-        float, typer.Option(min=0, help="Over-dispersion of PRO-cap counts: variance = mean + dispersion x mean^2.")
-    ] = Settings.dispersion,
-    context_sd: Annotated[
-        float, typer.Option(min=0, help="Standard deviation of log2 locus effects that no sequence explains.")
-    ] = Settings.context_sd,
-    tss_spread: Annotated[
-        float, typer.Option(min=0, help="Laplace scale of 5' ends around an initiation site, in bp.")
-    ] = Settings.tss_spread,
-    mpra_noise: Annotated[
-        float, typer.Option(min=0, help="Noise of lentiMPRA log2 activity (sd).")
-    ] = Settings.mpra_noise,
-    background: Annotated[
-        float, typer.Option(min=0, max=0.95, help="Share of background molecules.")
-    ] = Settings.background,
-    clumpy: Annotated[
-        bool, typer.Option(help="Background also in towers, rRNA-like stacks and gene bodies, not only uniform.")
-    ] = Settings.clumpy,
-    duplicates: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of molecules with PCR duplicates.")
-    ] = Settings.duplicates,
-    low_mapq: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of molecules with mapping quality below 10.")
-    ] = Settings.low_mapq,
-    capped_g: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of reads that start with a non-templated G, soft-clipped.")
-    ] = Settings.capped_g,
-    error_rate: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Sequencing errors per base.")
-    ] = Settings.error_rate,
-    swap_donors: Annotated[
-        bool, typer.Option("--swap-donors", help="Swap the libraries of two donors; truth.json says which.")
-    ] = Settings.swap_donors,
-    bam: Annotated[bool, typer.Option(help="Write reads as BAM besides the bigWigs.")] = True,
+    bam: Annotated[bool, typer.Option(help="Write reads as BAM as well as the bigWigs.")] = True,
     threads: Threads = 1,
     version: Version = False,
+    **dials: int | float | bool | None,
 ) -> None:
     """Simulate donors, PRO-cap libraries, MPRA and allele tables from one motif grammar, with the truth of every effect.
 
@@ -131,6 +40,30 @@ def main(
     limit_threads(threads)
     from allelegro.simulate.cohort import simulate_cohort
 
-    chosen = {field.name: context.params[field.name] for field in fields(Settings)}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    simulate_cohort(out, settings_of(preset.value, given), write_bam=bam, threads=threads)
+    given = {name: value for name, value in dials.items() if value is not None}
+    simulate_cohort(out, settings_of(preset.value, {"seed": seed, **given}), write_bam=bam, threads=threads)
+
+
+def _option(dial: Field[Any]) -> inspect.Parameter:
+    """The option of one field of Settings; it defaults to the preset's value, which the help names."""
+    values = {preset: chosen.get(dial.name, dial.default) for preset, chosen in PRESETS.items()}
+    same = len(set(values.values())) == 1
+    stated = f"default {dial.default}" if same else ", ".join(f"{preset} {value}" for preset, value in values.items())
+    limits = {} if dial.type is bool else {"min": dial.metadata["low"], "max": dial.metadata["high"]}
+    option = typer.Option(help=f"{dial.metadata['help']} ({stated}).", show_default=False, **limits)
+    kind: Any = dial.type
+    return inspect.Parameter(
+        dial.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _with_dials() -> inspect.Signature:
+    """The signature of :func:`main` with an option for every field of Settings in place of ``dials``."""
+    signature = inspect.signature(main)
+    own = [parameter for name, parameter in signature.parameters.items() if name != "dials"]
+    dials = [_option(dial) for dial in fields(Settings) if dial.name not in signature.parameters]
+    return signature.replace(parameters=[*own, *dials])
+
+
+main.__signature__ = _with_dials()  # type: ignore[attr-defined]  # typer reads the options from it
+app.command()(main)

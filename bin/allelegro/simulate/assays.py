@@ -10,24 +10,27 @@ from scipy import special, stats
 from allelegro.io.dna import decode, reverse_complement
 from allelegro.simulate.genome import Elements
 from allelegro.simulate.grammar import Grammar, construct
-from allelegro.simulate.haplotypes import Effects, Loci, nearby, window_haplotype
+from allelegro.simulate.haplotypes import INSERT, Effects, Loci, nearby, window_haplotype
 from allelegro.simulate.population import Variants
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import REPORTER, Settings
+from allelegro.simulate.streams import stream
 
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
-INSERT = 200
 OLIGO = 150
 SATURATED = 300
+TAG_NOISE, FEWEST_TAGS = 1.5, 10  # log2 activity of a single tag (sd); constructs with fewer are excluded
 OVERDISPERSION = 800.0  # beta-binomial concentration of allelic counts
 ACCESSIBILITY_SHARE = 0.8  # of the effect on activity that shows as accessibility
 REFERENCE_BIAS = 0.02
+ADASTRA_DEPTH, UDACHA_DEPTH = 150.0, 120.0  # mean reads of a heterozygote
 
 
 @dataclass(frozen=True)
 class Chromosome:
     """One chromosome with everything about it that the assays measure."""
 
+    number: int
     name: str
     genome: Codes
     elements: Elements
@@ -43,6 +46,8 @@ def lentimpra(
     inserts = chromosome.genome[tile[:, None] - INSERT // 2 + np.arange(INSERT)]
     fold = rng.integers(1, 11, group.max() + 1)[group]
     noise = {cell: rng.normal(0, settings.mpra_noise / np.sqrt(2), len(tile)) for cell in settings.cells}
+    tags = stream(settings.seed, "lentiMPRA tags", chromosome.number)
+    real = tags.normal(0, settings.mpra_orientation, len(tile)) / 2
     halves = []
     for orientation, sequences in (("+", inserts), ("-", reverse_complement(inserts))):
         whole = construct(sequences)
@@ -59,13 +64,25 @@ def lentimpra(
                 "rev": int(orientation == "-"),
             }
         )
-        doses = grammar.doses(whole)
+        activity = grammar.reporter(whole, settings.cells)
+        tagged = np.ones(len(tile), bool)
+        if settings.mpra_tags > 0:
+            count = tags.negative_binomial(3, 3 / (3 + settings.mpra_tags), len(tile))
+            tagged = count >= FEWEST_TAGS
+            error = TAG_NOISE / np.sqrt(np.maximum(count, 1))
         for cell in settings.cells:
             own = rng.normal(0, settings.mpra_noise / np.sqrt(2), len(tile))
-            half[f"mean_value.{cell}"] = grammar.combine(*doses, cell) + noise[cell] + own
-        halves.append(half)
+            value = activity[cell] + noise[cell] + own
+            if settings.mpra_orientation > 0:
+                value += real if orientation == "+" else -real
+            if settings.mpra_tags > 0:
+                value += tags.normal(0, error)
+            half[f"mean_value.{cell}"] = value
+        halves.append(half.assign(tagged=tagged))
     table = pd.concat(halves).sort_values(["start", "rev"], kind="stable")
-    return table[rng.random(len(table)) >= 0.02]
+    present = rng.random(len(table)) >= 0.02
+    kept = present & table.pop("tagged").to_numpy(bool)
+    return pd.DataFrame(table[kept])
 
 
 def _tiles(
@@ -99,7 +116,7 @@ def saturation(
             position = offset[row]
             mutant[row, position:-1] = wild[position + 1 :]
             mutant[row, -1] = chromosome.genome[start + SATURATED]
-        effect = grammar.activity(mutant, "LCL") - grammar.activity(wild[None], "LCL")
+        effect = grammar.activity(mutant, REPORTER) - grammar.activity(wild[None], REPORTER)
         barcodes = rng.negative_binomial(3, 3 / (3 + 60.0), len(effect)) + 1
         error = 0.9 / np.sqrt(barcodes)
         measured = effect + rng.normal(0, error)
@@ -147,7 +164,7 @@ def allelic_mpra(chromosome: Chromosome, grammar: Grammar, rng: np.random.Genera
             ]
         )
     oligos = np.array(pairs, np.uint8).reshape(len(rows), 2, OLIGO)
-    level = np.stack([grammar.activity(oligos[:, a], "LCL") for a in (0, 1)], axis=1)
+    level = np.stack([grammar.activity(oligos[:, a], REPORTER) for a in (0, 1)], axis=1)
     error = rng.uniform(0.05, 0.2, (len(rows), 2))
     measured = level + rng.normal(0, error)
     skew = measured[:, 1] - measured[:, 0]
@@ -199,15 +216,23 @@ class AllelicCounts:
 
 
 def allelic_counts(
-    effect: Floats, variant: NDArray[np.int64], variants: Variants, depth: float, rng: np.random.Generator
+    effect: Floats,
+    variant: NDArray[np.int64],
+    variants: Variants,
+    depth: float | Floats,
+    rng: np.random.Generator,
 ) -> AllelicCounts:
-    """Beta-binomial counts at common heterozygous SNVs (frequency at least 5 %, 20 reads, 5 of each allele)."""
+    """Beta-binomial counts at common heterozygous SNVs (frequency at least 5 %, 20 reads, 5 of each allele).
+
+    ``depth`` is the mean coverage of a heterozygote, one for all or one a variant.
+    """
     genotypes = variants.genotypes[variant]
     het = (genotypes[:, 0::2] != genotypes[:, 1::2]).sum(1)
     frequency = genotypes.mean(1)
     eligible = variants.snv()[variant] & (het > 0) & (np.minimum(frequency, 1 - frequency) >= 0.05)
     row = np.flatnonzero(eligible)
-    cover = rng.negative_binomial(4, 4 / (4 + depth * np.minimum(het[row], 4)))
+    mean = np.broadcast_to(depth, het.shape)[row] * np.minimum(het[row], 4)
+    cover = rng.negative_binomial(4, 4 / (4 + mean))
     expected = 1 / (1 + np.exp2(effect[row])) + REFERENCE_BIAS / 2
     ref = rng.binomial(cover, rng.beta(OVERDISPERSION * expected, OVERDISPERSION * (1 - expected)))
     kept = (cover >= 20) & (np.minimum(ref, cover - ref) >= 5)
@@ -229,9 +254,22 @@ def _excess(count: NDArray[np.int64], cover: NDArray[np.int64]) -> Floats:
     return np.minimum(result, 1.0)
 
 
-def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -> pd.DataFrame:
+def coverage_depth(
+    depth: float, name: str, chromosome: Chromosome, effects: Effects, activity: Floats, settings: Settings
+) -> float | Floats:
+    """Mean coverage of a heterozygote at each effect's variant: log-normal, half of its variance following ``activity [E]``."""
+    if not settings.coverage_sd:
+        return depth
+    own = stream(settings.seed, f"{name} coverage", chromosome.number).normal(size=len(effects.row))
+    height = (activity - activity.mean()) / max(float(activity.std()), 1e-9)
+    sd = settings.coverage_sd
+    spread = sd * (height[effects.element] + own) / np.sqrt(2)
+    return np.asarray(depth * np.exp(spread - sd**2 / 2))
+
+
+def adastra(chromosome: Chromosome, effects: Effects, depth: float | Floats, rng: np.random.Generator) -> pd.DataFrame:
     """Allele-specific binding in the columns of ADASTRA's Bill Cipher release (pos 1-based), FDR left for later."""
-    counts = allelic_counts(effects.binding, effects.row, chromosome.variants, 150.0, rng)
+    counts = allelic_counts(effects.binding, effects.row, chromosome.variants, depth, rng)
     base = _snv_columns(chromosome, effects.row[counts.row])
     es_ref = np.log2((counts.ref + 0.5) / (counts.alt + 0.5))
     n = len(base)
@@ -264,9 +302,9 @@ def adastra(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) 
     )
 
 
-def udacha(chromosome: Chromosome, effects: Effects, rng: np.random.Generator) -> pd.DataFrame:
+def udacha(chromosome: Chromosome, effects: Effects, depth: float | Floats, rng: np.random.Generator) -> pd.DataFrame:
     """Allele-specific accessibility in the columns of UDACHA's IceKing release (start 0-based), FDR left for later."""
-    counts = allelic_counts(ACCESSIBILITY_SHARE * effects.activity, effects.row, chromosome.variants, 120.0, rng)
+    counts = allelic_counts(ACCESSIBILITY_SHARE * effects.activity, effects.row, chromosome.variants, depth, rng)
     base = _snv_columns(chromosome, effects.row[counts.row])
     es_ref = np.log2((counts.ref + 0.5) / (counts.alt + 0.5))
     prefers_ref = counts.p_ref <= counts.p_alt

@@ -1,5 +1,6 @@
 """Reads of molecules, with the donor's own alleles, as BAM records."""
 
+from dataclasses import dataclass, replace
 from struct import pack
 
 import numpy as np
@@ -11,7 +12,6 @@ from allelegro.simulate.settings import Settings
 
 Codes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-READ_LENGTH = 50
 QUALITY = 37
 NAME_DIGITS = 9
 MATCH, INSERTION, DELETION, CLIP = 0, 1, 2, 4
@@ -59,75 +59,101 @@ def records(
     copied = np.repeat(np.arange(len(molecules)), 1 + extra)
     reads, capped = molecules.take(copied), capped[copied]
     names = np.arange(first_read, first_read + len(reads))
+    group_tag = np.frombuffer(b"RGZ" + library.encode() + b"\0", np.uint8)[None]
     positions: list[Ints] = []
     rows: list[NDArray[np.uint8]] = []
     for side, (codes, origin) in enumerate(haplotypes):
         mine = np.flatnonzero(reads.haplotype == side)
-        start, clipped, bases = _sequence(reads.take(mine), capped[mine], codes, origin, settings.error_rate, rng)
-        for group, position, cigars, span in _alignments(start, clipped, reads.strand[mine], origin):
+        some = reads.take(mine)
+        start, clipped, bases = _sequence(some, capped[mine], codes, origin, settings, rng)
+        for group in _alignments(start, clipped, some, origin):
+            members = some.take(group.rows)
+            position = group.position + members.place - members.five
+            length = int(members.length[0])
             positions.append(position)
             rows.append(
                 _encode(
-                    reads.take(mine[group]),
-                    names[mine[group]],
-                    bases[group],
-                    position,
-                    cigars,
-                    span,
+                    members,
+                    names[mine[group.rows]],
+                    bases[group.rows, :length],
+                    replace(group, position=position),
                     reference_id,
-                    library,
+                    [*([_haplotype_tag(members)] if settings.haplotype_tags else []), group_tag],
                 )
             )
     return _sorted_bytes(positions, rows), len(reads)
 
 
+def _haplotype_tag(reads: Molecules) -> NDArray[np.uint8]:
+    """Tag ``XH`` (one byte: haplotype 1 or 2) of each read."""
+    tags = np.tile(np.frombuffer(b"XHC\0", np.uint8), (len(reads), 1))
+    tags[:, 3] = reads.haplotype + 1
+    return tags
+
+
 def _sequence(
-    reads: Molecules, capped: NDArray[np.bool_], codes: Codes, origin: Ints, error_rate: float, rng: np.random.Generator
+    reads: Molecules,
+    capped: NDArray[np.bool_],
+    codes: Codes,
+    origin: Ints,
+    settings: Settings,
+    rng: np.random.Generator,
 ) -> tuple[Ints, NDArray[np.bool_], Codes]:
-    """First aligned base on the haplotype, whether the cap's G is clipped, and the bases in forward direction."""
+    """First aligned base on the haplotype, whether the cap's G is clipped, and the bases in forward direction.
+
+    Bases ``[n, read length]``: those beyond the length of a shorter read are not part of it.
+    """
     five = np.searchsorted(np.maximum.accumulate(origin), reads.five)
     plus = reads.strand == 0
     clipped = capped & np.where(plus, codes[five - 1] != G, codes[five + 1] != C)
-    start = np.where(plus, five, five - (READ_LENGTH - clipped) + 1)
-    bases = codes[start[:, None] + np.arange(READ_LENGTH) - (clipped & plus)[:, None]]
-    wrong = rng.random(bases.shape) < error_rate
+    start = np.where(plus, five, five - (reads.length - clipped) + 1)
+    bases = codes[start[:, None] + np.arange(settings.read_length) - (clipped & plus)[:, None]]
+    wrong = rng.random(bases.shape) < settings.error_rate
     bases[wrong] = (bases[wrong] + rng.integers(1, 4, int(wrong.sum()))) % 4
     bases[clipped & plus, 0] = G
-    bases[clipped & ~plus, -1] = C
+    minus = np.flatnonzero(clipped & ~plus)
+    bases[minus, reads.length[minus] - 1] = C
     return start, clipped, bases
 
 
-def _alignments(
-    start: Ints, clipped: NDArray[np.bool_], strand: Ints, origin: Ints
-) -> list[tuple[Ints, Ints, NDArray[np.uint32], Ints]]:
-    """Groups of reads with equally long CIGARs: which reads, position, CIGARs ``[n, operations]``, reference span."""
-    aligned = READ_LENGTH - clipped.astype(np.int64)
+@dataclass(frozen=True)
+class Alignments:
+    """Reads of one length with equally long CIGARs."""
+
+    rows: Ints  # which reads
+    position: Ints
+    cigars: NDArray[np.uint32]  # [n, operations]
+    span: Ints  # on the reference
+
+
+def _alignments(start: Ints, clipped: NDArray[np.bool_], reads: Molecules, origin: Ints) -> list[Alignments]:
+    """Groups of reads whose BAM records are equally long."""
+    strand, length = reads.strand, reads.length
+    aligned = length - clipped.astype(np.int64)
     breaks = np.concatenate([[0], np.cumsum(np.diff(origin) != 1)])
     regular = (breaks[start + aligned - 1] == breaks[start]) & (origin[start] >= 0)
     groups = []
-    for clip in (False, True):
-        rows = np.flatnonzero(regular & (clipped == clip))
-        cigars = np.full((len(rows), 1 + clip), (READ_LENGTH - clip) << 4 | MATCH, np.uint32)
-        if clip:
-            cigars[np.arange(len(rows)), strand[rows]] = 1 << 4 | CLIP
-        groups.append((rows, origin[start[rows]], cigars, aligned[rows]))
-    odd: dict[int, list[tuple[int, int, list[int], int]]] = {}
+    for size in np.unique(length):
+        for clip in (False, True):
+            rows = np.flatnonzero(regular & (clipped == clip) & (length == size))
+            if not len(rows):
+                continue
+            cigars = np.full((len(rows), 1 + clip), (size - clip) << 4 | MATCH, np.uint32)
+            if clip:
+                cigars[np.arange(len(rows)), strand[rows]] = 1 << 4 | CLIP
+            groups.append(Alignments(rows, origin[start[rows]], cigars, aligned[rows]))
+    odd: dict[tuple[int, int], list[tuple[int, int, list[int], int]]] = {}
     for row in np.flatnonzero(~regular):
         position, cigar, span = _cigar(origin[start[row] : start[row] + aligned[row]])
         if clipped[row]:
             cigar.insert(0 if strand[row] == 0 else len(cigar), (1, CLIP))
             cigar = _merged(cigar)
-        encoded = [length << 4 | operation for length, operation in cigar]
-        odd.setdefault(len(encoded), []).append((int(row), position, encoded, span))
+        encoded = [bases << 4 | operation for bases, operation in cigar]
+        odd.setdefault((len(encoded), int(length[row])), []).append((int(row), position, encoded, span))
     for members in odd.values():
-        groups.append(
-            (
-                np.array([m[0] for m in members]),
-                np.array([m[1] for m in members]),
-                np.array([m[2] for m in members], np.uint32),
-                np.array([m[3] for m in members]),
-            )
-        )
+        columns = list(zip(*members, strict=True))
+        row_of, position_of, span_of = (np.array(columns[k], np.int64) for k in (0, 1, 3))
+        groups.append(Alignments(row_of, position_of, np.array(columns[2], np.uint32), span_of))
     return groups
 
 
@@ -175,36 +201,26 @@ def _encode(
     reads: Molecules,
     number: Ints,
     bases: Codes,
-    position: Ints,
-    cigars: NDArray[np.uint32],
-    span: Ints,
+    aligned: Alignments,
     reference_id: int,
-    library: str,
+    tags: list[NDArray[np.uint8]],
 ) -> NDArray[np.uint8]:
-    """BAM records of equal size, one a row."""
-    n = len(reads)
+    """BAM records of equal size, one a row, with ``tags`` (``[n or 1, bytes]``) after the UMI's."""
+    n, length = bases.shape
     umi = _LETTER[(reads.umi[:, None] >> (2 * np.arange(UMI_LENGTH))) & 3]
     digits = (number[:, None] // 10 ** np.arange(NAME_DIGITS - 1, -1, -1) % 10 + ord("0")).astype(np.uint8)
-    name = np.hstack(
-        [
-            np.full((n, 1), ord("r"), np.uint8),
-            digits,
-            np.full((n, 1), ord("_"), np.uint8),
-            umi,
-            np.zeros((n, 1), np.uint8),
-        ]
-    )
-    nibble = _NIBBLE[bases]
-    group_tag = np.frombuffer(b"RGZ" + library.encode() + b"\0", np.uint8)
+    zero = np.zeros((n, 1), np.uint8)
+    name = np.hstack([np.full((n, 1), ord("r"), np.uint8), digits, np.full((n, 1), ord("_"), np.uint8), umi, zero])
+    nibble = np.hstack([_NIBBLE[bases], zero[:, : length % 2]])
     variable = [
         name,
-        np.ascontiguousarray(cigars).view(np.uint8).reshape(n, 4 * cigars.shape[1]),
+        np.ascontiguousarray(aligned.cigars).view(np.uint8).reshape(n, 4 * aligned.cigars.shape[1]),
         (nibble[:, 0::2] << 4) | nibble[:, 1::2],
-        np.full((n, READ_LENGTH), QUALITY, np.uint8),
+        np.full((n, length), QUALITY, np.uint8),
         np.tile(np.frombuffer(b"RXZ", np.uint8), (n, 1)),
         umi,
-        np.zeros((n, 1), np.uint8),
-        np.tile(group_tag, (n, 1)),
+        zero,
+        *(np.broadcast_to(tag, (n, tag.shape[1])) for tag in tags),
     ]
     fixed = np.zeros(
         n,
@@ -212,13 +228,13 @@ def _encode(
     )
     fixed["f0"] = 32 + sum(part.shape[1] for part in variable)
     fixed["f1"] = reference_id
-    fixed["f2"] = position
+    fixed["f2"] = aligned.position
     fixed["f3"] = name.shape[1]
     fixed["f4"] = reads.mapq
-    fixed["f5"] = _bin(position, position + span)
-    fixed["f6"] = cigars.shape[1]
+    fixed["f5"] = _bin(aligned.position, aligned.position + aligned.span)
+    fixed["f6"] = aligned.cigars.shape[1]
     fixed["f7"] = np.where(reads.strand == 1, REVERSE, 0)
-    fixed["f8"] = READ_LENGTH
+    fixed["f8"] = length
     fixed["f9"] = fixed["f10"] = -1
     return np.hstack([fixed.view(np.uint8).reshape(n, 36), *variable])
 

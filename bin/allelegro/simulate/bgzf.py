@@ -5,8 +5,9 @@ from struct import pack
 
 from isal import isal_zlib
 
+from allelegro.io.vcf import BGZF_END
+
 BLOCK = 65_280
-END_OF_FILE = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def append(path: Path, payload: bytes, *, last: bool = False) -> None:
@@ -20,4 +21,4 @@ def append(path: Path, payload: bytes, *, last: bool = False) -> None:
             stream.write(b"\x1f\x8b\x08\x04\0\0\0\0\0\xff\x06\0\x42\x43\x02\0" + pack("<H", len(body) + 25))
             stream.write(body + pack("<II", isal_zlib.crc32(piece), len(piece)))
         if last:
-            stream.write(END_OF_FILE)
+            stream.write(BGZF_END)

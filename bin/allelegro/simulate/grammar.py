@@ -8,7 +8,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from allelegro.io.dna import encode
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import REPORTER, Settings
+from allelegro.simulate.streams import stream
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.uint8]
@@ -20,6 +21,7 @@ TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, dow
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
 INITIATOR_SHARPNESS = 0.9
 FLOOR, CEILING = -1.5, 8.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
+USUAL_INITIATOR = 50.0  # summed initiator weight at which a reporter's activity does not change
 SLOPE = 1.6  # steepness of occupancy per bit
 WORD, MAX_WIDTH = 6, 12  # a motif is scored as two 6-letter words looked up in tables
 NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
@@ -42,7 +44,7 @@ INITIATOR_START = 3  # column of +1
 class Activity:
     """What ``n`` haplotypes do: log2 rates and initiation sites (strand 0 plus, 1 minus)."""
 
-    log2_activity: Floats  # [n] before the initiator, the quantity an MPRA measures
+    log2_activity: Floats  # [n] before the initiator
     log2_strand: Floats  # [n, 2] log2 initiation rate of each strand, without the locus's own balance
     sites: NDArray[np.int32]  # [n, 2, TSS_SITES] positions within the sequence
     site_share: Floats  # [n, 2, TSS_SITES] shares of initiation, sum 1
@@ -54,7 +56,7 @@ class Grammar:
 
     names: list[str]
     motifs: list[Floats]  # each [width, 4] base probabilities
-    weights: dict[str, Floats]  # cell -> [T]
+    weights: dict[str, Floats]  # cell (LCL, REPORTER for reporters in LCLs, lentiMPRA cells) -> [T]
     pair_members: NDArray[np.int64]  # [P, 2]
     pair_spacing: NDArray[np.int64]  # [P] bp between motif centres
     pair_weights: dict[str, Floats]  # cell -> [P]
@@ -65,6 +67,7 @@ class Grammar:
     intercept: float
     scale: float
     initiator_effect: float
+    reporter_initiator: float
     words: Floats = field(repr=False)  # [T, strand, half, 4**WORD] bits of every word
     widths: NDArray[np.int64] = field(repr=False)
     threshold: Floats = field(repr=False)  # [T] bits
@@ -102,7 +105,12 @@ class Grammar:
             "intercept": self.intercept,
             "floor": FLOOR,
             "ceiling": CEILING,
-            "initiator": {"motif": INITIATOR.tolist(), "start": INITIATOR_START, "effect": self.initiator_effect},
+            "initiator": {
+                "motif": INITIATOR.tolist(),
+                "start": INITIATOR_START,
+                "effect": self.initiator_effect,
+                "reporter_effect": self.reporter_initiator,
+            },
         }
 
     def doses(self, codes: Codes) -> tuple[Floats, Floats]:
@@ -135,15 +143,29 @@ class Grammar:
         """log2 activity ``[n]`` of sequences ``[n, width]``, each centred on its middle."""
         return self.combine(*self.doses(codes), cell)
 
+    def reporter(self, codes: Codes, cells: list[str]) -> dict[str, Floats]:
+        """log2 activity ``[n]`` of constructs ``[n, width]`` in reporters of each cell, initiator of the plus strand included."""
+        doses = self.doses(codes)
+        log2_initiator: Floats | float = 0.0
+        if self.reporter_initiator > 0:
+            log2_initiator = self.reporter_initiator * np.log2(_initiators(codes)[2][:, 0] / USUAL_INITIATOR)
+        return {cell: self.combine(*doses, cell) + log2_initiator for cell in cells}
+
     def initiation(self, codes: Codes, cell: str = "LCL") -> Activity:
         """Activity, strand rates and initiation sites of haplotypes ``[n, width]``."""
         log2_activity = self.activity(codes, cell)
-        downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
-        place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
-        sites, weight, total = _initiation_sites(codes, _bits(INITIATOR), place)
+        sites, weight, total = _initiators(codes)
         log2_strand = log2_activity[:, None] + self.initiator_effect * np.log2(total)
         share = weight / weight.sum(2, keepdims=True)
         return Activity(log2_activity, log2_strand, sites, share)
+
+
+def _initiators(codes: Codes) -> tuple[NDArray[np.int32], Floats, Floats]:
+    """Strongest initiation sites ``[n, 2, K]`` of sequences, their weights, and each strand's summed weight ``[n, 2]``."""
+    downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
+    place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
+    sites, weight, total = _initiation_sites(codes, _bits(INITIATOR), place)
+    return sites, weight, total
 
 
 def saturate(dose: Floats) -> Floats:
@@ -164,7 +186,6 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
     names = [f"ACT{i + 1}" for i in range(settings.activators)] + [f"REP{i + 1}" for i in range(settings.repressors)]
     sign = np.array([1.0] * settings.activators + [-1.0] * settings.repressors)
     base = sign * rng.uniform(0.6, 1.4, count)
-    cells = ["LCL", *settings.cells]
     pairs = settings.activators // 2 if settings.interaction_order >= 2 else 0
     order = rng.permutation(settings.activators)
     pair_members = order[: 2 * pairs].reshape(pairs, 2).astype(np.int64)
@@ -175,32 +196,80 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
     distal[rng.permutation(settings.activators)[: round(settings.distal * settings.activators)]] = True
     top = np.array([_bits(motif).max(1).sum() for motif in motifs])
     tolerance = rng.uniform(2.0, 3.5, count) + 1.5 * settings.degeneracy
+    shared = {cell: _shared_weights(base, settings.cell_sharing, cell, rng) for cell in ["LCL", *settings.cells]}
+    pair_spacing = rng.integers(12, 30, pairs)
+    shared_pairs = {
+        cell: _shared_weights(pair_base, settings.cell_sharing, cell, rng) for cell in ["LCL", *settings.cells]
+    }
+    weights, pair_weights = _reporter_weights(shared, shared_pairs, pair_members, settings)
     return Grammar(
         names=names,
         motifs=motifs,
-        weights={cell: _cell_weights(base, settings.cell_sharing, cell, rng) for cell in cells},
+        weights=weights,
         pair_members=pair_members,
-        pair_spacing=rng.integers(12, 30, pairs),
-        pair_weights={cell: _cell_weights(pair_base, settings.cell_sharing, cell, rng) for cell in cells},
+        pair_spacing=pair_spacing,
+        pair_weights=pair_weights,
         triples=np.zeros((0, 3), np.int64) if triples is None else triples,
-        triple_weights={cell: triple_base for cell in cells},
+        triple_weights=dict.fromkeys(weights, triple_base),
         reach=np.where(distal, DISTAL_REACH, LOCAL_REACH),
         tolerance=tolerance,
         intercept=0.0,
         scale=1.0,
         initiator_effect=settings.initiator_effect,
+        reporter_initiator=settings.reporter_initiator,
         words=np.stack([_word_scores(motif) for motif in motifs]),
         widths=np.array([len(motif) for motif in motifs]),
         threshold=top - tolerance,
     )
 
 
-def _cell_weights(base: Floats, sharing: float, cell: str, rng: np.random.Generator) -> Floats:
+def _shared_weights(base: Floats, sharing: float, cell: str, rng: np.random.Generator) -> Floats:
     """Weights of one cell: its size keeps ``sharing`` of the LCL's and redraws the rest; activators stay activators."""
     if cell == "LCL":
         return base
     redrawn = np.sign(base) * rng.uniform(0.0, 2.0, len(base)) * np.abs(base).mean() if len(base) else base
     return np.asarray(sharing * base + (1 - sharing) * redrawn)
+
+
+def _reporter_weights(
+    weights: dict[str, Floats], pair_weights: dict[str, Floats], pair_members: NDArray[np.int64], settings: Settings
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Factor and pair weights of every cell once reporters have lost what they lack; adds the cell ``REPORTER``.
+
+    A factor is missing from all reporters (``reporter_silent``) or from those of other cells (``lcl_only``), and with it
+    its pairs. What is left is turned away from the LCL's weights until the correlation is ``grammar_correlation``.
+    """
+    rng = stream(settings.seed, "reporter weights")
+    count = len(weights["LCL"])
+    order = rng.permutation(count)
+    silent, private = round(settings.reporter_silent * count), round(settings.lcl_only * count)
+    in_lcl, elsewhere = np.ones(count, bool), np.ones(count, bool)
+    in_lcl[order[:silent]] = elsewhere[order[: silent + private]] = False
+    kept, kept_pairs = {"LCL": weights["LCL"]}, {"LCL": pair_weights["LCL"]}
+    kept[REPORTER] = weights["LCL"] * in_lcl
+    kept_pairs[REPORTER] = pair_weights["LCL"] * in_lcl[pair_members].all(1)
+    both = np.asarray(elsewhere[pair_members].all(1))
+    for cell in settings.cells:
+        kept[cell] = correlated(weights[cell], elsewhere, settings.grammar_correlation, rng)
+        kept_pairs[cell] = correlated(pair_weights[cell], both, settings.grammar_correlation, rng)
+    return kept, kept_pairs
+
+
+def correlated(weights: Floats, present: NDArray[np.bool_], correlation: float, rng: np.random.Generator) -> Floats:
+    """Weights ``[T]`` that are zero where not ``present`` and whose correlation about zero with ``weights`` is ``correlation``.
+
+    Absent weights already lower it: with share q of the squared weights present, it is at most sqrt(q). With a single
+    weight present nothing can be turned, and the correlation is sqrt(q).
+    """
+    own = weights * present
+    norm = float(np.linalg.norm(own))
+    share = norm / max(float(np.linalg.norm(weights)), 1e-300)
+    cosine = min(1.0, correlation / share) if share > 0 else 1.0
+    other = rng.normal(size=len(weights)) * present
+    if cosine == 1.0 or present.sum() < 2:
+        return own
+    other -= own * float(other @ own) / norm**2
+    return np.asarray(cosine * own + np.sqrt(1 - cosine**2) * norm * other / np.linalg.norm(other))
 
 
 def _draw_motifs(count: int, degeneracy: float, rng: np.random.Generator) -> list[Floats]:

@@ -6,15 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.simulate.genome import Elements
-from allelegro.simulate.grammar import Activity, Grammar
+from allelegro.simulate.grammar import Activity, Grammar, construct
 from allelegro.simulate.population import Variants, apply_variants
 from allelegro.simulate.settings import Settings
+from allelegro.simulate.streams import stream
 
 Codes = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 PAD = 300  # bp beyond the window that absorb deletions
 CHUNK = 64  # elements scored at a time
 OCCUPANCY_FLOOR = 0.25  # unspecific binding, in sites
+INSERT = 200  # bp of genome in a reporter construct
+BUFFERED = 0.1  # share of an effect that a buffered locus shows
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Loci:
     promoter: NDArray[np.bool_]
     context: Floats  # [E] log2 factor of the locus's surroundings, the same for every haplotype
     plus_share: Floats  # [E] share of the plus strand at equal initiators
+    sensitivity: Floats  # [E] share of a variant's effect that the locus shows
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,18 @@ class Haplotypes:
         return np.log2((rate[:, 0::2] + rate[:, 1::2]) / 2).astype(np.float32)
 
 
-def draw_loci(elements: Elements, settings: Settings, rng: np.random.Generator) -> Loci:
-    """The open elements with their context and strand balance: promoters lean to one strand, enhancers little."""
+def draw_loci(number: int, elements: Elements, settings: Settings, rng: np.random.Generator) -> Loci:
+    """The open elements of chromosome ``number`` with what is theirs: context, strand balance, sensitivity to variants.
+
+    Promoters lean to one strand, enhancers little.
+    """
     centre, promoter = elements.centre[elements.open], elements.promoter[elements.open]
     lean = rng.beta(12, 3, len(centre))
     lean = np.where(rng.random(len(centre)) < 0.5, lean, 1 - lean)
     plus_share = np.where(promoter, lean, rng.beta(6, 6, len(centre)))
-    return Loci(centre, promoter, rng.normal(0, settings.context_sd, len(centre)), plus_share)
+    buffered = stream(settings.seed, "sensitivity", number).random(len(centre)) < settings.buffered
+    context = rng.normal(0, settings.context_sd, len(centre))
+    return Loci(centre, promoter, context, plus_share, np.where(buffered, BUFFERED, 1.0))
 
 
 def window_haplotype(
@@ -136,10 +145,16 @@ def build_haplotypes(genome: Codes, variants: Variants, loci: Loci, grammar: Gra
         ]
     )
     share = np.concatenate([activity.site_share for activity in activities])
+    activity = np.concatenate([part.log2_activity for part in activities])
+    if settings.buffered > 0:
+        first = np.repeat(offsets[:-1], np.diff(offsets))
+        shown = np.repeat(loci.sensitivity, np.diff(offsets))
+        strand = strand[first] + shown[:, None] * (strand - strand[first])
+        activity = activity[first] + shown * (activity - activity[first])
     return Haplotypes(
         np.array(offsets),
         index,
-        np.concatenate([activity.log2_activity for activity in activities]),
+        activity,
         strand,
         site_ref,
         np.cumsum(share, axis=2),
@@ -163,12 +178,14 @@ class Effects:
     minus: Floats
     activity: Floats  # [n] log2 alt / ref before the initiator
     binding: Floats  # [n] log2 alt / ref of the occupancy of the activator that changes most
+    reporter: Floats  # [cells, n] log2 alt / ref of a construct on the locus's centre; NaN outside its insert
 
 
 def variant_effects(genome: Codes, variants: Variants, loci: Loci, grammar: Grammar, settings: Settings) -> Effects:
     """Effects of all variants that start inside a locus's window, each for its nearest locus."""
     half = settings.width // 2
     results: list[tuple[NDArray[np.int64], int, NDArray[np.float64]]] = []
+    cells = settings.reporter_cells
     for e, centre in enumerate(loci.centre):
         rows = nearby(variants, int(centre), half)
         count = rows.stop - rows.start
@@ -181,15 +198,30 @@ def variant_effects(genome: Codes, variants: Variants, loci: Loci, grammar: Gram
         columns = np.stack(
             [np.logaddexp2(strand[:, 0], strand[:, 1]), strand[:, 0], strand[:, 1], activity.log2_activity]
         )
-        change = np.vstack([columns[:, 1:] - columns[:, :1], binding_change(grammar, codes)])
+        change = loci.sensitivity[e] * (columns[:, 1:] - columns[:, :1])
+        near = np.abs(variants.pos[rows] - centre + 0.5) < INSERT / 2
+        reporter = reporter_change(grammar, codes[:, half - INSERT // 2 : half + INSERT // 2], near, cells)
+        change = np.vstack([change, binding_change(grammar, codes), reporter])
         results.append((np.arange(rows.start, rows.stop), e, change))
     if not results:
         empty = np.zeros(0)
-        return Effects(empty.astype(np.int64), empty.astype(np.int64), *[empty] * 5)
+        none = empty.astype(np.int64)
+        return Effects(none, none, empty, empty, empty, empty, empty, np.zeros((len(cells), 0)))
     row = np.concatenate([r for r, _, _ in results])
     element = np.concatenate([np.full(len(r), e) for r, e, _ in results])
     values = np.concatenate([v for _, _, v in results], axis=1)
-    return Effects(row, element, *values)
+    effect, plus, minus, before, binding = values[:5]
+    return Effects(row, element, effect, plus, minus, before, binding, reporter=values[5:])
+
+
+def reporter_change(grammar: Grammar, inserts: Codes, near: NDArray[np.bool_], cells: list[str]) -> Floats:
+    """log2 ratio to row 0 of each cell's reporter ``[cells, n - 1]`` for the ``near`` ones of the others, else NaN."""
+    change = np.full((len(cells), len(near)), np.nan)
+    if near.any():
+        tested = np.concatenate([[True], near])
+        measured = grammar.reporter(construct(inserts[tested]), cells)
+        change[:, near] = np.stack([measured[cell][1:] - measured[cell][0] for cell in cells])
+    return change
 
 
 def binding_change(grammar: Grammar, codes: Codes) -> Floats:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from allelegro.io.dna import decode
 from allelegro.simulate.genome import EDGE
 from allelegro.simulate.settings import Settings
+from allelegro.simulate.streams import stream
 
 Codes = NDArray[np.uint8]
 MAX_INDEL = 20
@@ -45,9 +46,12 @@ def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -
     One further haplotype of the same population is taken to be the reference, so REF is the derived allele where that
     haplotype carries it and alternative-allele frequencies above one half occur, as in a real call set.
     """
+    demography = msprime.Demography.isolated_model([settings.population_size])
+    if settings.ancestral_size > 0:
+        demography.add_population_parameters_change(settings.expansion, initial_size=settings.ancestral_size)
     ancestry = msprime.sim_ancestry(
         settings.individuals + 1,
-        population_size=settings.population_size,
+        demography=demography,
         sequence_length=len(genome),
         recombination_rate=settings.recombination_rate,
         random_seed=int(rng.integers(1, 2**31)),
@@ -74,7 +78,7 @@ def _assign_alleles(
     indel_share: float,
     rng: np.random.Generator,
 ) -> Variants:
-    """Give every segregating site its alleles; sites whose REF would overlap an earlier one are left out."""
+    """Give every segregating site its alleles; sites whose REF would overlap an earlier one are excluded."""
     count = len(position)
     start, ref_len = position.copy(), np.ones(count, np.int64)
     ref = genome[position]
@@ -111,6 +115,40 @@ def _draw_indel(genome: Codes, position: int, rng: np.random.Generator) -> tuple
         inserted = np.roll(inserted, 1)
         start -= 1
     return start, 1, np.concatenate([genome[start : start + 1], inserted])
+
+
+class Caller:
+    """Genotype calls of one chromosome with their errors; batches are called in order of position."""
+
+    def __init__(self, number: int, settings: Settings) -> None:
+        self.settings = settings
+        self._rng = stream(settings.seed, "genotype calls", number)
+        self._swapped = np.zeros(settings.individuals, bool)
+
+    def call(self, genotypes: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Called genotypes ``[v, 2 * donors]`` of the next variants, and which calls ``[v, donors]`` are wrong and where phase switches.
+
+        A switch exchanges a donor's haplotypes from a heterozygous site on. A wrong call loses or gains one alternative
+        allele; only genotypes with an alternative allele are called wrong.
+        """
+        called, none = genotypes, np.zeros((len(genotypes), len(self._swapped)), bool)
+        switched = wrong = none
+        if self.settings.switch_error > 0:
+            heterozygous = called[:, 0::2] != called[:, 1::2]
+            switched = heterozygous & (self._rng.random(none.shape) < self.settings.switch_error)
+            state = self._swapped ^ (np.cumsum(switched, axis=0) % 2 == 1)
+            called = called.copy()
+            called[:, 0::2] ^= (heterozygous & state).astype(np.int8)
+            called[:, 1::2] ^= (heterozygous & state).astype(np.int8)
+            self._swapped = state[-1]
+        if self.settings.genotype_error > 0:
+            carried = (called[:, 0::2] | called[:, 1::2]) == 1
+            wrong = carried & (self._rng.random(none.shape) < self.settings.genotype_error)
+            side = self._rng.integers(0, 2, none.shape)
+            called = called.copy()
+            for haplotype in (0, 1):
+                called[:, haplotype::2] ^= (wrong & (side == haplotype)).astype(np.int8)
+        return called, wrong, switched
 
 
 @njit(cache=True, nogil=True)

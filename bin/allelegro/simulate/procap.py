@@ -1,6 +1,6 @@
 """PRO-cap molecules of a library: initiation at the donor's haplotypes, background, duplicates and mapping quality."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from allelegro.simulate.genome import EDGE
 from allelegro.simulate.haplotypes import Haplotypes, Loci
 from allelegro.simulate.population import Variants
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import SHORTEST, Settings
 
 Floats = NDArray[np.float64]
 UMI_LENGTH = 8
-GOOD_MAPQ = 30  # reads below are left out of the bigWigs
+FRAGMENT_SHAPE = 2.0  # of the gamma distribution of RNA lengths
+GOOD_MAPQ = 30  # the bigWigs exclude reads below
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Background:
     gene_end: NDArray[np.int64]
     gene_strand: NDArray[np.int64]
     gene_share: Floats
-    tower: NDArray[np.int64]
+    pileup: NDArray[np.int64]
     stack_position: NDArray[np.int64]
     stack_strand: NDArray[np.int64]
     stack_share: Floats
@@ -32,9 +33,11 @@ class Background:
 
 @dataclass(frozen=True)
 class Molecules:
-    """Sequenced molecules of one library on one chromosome; ``five`` is the 0-based reference position of the 5' end."""
+    """Sequenced molecules of one library on one chromosome; positions are 0-based on the reference."""
 
-    five: NDArray[np.int64]
+    five: NDArray[np.int64]  # 5' end
+    place: NDArray[np.int64]  # where the aligner puts the 5' end
+    length: NDArray[np.int64]  # bases read
     strand: NDArray[np.int64]  # 0 plus, 1 minus
     haplotype: NDArray[np.int64]  # 0 or 1
     umi: NDArray[np.int64]
@@ -49,7 +52,7 @@ class Molecules:
 
 
 def draw_background(length: int, loci: Loci, rng: np.random.Generator) -> Background:
-    """Gene bodies downstream of promoters, mispriming towers, and rRNA-like stacks."""
+    """Gene bodies downstream of promoters, mispriming pile-ups, and rRNA-like stacks."""
     starts = loci.centre[loci.promoter]
     strand = (loci.plus_share[loci.promoter] < 0.5).astype(np.int64)
     size = rng.integers(2_000, 20_000, len(starts))
@@ -72,20 +75,28 @@ def draw_background(length: int, loci: Loci, rng: np.random.Generator) -> Backgr
     )
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What one library is expected to hold of one chromosome."""
+
+    donor: int  # whose molecules they are
+    depth: float  # molecules per unit of initiation rate
+    log2_shift: Floats  # [E] log2 factor of each locus from the donor's trans effects and the batch
+    background: float  # molecules from elsewhere
+
+
 def draw_molecules(
-    donor: int,
-    loci: Loci,
+    expected: Expected,
     haplotypes: Haplotypes,
     variants: Variants,
     background: Background,
-    depth: float,
-    background_reads: float,
     settings: Settings,
     rng: np.random.Generator,
 ) -> Molecules:
-    """Molecules of one library of ``donor``: ``depth`` is the count expected per unit of initiation rate."""
-    five, strand, haplotype = _initiation(donor, haplotypes, depth, settings, rng)
-    noise_five, noise_strand = _background_ends(background, rng.poisson(background_reads), settings.clumpy, rng)
+    """Molecules of one library on one chromosome."""
+    donor = expected.donor
+    five, strand, haplotype = _initiation(expected, haplotypes, settings, rng)
+    noise_five, noise_strand = _background_ends(background, rng.poisson(expected.background), settings.clumpy, rng)
     five = np.concatenate([five, noise_five])
     strand = np.concatenate([strand, noise_strand])
     haplotype = np.concatenate([haplotype, rng.integers(0, 2, len(noise_five))])
@@ -96,16 +107,57 @@ def draw_molecules(
     mapq = np.where(rng.random(len(five)) < settings.low_mapq, rng.integers(0, 10, len(five)), mapq)
     key = (five << (2 * UMI_LENGTH + 1)) | (strand << (2 * UMI_LENGTH)) | umi
     _, first = np.unique(key, return_index=True)  # no two molecules share position, strand and UMI
-    return Molecules(five, strand, haplotype, umi, mapq).take(first)
+    length = _read_lengths(len(five), settings, rng)
+    molecules = Molecules(five, five, length, strand, haplotype, umi, mapq).take(first)
+    return _mapped(molecules, 2 * donor, variants, background.length, settings, rng)
+
+
+def _read_lengths(count: int, settings: Settings, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Bases read of each molecule: the RNA's length, gamma-distributed above the shortest, or the read's where longer."""
+    if not settings.fragment_mean:
+        return np.full(count, settings.read_length)
+    fragment = SHORTEST + rng.gamma(FRAGMENT_SHAPE, (settings.fragment_mean - SHORTEST) / FRAGMENT_SHAPE, count)
+    return np.minimum(fragment.astype(np.int64), settings.read_length)
+
+
+def _mapped(
+    molecules: Molecules, column: int, variants: Variants, length: int, settings: Settings, rng: np.random.Generator
+) -> Molecules:
+    """Molecules after reference-mapping bias: for each alternative allele a read may be lost or, as often, misplaced.
+
+    ``column`` is the donor's first in the genotypes. Misplaced reads align anywhere, with any mapping quality.
+    """
+    if not settings.mapping_bias:
+        return molecules
+    alleles = alternative_alleles(molecules, column, variants)
+    affected = rng.random(len(molecules)) < 1 - (1 - settings.mapping_bias) ** alleles
+    lost = affected & (rng.random(len(molecules)) < 0.5)
+    moved = affected & ~lost
+    place, mapq = molecules.place.copy(), molecules.mapq.copy()
+    place[moved] = rng.integers(EDGE, length - EDGE, int(moved.sum()))
+    mapq[moved] = rng.integers(0, 43, int(moved.sum()))
+    return replace(molecules, place=place, mapq=mapq).take(~lost)
+
+
+def alternative_alleles(molecules: Molecules, column: int, variants: Variants) -> NDArray[np.int64]:
+    """Alternative alleles within the reference span of each molecule's read."""
+    plus = molecules.strand == 0
+    start = np.where(plus, molecules.five, molecules.five - molecules.length + 1)
+    first, last = np.searchsorted(variants.pos, start), np.searchsorted(variants.pos, start + molecules.length)
+    alleles = np.zeros(len(molecules), np.int64)
+    for side in (0, 1):
+        carried = np.concatenate([[0], np.cumsum(variants.genotypes[:, column + side], dtype=np.int64)])
+        alleles = np.where(molecules.haplotype == side, carried[last] - carried[first], alleles)
+    return alleles
 
 
 def _initiation(
-    donor: int, haplotypes: Haplotypes, depth: float, settings: Settings, rng: np.random.Generator
+    library: Expected, haplotypes: Haplotypes, settings: Settings, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Negative-binomial counts around the mean of the donor's two haplotypes, spread over their initiation sites."""
-    rows = haplotypes.index[:, 2 * donor : 2 * donor + 2]
+    rows = haplotypes.index[:, 2 * library.donor : 2 * library.donor + 2]
     rate = np.exp2(haplotypes.log2_strand[rows])  # [E, haplotype, strand]
-    expected = depth * rate.mean(1)
+    expected = library.depth * rate.mean(1) * np.exp2(library.log2_shift)[:, None]
     if settings.dispersion > 0:
         expected = expected * rng.gamma(1 / settings.dispersion, settings.dispersion, expected.shape)
     count = rng.poisson(expected)
@@ -123,26 +175,26 @@ def _initiation(
 def _background_ends(
     background: Background, count: int, clumpy: bool, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """5' ends and strands of background reads: all uniform, or 40 % uniform, 25 % genes, 15 % towers, 20 % stacks."""
-    uniform, genes, towers, stacks = rng.multinomial(count, [0.4, 0.25, 0.15, 0.2] if clumpy else [1.0, 0, 0, 0])
+    """5' ends and strands of background reads: all uniform, or 40 % uniform, 25 % genes, 15 % pile-ups, 20 % stacks."""
+    uniform, genes, piled, stacks = rng.multinomial(count, [0.4, 0.25, 0.15, 0.2] if clumpy else [1.0, 0, 0, 0])
     if not len(background.gene_start):
         uniform, genes = uniform + genes, 0
     gene = rng.choice(len(background.gene_start), genes, p=background.gene_share) if genes else np.zeros(0, np.int64)
     span = background.gene_end[gene] - background.gene_start[gene]
-    private = rng.integers(EDGE, background.length - EDGE, max(1, len(background.tower) // 2))
-    places = np.concatenate([background.tower, private])
-    tower = rng.choice(len(places), towers, p=rng.dirichlet(np.full(len(places), 0.5)))
+    private = rng.integers(EDGE, background.length - EDGE, max(1, len(background.pileup) // 2))
+    places = np.concatenate([background.pileup, private])
+    pileup = rng.choice(len(places), piled, p=rng.dirichlet(np.full(len(places), 0.5)))
     stack = rng.choice(len(background.stack_position), stacks, p=background.stack_share)
     five = np.concatenate(
         [
             rng.integers(EDGE, background.length - EDGE, uniform),
             background.gene_start[gene] + (rng.random(genes) * span).astype(np.int64),
-            places[tower],
+            places[pileup],
             background.stack_position[stack],
         ]
     )
     strand = np.concatenate(
-        [rng.integers(0, 2, uniform), background.gene_strand[gene], places[tower] % 2, background.stack_strand[stack]]
+        [rng.integers(0, 2, uniform), background.gene_strand[gene], places[pileup] % 2, background.stack_strand[stack]]
     )
     return five, strand
 
@@ -161,5 +213,5 @@ def _on_haplotype(five: NDArray[np.int64], column: NDArray[np.int64], variants: 
 def coverage(molecules: Molecules, strand: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Positions and counts of the 5' ends that a mapping-quality filter of 30 keeps, duplicates counted once."""
     kept = (molecules.strand == strand) & (molecules.mapq >= GOOD_MAPQ)
-    position, count = np.unique(molecules.five[kept], return_counts=True)
+    position, count = np.unique(molecules.place[kept], return_counts=True)
     return position, count

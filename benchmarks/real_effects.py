@@ -20,7 +20,7 @@ import pandas as pd  # noqa: E402
 
 from allelegro.effects.measured import TruthOptions, read_truth  # noqa: E402
 from allelegro.io.metrics import read_metrics  # noqa: E402
-from allelegro.io.tables import read_table, write_table  # noqa: E402
+from allelegro.io.tables import GUESS, read_table, write_table  # noqa: E402
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def ensemble(options: argparse.Namespace) -> list[object]:
 
 def satmut(options: argparse.Namespace) -> None:
     """The loci whose sequence is known, each a contig of a FASTA; positions are counted from the element's start."""
-    elements = read_table(options.data / "satmut" / "element_sequences.tsv").drop_duplicates("start_pos")
+    elements = read_table(options.data / "satmut" / "element_sequences.tsv", others=GUESS).drop_duplicates("start_pos")
     truth = read_truth(options.data / "satmut" / "elements.tsv.gz", "satmut", TruthOptions(release="GRCh37")).table
     fasta, parts = options.work / "elements.fa", []
     with fasta.open("w") as file:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
 from allelegro.effects.measured import read_truth  # noqa: E402
-from allelegro.io.tables import read_table, write_table  # noqa: E402
+from allelegro.io.tables import GUESS, read_table, write_table  # noqa: E402
 
 
 def main() -> None:
@@ -51,12 +51,12 @@ def main() -> None:
 def prepare(data: Path, sheets: Path, hg38: Path | None) -> Path:
     """The four sheets of the run, and the tables that need another shape; returns their folder."""
     sheets.mkdir(parents=True, exist_ok=True)
-    libraries = read_table(data / "chr22_hg19" / "libraries.tsv")[["library", "donor", "plus", "minus"]]
+    libraries = read_table(data / "chr22_hg19" / "libraries.tsv", others=GUESS)[["library", "donor", "plus", "minus"]]
     for strand in ("plus", "minus"):
         libraries[strand] = [str(data / "chr22_hg19" / path) for path in libraries[strand]]
     write_table(libraries, sheets / "libraries.tsv")
     # Two of the ten published folds are here; without fold numbers ten are dealt anew, or nothing would be left to train on.
-    folds = [read_table(data / "lentimpra_wtc11" / f"fold{fold}.tsv.gz") for fold in (1, 2)]
+    folds = [read_table(data / "lentimpra_wtc11" / f"fold{fold}.tsv.gz", others=GUESS) for fold in (1, 2)]
     write_table(pd.concat(folds), sheets / "wtc11.tsv")
     write_table(pd.DataFrame({"name": ["WTC11"], "table": ["wtc11.tsv"]}), sheets / "mpra.tsv")
     elements(data / "satmut", sheets)
@@ -75,8 +75,8 @@ def prepare(data: Path, sheets: Path, hg38: Path | None) -> Path:
 
 def elements(satmut: Path, sheets: Path) -> None:
     """Saturation mutagenesis on the elements' own sequences: a FASTA of them, and positions counted from their starts."""
-    sequences = read_table(satmut / "element_sequences.tsv").drop_duplicates("start_pos")
-    kircher = read_table(satmut / "elements.tsv.gz")
+    sequences = read_table(satmut / "element_sequences.tsv", others=GUESS).drop_duplicates("start_pos")
+    kircher = read_table(satmut / "elements.tsv.gz", others=GUESS)
     kircher = kircher[(kircher["Release"] == "GRCh37") & kircher["Pos"].notna()]
     parts = []
     with (sheets / "elements.fa").open("w") as fasta:

@@ -8,7 +8,7 @@ import pytest
 
 from allelegro.cli.benchmark_variants import app
 from allelegro.io.metrics import read_metrics
-from allelegro.io.tables import read_table
+from allelegro.io.tables import GUESS, read_table
 from helpers.toy_variants import write_checkpoint
 
 
@@ -57,7 +57,7 @@ def test_perfect_and_useless_models(tmp_path: Path, truth: pd.DataFrame) -> None
     row = metrics.query("metric == 'pearson' and model == 'noise' and subset == 'all'").iloc[0]
     assert row["ci_low"] < 0 < row["ci_high"]
     assert value(metrics, "pearson_minus_good", "noise") < -0.8
-    points = read_table(tmp_path / "points.tsv.gz")
+    points = read_table(tmp_path / "points.tsv.gz", others=GUESS)
     assert list(points.columns) == ["chrom", "pos", "ref", "alt", "group", "measured", "significant", "good", "noise"]
 
 
@@ -92,13 +92,15 @@ def test_places_and_donors_that_training_saw_are_flagged(
         metrics = run(
             tmp_path, truth, scores_of(truth, effect, "good"), extra=(*both, "--truth-donor", "NA19239", "--truth-donor", "NA1")
         )  # fmt: skip
-    points = read_table(tmp_path / "points.tsv.gz")
+    points = read_table(tmp_path / "points.tsv.gz", others=GUESS)
     assert (points["seen"] == np.where(half | (truth["pos"] == last), "no", "yes")).all()
     assert value(metrics, "pearson", subset="unseen") == pytest.approx(1)
     assert value(metrics, "pearson") < 0.5
     assert "b was trained on NA19239, a donor of this measurement" in caplog.text
     run(tmp_path, truth, scores_of(truth, effect, "good"), extra=("--checkpoint", str(tmp_path / "silent")))
-    assert (read_table(tmp_path / "points.tsv.gz")["seen"] == "yes").all()  # it does not say, so it may have seen all
+    assert (
+        read_table(tmp_path / "points.tsv.gz", others=GUESS)["seen"] == "yes"
+    ).all()  # it does not say, so it may have seen all
 
 
 def test_curves_have_the_areas_and_means_of_the_metrics(tmp_path: Path, truth: pd.DataFrame) -> None:
@@ -106,7 +108,7 @@ def test_curves_have_the_areas_and_means_of_the_metrics(tmp_path: Path, truth: p
     metrics = run(
         tmp_path, truth, scores_of(truth, effect, "good"), extra=("--curves", str(tmp_path / "curves.tsv"))
     )  # fmt: skip
-    curves = dict(list(read_table(tmp_path / "curves.tsv", ["model", "curve", "x", "y"]).groupby("curve")))
+    curves = dict(list(read_table(tmp_path / "curves.tsv", others=GUESS).groupby("curve")))
     x, y = ([0, *curves["roc"][axis]] for axis in ("x", "y"))
     assert np.trapezoid(y, x) == pytest.approx(value(metrics, "auroc"), abs=0.01)  # thinned to 250 points
     steps = np.diff(curves["precision_recall"]["x"], prepend=0)

@@ -11,8 +11,7 @@ from scipy import stats
 from allelegro.cli.evaluate_procap import app
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.io.metrics import METRIC_COLUMNS
-from allelegro.io.tables import read_table
+from allelegro.io.metrics import read_metrics
 from allelegro.models.checkpoint import load_model
 from allelegro.statistics import kernel_ridge, pearson_ci, right_sign
 from allelegro.training.baselines import (
@@ -67,7 +66,7 @@ def evaluated(toy, checkpoints, tmp_path_factory):
         ],
         standalone_mode=False,
     )
-    return read_table(out / "metrics.tsv", METRIC_COLUMNS), pd.read_parquet(out / "predictions.parquet")
+    return read_metrics([out / "metrics.tsv"]), pd.read_parquet(out / "predictions.parquet")
 
 
 def value(metrics, model, subset, metric):
@@ -261,7 +260,7 @@ def pooled(toy, study, tmp_path_factory):
     models = [("legnet", study / "legnet"), ("reference", study / "reference")]
     files = out / "metrics.tsv", out / "predictions.parquet"
     evaluate(toy.counts, toy.haplotypes, models, *files, target_width=120, n_boot=100)
-    return read_table(files[0], METRIC_COLUMNS), pd.read_parquet(files[1])
+    return read_metrics([files[0]]), pd.read_parquet(files[1])
 
 
 def test_each_unseen_locus_is_predicted_by_the_seeds_that_held_it_out(toy, study, pooled):
@@ -337,7 +336,7 @@ def test_profiles_are_pooled_over_folds(toy, tmp_path):
         out = tmp_path / f"{name}.tsv"
         where = ([("clipnet", tmp_path / models)], out, tmp_path / "p.parquet")
         evaluate(toy.counts, toy.haplotypes, *where, target_width=60, n_boot=10)
-        table = read_table(out, METRIC_COLUMNS)
+        table = read_metrics([out])
         figures[name] = value(table, "clipnet", "unseen_loci/seen_donors", "profile_r_median")
     assert [figures[name]["n"] for name in ("both", "0", "1")] == [40, 20, 20]
     low, high = sorted(figures[name]["value"] for name in ("0", "1"))

@@ -11,7 +11,7 @@ import pytest
 from allelegro.cli.prepare_mpra import app
 from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import write_table
 from allelegro.io.windows import write_windows
 from allelegro.training.leakage import similar_sequences
 from allelegro.training.mpra import (
@@ -200,8 +200,12 @@ def test_windows_that_cannot_be_compared(tmp_path: Path, caplog: pytest.LogCaptu
             {"seq": [LEFT_ADAPTOR + "A" * 20 + RIGHT_ADAPTOR, "A" * 20], "mean_value": [1, 2]},
             "row 2: adaptors are missing",
         ),
-        ({"seq": ["ACGT"], "value": [1]}, "column mean_value or expression or activity is missing"),
-        ({"seq": ["ACGT"], "mean_value": ["high"]}, "every row was left out: no activity"),
+        ({"seq": ["ACGT"], "value": [1]}, r"column mean_value \(or expression, activity\) is missing"),
+        ({"seq": ["ACGT"], "mean_value": ["NA"]}, "every row was left out: no activity"),
+        (
+            {"seq": ["ACGT"] * 2, "mean_value": [1, "high"]},
+            r"row 2 \(line 3\), column mean_value: 'high' is not a number",
+        ),
     ],
 )
 def test_wrong_tables_are_named(tmp_path: Path, columns: dict[str, object], message: str) -> None:
@@ -228,7 +232,7 @@ def test_the_tool_reads_a_joint_library(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as left:
         app(list(map(str, arguments)))
     assert left.value.code == 0
-    assert read_table(out)["mean_value"].tolist() == (np.arange(40) * 2.0).tolist()
+    assert read_training_table(out)["mean_value"].tolist() == (np.arange(40) * 2.0).tolist()
 
 
 @pytest.mark.skipif(not WTC11.is_dir(), reason="the real lentiMPRA tables are not here")

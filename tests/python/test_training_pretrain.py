@@ -168,7 +168,7 @@ def test_a_sequence_without_activity_is_named(tmp_path: Path) -> None:
     table = motif_table(100).assign(mean_value=lambda t: t["mean_value"].astype(object))
     table.loc[7, "mean_value"] = "high"
     write_table(table, tmp_path / "mpra.tsv")
-    with pytest.raises(DataError, match="row 8: mean_value high is not a number"):
+    with pytest.raises(DataError, match=r"row 8 \(line 9\), column mean_value: 'high' is not a number"):
         pretrain(tmp_path / "mpra.tsv", tmp_path / "out", PretrainSettings(1, 2, "tiny", epochs=6))
     assert not (tmp_path / "out").exists()
 

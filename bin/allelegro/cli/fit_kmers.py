@@ -23,9 +23,9 @@ def main(
     limit_threads(threads)
     from allelegro.effects.kmers import WordModel
     from allelegro.errors import DataError
-    from allelegro.io.tables import read_table
+    from allelegro.io.tables import NAME, NUMBER, read_table
 
-    examples = read_table(table, ["seq", "mean_value"])
+    examples = read_table(table, {"seq": NAME, "mean_value": NUMBER})
     try:
         model = WordModel.fit(examples["seq"].tolist(), examples["mean_value"].to_numpy(dtype=float), seed)
     except DataError as error:

@@ -11,16 +11,16 @@ positive for the alternative allele, else NaN), ``distance`` (bp from the elemen
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from allelegro.effects.variants import whole_positions
+from allelegro.effects.variants import ALIASES
 from allelegro.errors import DataError
-from allelegro.io.tables import read_table
+from allelegro.io.tables import COUNT, GUESS, NAME, NUMBER, TEXT, read_table
 
 TRUTH_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
@@ -58,7 +58,7 @@ class _Rows:
     """A source table while it is read: renamed columns and counted filters."""
 
     def __init__(self, path: Path, options: TruthOptions) -> None:
-        raw = read_table(path)
+        raw = read_table(path, others=GUESS)
         self.path, self.options = path, options
         missing = [f"{name}={column}" for name, column in options.columns.items() if column not in raw.columns]
         if missing:
@@ -265,6 +265,7 @@ _READERS: Mapping[str, Callable[[_Rows], Truth]] = {
 }  # fmt: skip
 
 
-def read_comparator(path: Path, columns: Sequence[str] = ("chrom", "pos", "ref", "alt", "score")) -> pd.DataFrame:
+def read_comparator(path: Path) -> pd.DataFrame:
     """An outside model's score table: ``chrom pos ref alt score``, positive for the alternative allele, 1-based."""
-    return whole_positions(read_table(path, list(columns))[list(columns)], path)
+    kinds = {"chrom": NAME, "pos": COUNT, "ref": TEXT, "alt": TEXT, "score": NUMBER}
+    return read_table(path, kinds, aliases=ALIASES)

@@ -10,16 +10,17 @@ from typing import Any
 
 import pandas as pd
 
-from allelegro.effects.variants import whole_positions
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
-from allelegro.io.tables import read_table
+from allelegro.io.tables import COUNT, NAME, NUMBER, TEXT, maybe, read_table, table_chunks, write_rows
 
 _KEY = ["chrom", "pos", "ref", "alt"]
-SCORE_COLUMNS = [
-    *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
-    "ref_sd", "alt_sd", "n_predictions", "n_unknown",
-]  # fmt: skip
+_KINDS = {
+    "chrom": NAME, "pos": COUNT, "ref": TEXT, "alt": TEXT, "id": TEXT, "model": NAME,
+    **dict.fromkeys(["effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models"], maybe(NUMBER)),
+    **dict.fromkeys(["ref_sd", "alt_sd", "n_predictions", "n_unknown"], maybe(NUMBER)),
+}  # fmt: skip
+SCORE_COLUMNS = list(_KINDS)
 
 
 def write_scores(chunks: Iterable[pd.DataFrame], path: Path, allow_empty: bool = False) -> int:
@@ -47,10 +48,7 @@ def write_chunks(chunks: Iterable[pd.DataFrame], path: Path, empty: list[str] | 
 def _write_tsv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     rows = 0
     for number, chunk in enumerate(chunks):
-        chunk.to_csv(
-            path, sep="\t", index=False, header=number == 0, mode="w" if number == 0 else "a",
-            float_format="%.7g", na_rep="NA", compression="infer",
-        )  # fmt: skip
+        write_rows(chunk, path, append=number > 0)
         rows += len(chunk)
     return rows
 
@@ -76,7 +74,8 @@ def read_scores(path: Path) -> pd.DataFrame:
     """Read a table of scores written by :func:`write_scores`; raises DataError when it is no such table or empty."""
     needed = [*_KEY, "model", "effect"]
     if path.suffix != ".parquet":
-        return whole_positions(read_table(path, needed), path)
+        given = {column: _KINDS[column] for column in needed}
+        return read_table(path, given, optional={c: kind for c, kind in _KINDS.items() if c not in given})
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
@@ -166,4 +165,4 @@ def score_chunks(path: Path, chunk: int = 100_000) -> Iterator[pd.DataFrame]:
         for batch in pq.ParquetFile(path).iter_batches(chunk):
             yield batch.to_pandas()
     else:
-        yield from pd.read_csv(path, sep="\t", chunksize=chunk, dtype={"chrom": str})
+        yield from table_chunks(path, _KINDS, chunk)

@@ -16,14 +16,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from allelegro.errors import DataError
-from allelegro.io.tables import read_table, table_errors
+from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, maybe, read_header, read_table, table_chunks
 from allelegro.io.vcf import read_sites
 
 VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096
-_ALIASES = {
-    "chr": "chrom", "chromosome": "chrom", "position": "pos", "refallele": "ref", "altallele": "alt",
-    "reference": "ref", "alternative": "alt", "name": "id", "variant": "id", "variant_id": "id", "snp": "id",
+_KINDS = {"chrom": NAME, "pos": POSITION, "ref": TEXT, "alt": TEXT}
+ALIASES = {
+    "chrom": ("chr", "chromosome"), "pos": ("position",), "ref": ("refallele", "reference"),
+    "alt": ("altallele", "alternative"), "id": ("name", "variant", "variant_id", "snp"),
 }  # fmt: skip
 
 
@@ -107,44 +108,10 @@ def chunks_of(table: pd.DataFrame, chunk: int = CHUNK) -> Iterator[pd.DataFrame]
         yield table.iloc[first : first + chunk]
 
 
-def normalise_columns(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Rename ``chr``, ``#CHROM``, ``RefAllele``… to ``chrom pos ref alt id``; a missing id becomes ``.``.
-
-    Raises DataError naming the columns that are not there.
-    """
-    names = {column: str(column).lstrip("#").strip().lower() for column in table.columns}
-    table = table.rename(columns={column: _ALIASES.get(name, name) for column, name in names.items()})
-    table = table.loc[:, ~table.columns.duplicated()]
-    missing = [column for column in VARIANT_COLUMNS[:4] if column not in table.columns]
-    if missing:
-        raise DataError(f"{path}: column {', '.join(missing)} is missing; found {', '.join(names)}")
-    return table if "id" in table.columns else table.assign(id=".")
-
-
-def whole_positions(table: pd.DataFrame, path: Path, first_line: int = 2, least: int = 0) -> pd.DataFrame:
-    """The table with ``pos`` as whole numbers; raises DataError naming the line of one that is none, or below ``least``.
-
-    Scores of sequences without coordinates have position 0.
-    """
-    positions = pd.to_numeric(table["pos"], errors="coerce")
-    bad = ~(positions >= least) | (positions % 1 != 0)
-    if bad.any():
-        at = int(bad.to_numpy().argmax())
-        raise DataError(
-            f"{path} line {first_line + at}: position '{table['pos'].iloc[at]}' is not a 1-based position; correct it"
-        )
-    return table.assign(pos=positions.astype("int64"))
-
-
 def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
-    separator = "," if ".csv" in path.suffixes else "\t"
-    row = 2
-    with table_errors(path, "columns chrom pos ref alt"):
-        for raw in pd.read_csv(path, sep=separator, dtype=str, chunksize=chunk, keep_default_na=False):
-            table = normalise_columns(raw, path)
-            table = whole_positions(table, path, first_line=row, least=1)
-            row += len(table)
-            yield table[VARIANT_COLUMNS]
+    """The same of a table, whose columns may be called ``chr``, ``#CHROM``, ``RefAllele``…; a missing id becomes ``.``."""
+    for table in table_chunks(path, _KINDS, chunk, optional={"id": TEXT}, aliases=ALIASES):
+        yield (table if "id" in table else table.assign(id="."))[VARIANT_COLUMNS]
 
 
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
@@ -222,7 +189,7 @@ def _trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
 
 def sequences_measured(path: Path, kind: str | None) -> Path | None:
     """A reporter table that brings the sequences it measured (``ref_sequence alt_sequence``), else None."""
-    found = kind == "mpra" and {"ref_sequence", "alt_sequence"} <= set(read_table(path).columns)
+    found = kind == "mpra" and {"ref_sequence", "alt_sequence"} <= set(read_header(path))
     return path if found else None
 
 
@@ -232,8 +199,8 @@ def read_sequence_pairs(path: Path) -> pd.DataFrame:
     Unknown coordinates become ``.``/0, so that scores keep one layout; gaps (``-``) of aligned alleles are taken out.
     Raises DataError for letters outside ACGTN.
     """
-    table = read_table(path, ["ref_sequence", "alt_sequence"])
-    table = table.rename(columns={"chr": "chrom", "RefAllele": "ref", "AltAllele": "alt", "ID": "id"})
+    known = dict.fromkeys(["chrom", "ref", "alt", "id"], TEXT) | {"pos": maybe(COUNT)}
+    table = read_table(path, {"ref_sequence": NAME, "alt_sequence": NAME}, optional=known, aliases=ALIASES)
     unknown: dict[str, Any] = {
         "chrom": ".",
         "pos": 0,
@@ -242,8 +209,9 @@ def read_sequence_pairs(path: Path) -> pd.DataFrame:
         "id": [f"pair{row + 1}" for row in range(len(table))],
     }
     table = table.assign(**{column: value for column, value in unknown.items() if column not in table.columns})
+    table["pos"] = table["pos"].fillna(0).astype("int64")
     for column in ("ref_sequence", "alt_sequence"):
-        table[column] = table[column].astype(str).str.upper().str.replace("-", "")
+        table[column] = table[column].str.upper().str.replace("-", "")
         bad = ~table[column].str.fullmatch("[ACGTN]+")
         if bad.any():
             row = int(bad.to_numpy().argmax())

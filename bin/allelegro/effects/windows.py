@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from allelegro.effects.variants import Dropped
 from allelegro.errors import DataError
+from allelegro.io.contigs import contig_hint, match_contigs
 from allelegro.io.dna import N, encode
-from allelegro.io.fasta import Fasta, contig_hint
+from allelegro.io.fasta import Fasta
 
 Codes = NDArray[np.uint8]
 
@@ -23,9 +24,8 @@ class Genome:
         self.path, self.lengths = path, self._fasta.lengths
 
     def contig(self, name: str) -> str | None:
-        """The FASTA's own name of a contig, or None: exact, else with ``chr`` added or taken away."""
-        candidates = (name, f"chr{name}", name.removeprefix("chr"))
-        return next((candidate for candidate in candidates if candidate in self.lengths), None)
+        """The FASTA's own name of a contig, or None."""
+        return match_contigs([name], self.lengths)[name]
 
     def codes(self, contig: str, start: int, end: int) -> Codes:
         """Codes of ``[start, end)``; positions beyond the contig are N."""

@@ -17,7 +17,8 @@ from allelegro.errors import DataError
 from allelegro.genotype.shard import TEXT_BUDGET, Rules, Shard, ShardResult, ShardWorker
 from allelegro.genotype.store import DONOR_COUNTS, StoreWriter
 from allelegro.io.atomic import atomic_folder
-from allelegro.io.fasta import Fasta, check_contigs, contig_hint
+from allelegro.io.contigs import check_contigs, contig_hint
+from allelegro.io.fasta import Fasta
 from allelegro.io.genotypes import Ints
 from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.io.windows import read_windows

@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.io.tables import COUNT, NAME, TEXT, WHOLE, read_table
 from allelegro.io.windows import read_windows
 
 FORMAT = "allelegro-haplotypes"
@@ -98,17 +99,13 @@ class HaplotypeStore:
     @cached_property
     def variants(self) -> pd.DataFrame:
         """Alleles in use, one row each; ``pos`` is 1-based, ``[start, end)`` the 0-based interval that ``bases`` replace."""
-        return pd.read_csv(
-            self.folder / "variants.tsv",
-            sep="\t",
-            keep_default_na=False,
-            dtype={"chrom": str, "ref": str, "bases": str},
-        )
+        kinds = dict.fromkeys(VARIANT_COLUMNS, TEXT) | dict.fromkeys(("pos", "start", "end"), WHOLE)
+        return read_table(self.folder / "variants.tsv", kinds, allow_empty=True)
 
     @cached_property
     def donor_counts(self) -> pd.DataFrame:
         """Genotype counts of each donor over the variants that touch a window."""
-        return pd.read_csv(self.folder / "donors.tsv", sep="\t", dtype={"donor": str})
+        return read_table(self.folder / "donors.tsv", {"donor": NAME} | dict.fromkeys(DONOR_COUNTS, COUNT))
 
     @cached_property
     def allele_offsets(self) -> NDArray[np.int64]:

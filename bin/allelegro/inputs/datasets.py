@@ -13,7 +13,7 @@ import pandas as pd
 from allelegro.errors import DataError
 from allelegro.inputs.download import RemoteFile
 from allelegro.io.atomic import atomic_path
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import NAME, read_table, write_table
 
 STRANDS = {"plus": "pl", "minus": "mn"}
 SHEETS = {"mpra": ["name", "table"], "variant_sets": ["name", "kind", "table", "genome", "release"]}
@@ -69,7 +69,7 @@ def unpack_procap(archive: Path, table: Path) -> Path:
     with ``libraries.tsv`` (``library donor plus minus``), whose path is returned. Raises DataError when the archive is
     damaged or lacks a library.
     """
-    libraries = read_table(table, ["library", "gsm", "donor", "prefix"])
+    libraries = read_table(table, dict.fromkeys(["library", "gsm", "donor", "prefix"], NAME))
     folder = archive.parent
     for strand, short in STRANDS.items():
         libraries[strand] = libraries["prefix"] + f".hs37d5.bwa.uniqueUMI.{short}.bedgraph.gz"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from allelegro.errors import DataError
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import TEXT, read_table, write_table
 
 EXCLUDED_COLUMNS = ["library", "reason"]
 
@@ -23,7 +23,7 @@ def write_excluded(reasons: Mapping[str, str], path: Path) -> None:
 def read_excluded(folders: Iterable[Path]) -> dict[str, str]:
     """Reasons by library from every ``*.excluded.tsv`` in ``folders``."""
     tables = [
-        read_table(path, EXCLUDED_COLUMNS, as_text=True)
+        read_table(path, dict.fromkeys(EXCLUDED_COLUMNS, TEXT), allow_empty=True)
         for folder in folders
         for path in sorted(folder.glob("*.excluded.tsv"))
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from allelegro.io.tables import read_table
+from allelegro.io.tables import TEXT, read_table
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
@@ -44,9 +44,9 @@ def read_sheet(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
 
     Raises DataError when the file is missing, empty, or lacks a required column.
     """
-    table = read_table(path, required, as_text=True).fillna("")
+    table = read_table(path, dict.fromkeys(required, TEXT), others=TEXT)
     rows: list[dict[str, str]] = [
-        {str(name): str(value).strip() for name, value in row.items()} for row in table.to_dict("records")
+        {str(name): str(value) for name, value in row.items()} for row in table.to_dict("records")
     ]
     sheet = Sheet(path, rows)
     known = (*required, *optional)

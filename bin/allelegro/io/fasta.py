@@ -11,7 +11,6 @@ import struct
 import tempfile
 import warnings
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from pysam.utils import SamtoolsError
 
 from allelegro.errors import DataError
+from allelegro.io.contigs import contig_hint
 from allelegro.io.dna import encode_reference
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -161,26 +161,6 @@ def _is_bgzip(path: Path) -> bool:
             f"gzip -dc {path} | bgzip > NEW.fa.gz, then samtools faidx NEW.fa.gz"
         )
     return False
-
-
-def contig_hint(wanted: Iterable[str], present: Iterable[str]) -> str:
-    """What to do about contigs that are absent: recognises ``chr1`` against ``1``."""
-    wanted, present = list(wanted), list(present)
-    bare = {name.removeprefix("chr") for name in present}
-    if any(name.removeprefix("chr") in bare for name in wanted):
-        return (
-            f"names differ by the prefix chr (here {wanted[0]}, there {present[0]}); "
-            "use one naming, for example with bcftools annotate --rename-chrs"
-        )
-    return f"it has {', '.join(present[:5]) or 'none'}{' …' if len(present) > 5 else ''}"
-
-
-def check_contigs(wanted: Iterable[str], what: str, present: Iterable[str], path: Path) -> None:
-    """Raise DataError when a contig used by ``what`` (a file name) is not among those ``present`` in ``path``."""
-    present = list(present)
-    missing = [name for name in dict.fromkeys(wanted) if name not in set(present)]
-    if missing:
-        raise DataError(f"{what}: contig {missing[0]} is not in {path}; {contig_hint(missing, present)}")
 
 
 def _require(path: Path, advice: str) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import NUMBER, TEXT, maybe, read_table, write_table
 
-METRIC_COLUMNS = ["stage", "dataset", "model", "subset", "metric", "value", "ci_low", "ci_high", "n"]
+_KINDS = dict.fromkeys(["stage", "dataset", "model", "subset", "metric"], TEXT) | dict.fromkeys(
+    ["value", "ci_low", "ci_high", "n"], maybe(NUMBER)
+)
+METRIC_COLUMNS = list(_KINDS)
 
 
 NO_MODEL = "none"  # the model of a figure that is of the data
@@ -28,4 +31,4 @@ def write_metrics(rows: Iterable[dict[str, object]] | pd.DataFrame, path: Path) 
 
 def read_metrics(paths: Iterable[Path]) -> pd.DataFrame:
     """Concatenate tidy metrics files."""
-    return pd.concat([read_table(path, METRIC_COLUMNS, allow_empty=True) for path in paths], ignore_index=True)
+    return pd.concat([read_table(path, _KINDS, allow_empty=True) for path in paths], ignore_index=True)

@@ -5,30 +5,24 @@ from pathlib import Path
 import pandas as pd
 
 from allelegro.errors import DataError
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import COUNT, GUESS, NAME, TEXT, WHOLE, read_table, write_table
 
-WINDOW_COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "fold"]
+_KINDS = {"chrom": NAME, "start": COUNT, "end": COUNT, "name": NAME, "score": GUESS, "strand": TEXT, "fold": WHOLE}
+WINDOW_COLUMNS = list(_KINDS)
 
 
 def read_windows(path: Path) -> pd.DataFrame:
     """Read windows (BED coordinates: 0-based, half-open; header ``#chrom start end name score strand fold``).
 
-    Raises DataError when rows are missing, widths differ, a start is negative or a name is repeated.
+    Raises DataError when rows are missing, widths differ, a start is no position or a name is repeated.
     """
-    windows = read_table(path, WINDOW_COLUMNS)
-    windows["chrom"] = windows["chrom"].astype(str)
-    windows["name"] = windows["name"].astype(str)
+    windows = read_table(path, _KINDS)
     widths = windows["end"] - windows["start"]
     if widths.nunique() != 1:
         row = int((widths != widths.iloc[0]).to_numpy().argmax())
         raise DataError(
             f"{path} row {row + 1}: window is {widths.iloc[row]} bp wide, the first is {widths.iloc[0]}; "
             "all windows must have one width (merge_peaks.py --width)"
-        )
-    if (windows["start"] < 0).any():
-        row = int((windows["start"] < 0).to_numpy().argmax())
-        raise DataError(
-            f"{path} row {row + 1}: start {windows['start'].iloc[row]} is negative; drop or shift this window"
         )
     if windows["name"].duplicated().any():
         raise DataError(f"{path}: window name {windows['name'][windows['name'].duplicated()].iloc[0]} occurs twice")

@@ -23,7 +23,7 @@ from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import Counts, StrandPair, add_counts
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
 from allelegro.io.windows import read_windows
 
 FORMAT = 1
@@ -65,8 +65,8 @@ class CountsStore:
             raise DataError(f"{path}: store format {metadata.get('format')}, expected {FORMAT}; make the store again")
         if sha256(path / "windows.bed") != metadata["windows_sha256"]:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
-        libraries = read_table(path / "libraries.tsv", ["library", "donor", "total_reads", "size_factor"])
-        libraries[["library", "donor"]] = libraries[["library", "donor"]].astype(str)
+        kinds = {"library": NAME, "donor": NAME, "total_reads": COUNT, "size_factor": NUMBER}
+        libraries = read_table(path / "libraries.tsv", kinds)
         return cls(
             path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("excluded", {})
         )
@@ -147,10 +147,10 @@ class Library:
 
 def read_signal_sheet(path: Path) -> list[Library]:
     """Libraries of a sheet ``library donor plus minus``; paths are relative to the sheet, rows of one library are runs."""
-    sheet = read_table(path, ["library", "donor", "plus", "minus"])
+    sheet = read_table(path, dict.fromkeys(["library", "donor", "plus", "minus"], NAME))
     libraries = []
-    for name, rows in sheet.groupby(sheet["library"].astype(str), sort=False):
-        donors = rows["donor"].astype(str).unique()
+    for name, rows in sheet.groupby("library", sort=False):
+        donors = rows["donor"].unique()
         if len(donors) > 1:
             raise DataError(f"{path}: library {name} has two donors, {donors[0]} and {donors[1]}; give it one")
         pairs = [

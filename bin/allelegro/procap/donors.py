@@ -20,11 +20,15 @@ from scipy.special import betaln, logsumexp
 from allelegro.errors import DataError
 from allelegro.intervals import union
 from allelegro.io.genotypes import ABSENT, ALT, ALT_END, MISSING, POS, REF, REF_END, RecordLines
-from allelegro.io.tables import write_table
+from allelegro.io.tables import COUNT, NAME, NUMBER, maybe, write_table
 from allelegro.io.vcf import IndexedVcf, select_samples
 from allelegro.procap.bam import CONTIG_SHIFT, AlignmentStream, ReadRules
 
-COLUMNS = ["library", "donor", "candidate", "sites", "reads", "concordance", "log10_odds", "verdict"]
+KINDS = {
+    "library": NAME, "donor": NAME, "candidate": NAME, "sites": COUNT, "reads": COUNT, "concordance": maybe(NUMBER),
+    "log10_odds": maybe(NUMBER), "verdict": NAME,
+}  # fmt: skip
+COLUMNS = list(KINDS)
 _ERROR, _HOMOZYGOTE_CONCENTRATION, _HETEROZYGOTE_CONCENTRATION = 0.01, 10.0, 4.0
 _MOST_READS_OF_A_SITE = 20  # one tower must not decide
 _MISSING = 3

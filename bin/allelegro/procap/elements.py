@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 
 from allelegro.intervals import concatenated_ranges
-from allelegro.procap.peaks import PEAK_COLUMNS
+from allelegro.io.tables import COUNT
+from allelegro.procap.peaks import PEAK_KINDS
 
-ELEMENT_COLUMNS = [*PEAK_COLUMNS, "plus_summit", "minus_summit"]
+ELEMENT_KINDS = PEAK_KINDS | {"plus_summit": COUNT, "minus_summit": COUNT}
+ELEMENT_COLUMNS = list(ELEMENT_KINDS)
 
 
 def pair_elements(peaks: pd.DataFrame, max_distance: int, min_balance: float) -> pd.DataFrame:

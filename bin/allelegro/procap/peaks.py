@@ -12,12 +12,16 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.intervals import Ints, chain_starts, concatenated_ranges, union
 from allelegro.io.bigwig import Counts, Signal, open_signal
-from allelegro.io.tables import write_table
+from allelegro.io.tables import COUNT, NAME, NUMBER, TEXT, WHOLE, write_table
 from allelegro.procap.background import SCALES, Clumping, Floats, Level, Mask, exposures, stutters, tail
 
 logger = logging.getLogger(__name__)
 
-PEAK_COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "qvalue", "reads", "summit"]
+PEAK_KINDS = {
+    "chrom": NAME, "start": COUNT, "end": COUNT, "name": TEXT, "score": NUMBER, "strand": TEXT, "qvalue": NUMBER,
+    "reads": WHOLE, "summit": COUNT,
+}  # fmt: skip
+PEAK_COLUMNS = list(PEAK_KINDS)
 CANDIDATE_P = 0.01  # a scan window must be this unlikely to become part of a candidate
 JOIN = 20  # bp between scan windows of one candidate
 MASK_MARGIN = 50  # bp on both sides of a called peak left out of the background

@@ -19,11 +19,13 @@ from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import StrandPair
 from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
-from allelegro.io.tables import read_table, write_table
+from allelegro.io.tables import COUNT, NAME, TEXT, read_table, write_table
 from allelegro.procap.counts import CountsStore
-from allelegro.procap.donors import COLUMNS as MATCH_COLUMNS
+from allelegro.procap.donors import KINDS as MATCH_KINDS
 
 log = logging.getLogger(__name__)
+
+_INTERVAL = {"chrom": NAME, "start": COUNT, "end": COUNT}
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def write_library_qc(
     correlation = correlate(totals / libraries["size_factor"].to_numpy())
     pairs = _pairs(libraries, correlation)
     donors, swaps = name_swaps(pd.concat([found.match for found in files.values() if found.match is not None] or
-                                         [pd.DataFrame(columns=MATCH_COLUMNS)], ignore_index=True))  # fmt: skip
+                                         [pd.DataFrame(columns=list(MATCH_KINDS))], ignore_index=True))  # fmt: skip
     libraries = libraries.merge(donors[["library", "best_donor", "concordance", "verdict"]], on="library", how="left")
     fates = pd.DataFrame(
         [{"library": name, "step": step["step"], "reads": step["reads"]}
@@ -117,9 +119,9 @@ def _find(library: str, folders: Sequence[Path]) -> LibraryFiles:
     return LibraryFiles(
         document,
         StrandPair(plus, minus) if plus and minus else None,
-        read_table(peaks, ["chrom", "start", "end", "strand"], allow_empty=True) if peaks else None,
-        read_table(elements, ["chrom", "start", "end"], allow_empty=True) if elements else None,
-        read_table(match, MATCH_COLUMNS) if match else None,
+        read_table(peaks, _INTERVAL | {"strand": TEXT}, allow_empty=True) if peaks else None,
+        read_table(elements, _INTERVAL, allow_empty=True) if elements else None,
+        read_table(match, MATCH_KINDS) if match else None,
     )
 
 

@@ -14,10 +14,10 @@ from scipy.stats import binomtest
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
 from allelegro.io.metrics import NO_MODEL, metric_row
-from allelegro.io.tables import read_table
-from allelegro.procap.elements import ELEMENT_COLUMNS
+from allelegro.io.tables import NAME, read_table
+from allelegro.procap.elements import ELEMENT_KINDS
 from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions
-from allelegro.procap.peaks import PEAK_COLUMNS
+from allelegro.procap.peaks import PEAK_KINDS
 
 logger = logging.getLogger(__name__)
 
@@ -60,14 +60,14 @@ def read_sites(sheet: Path, lengths: Mapping[str, int]) -> pd.DataFrame:
     A site is an element, centred between its summits, or a peak in no element, centred on its summit. Columns
     ``chrom centre strand reads qvalue library donor``. A library whose peak file has no rows is named in the log.
     """
-    libraries = read_table(sheet, ["library", "donor", "peaks", "elements"]).astype(str)
+    libraries = read_table(sheet, dict.fromkeys(["library", "donor", "peaks", "elements"], NAME))
     repeated = libraries["library"][libraries["library"].duplicated()]
     if len(repeated):
         raise DataError(f"{sheet}: library {repeated.iloc[0]} occurs twice; one row a library")
     parts = []
     for row in libraries.itertuples():
-        peaks = read_table(sheet.parent / str(row.peaks), PEAK_COLUMNS, allow_empty=True)
-        elements = read_table(sheet.parent / str(row.elements), ELEMENT_COLUMNS, allow_empty=True)
+        peaks = read_table(sheet.parent / str(row.peaks), PEAK_KINDS, allow_empty=True)
+        elements = read_table(sheet.parent / str(row.elements), ELEMENT_KINDS, allow_empty=True)
         if peaks.empty:
             logger.warning("%s: library %s has no peaks", sheet.parent / str(row.peaks), row.library)
         parts.append(_library_sites(peaks, elements).assign(library=str(row.library), donor=str(row.donor)))

@@ -12,7 +12,13 @@ import pandas as pd
 
 from allelegro.errors import DataError
 from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
-from allelegro.io.tables import read_table
+from allelegro.io.tables import GUESS, TEXT, WHOLE, read_table
+
+# Columns that hold names, which are text whatever they look like; all others of a run's own tables show their kind.
+_NAMES = (
+    "library", "donor", "candidate", "best_donor", "library_1", "library_2", "donor_1", "donor_2", "window", "chrom", "id",
+    "group", "model",
+)  # fmt: skip
 
 
 @dataclass
@@ -46,7 +52,7 @@ class Results:
     def table(self, *parts: str) -> pd.DataFrame | None:
         """A TSV of the run, or None when the run did not make it."""
         path = self.path(*parts)
-        return read_table(path, allow_empty=True) if path.is_file() else None
+        return self._table(path) if path.is_file() else None
 
     def document(self, *parts: str) -> Any:
         """A JSON document of the run, or None."""
@@ -133,7 +139,7 @@ class Results:
     def benchmark_points(self) -> dict[str, pd.DataFrame]:
         """The variants behind each benchmark, by dataset."""
         files = self._files("effects/benchmarks/*.points.tsv.gz")
-        return {path.name.removesuffix(".points.tsv.gz"): read_table(path, allow_empty=True) for path in files}
+        return {path.name.removesuffix(".points.tsv.gz"): self._table(path) for path in files}
 
     @cached_property
     def scoring_costs(self) -> list[dict[str, Any]]:
@@ -150,6 +156,14 @@ class Results:
         ]
 
     @staticmethod
+    def _table(path: Path) -> pd.DataFrame:
+        return read_table(path, optional=dict.fromkeys(_NAMES, TEXT), others=GUESS, allow_empty=True)
+
+    @staticmethod
     def _history(folder: Path) -> pd.DataFrame:
         path = folder / "history.tsv"
-        return read_table(path, ["epoch"], allow_empty=True) if path.is_file() else pd.DataFrame({"epoch": []})
+        return (
+            read_table(path, {"epoch": WHOLE}, others=GUESS, allow_empty=True)
+            if path.is_file()
+            else pd.DataFrame({"epoch": []})
+        )

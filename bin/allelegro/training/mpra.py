@@ -14,29 +14,26 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Regions
+from allelegro.io.contigs import few, match_contigs
 from allelegro.io.dna import decode, encode, reverse_complement
-from allelegro.io.tables import read_table
+from allelegro.io.tables import COUNT, FLAG, MISSING, NAME, NUMBER, TEXT, WHOLE, maybe, read_table
 from allelegro.io.windows import read_windows
 from allelegro.training.leakage import Groups, similar_sequences
 from allelegro.training.settings import MpraSettings
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ["seq_id", "seq", "mean_value", "fold_num", "rev", "group"]
-COORDINATES = ["chrom", "start", "end", "strand"]
 
-# The names that published layouts give to a column of ours.
+# The names that published layouts give to a column of ours, and what its cells are.
 _ALIASES = {
-    "seq_id": ("seq_id", "name", "id"),
-    "seq": ("seq", "sequence"),
-    "mean_value": ("mean_value", "expression", "activity"),
-    "fold_num": ("fold_num", "fold"),
-    "rev": ("rev",),
-    "chrom": ("chrom", "chromosome", "chr"),
-    "start": ("start",),
-    "end": ("end",),
-    "strand": ("strand",),
-}
+    "seq_id": ("name", "id"), "seq": ("sequence",), "mean_value": ("expression", "activity"), "fold_num": ("fold",),
+    "chrom": ("chromosome", "chr"),
+}  # fmt: skip
+_PLACE = {"chrom": TEXT, "start": maybe(COUNT), "end": maybe(COUNT), "strand": TEXT}
+_LAYOUT = {"seq_id": TEXT, "fold_num": WHOLE, "rev": maybe(FLAG), **_PLACE}
+_KINDS = {"seq_id": TEXT, "seq": NAME, "mean_value": NUMBER, "fold_num": WHOLE, "rev": WHOLE, "group": WHOLE}
+COLUMNS, COORDINATES = list(_KINDS), list(_PLACE)
+
 # What a name adds to its element's: orientation or allele, then a replicate number.
 _SUFFIX = re.compile(r"([_:.-](F|R|fwd|rev|forward|reversed?|ref|alt|\+|-)(:\d+)?)+$", re.IGNORECASE)
 
@@ -49,7 +46,7 @@ def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | Non
     kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are dealt out.
     ``exclude`` (``chrom start end``) leaves out elements that overlap these windows. Raises DataError.
     """
-    table = _drop_unusable(_rename(read_table(path), settings, path), path)
+    table = _drop_unusable(_read_layout(path, settings), path)
     inserts = _inserts(table, settings, path)
     table, inserts = _exclude(table, inserts, exclude, path)
     table["seq"] = [settings.left_adaptor + insert + settings.right_adaptor for insert in inserts]
@@ -63,30 +60,36 @@ def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | Non
     return table[[*COLUMNS, *(column for column in COORDINATES if column in table)]]
 
 
-def _rename(raw: pd.DataFrame, settings: MpraSettings, path: Path) -> pd.DataFrame:
-    """Keep the columns of ours, under our names."""
-    aliases = dict(_ALIASES)
-    if settings.value_column:
-        aliases["mean_value"] = (settings.value_column,)
-    found = {ours: next((name for name in names if name in raw.columns), None) for ours, names in aliases.items()}
-    for needed in ("seq", "mean_value"):
-        if found[needed] is None:
-            raise DataError(f"{path}: column {' or '.join(aliases[needed])} is missing; found {', '.join(raw.columns)}")
-    if not all(found[column] for column in ("chrom", "start", "end")):
-        found = {ours: name for ours, name in found.items() if ours not in COORDINATES}
-    table = pd.DataFrame({ours: raw[name] for ours, name in found.items() if name is not None})
+def _read_layout(path: Path, settings: MpraSettings) -> pd.DataFrame:
+    """The columns of ours that a layout has, under our names, and ``row``, counted from 1."""
+    value = settings.value_column or "mean_value"
+    table = read_table(path, {"seq": NAME, value: maybe(NUMBER)}, optional=_LAYOUT, aliases=_ALIASES)
+    table = table.rename(columns={value: "mean_value"})
     table["row"] = np.arange(1, len(table) + 1)
+    if not {"chrom", "start", "end"} <= set(table.columns):
+        table = table.drop(columns=[column for column in COORDINATES if column in table])
+    else:
+        inverted = table["row"][(table["end"] <= table["start"]).fillna(False).to_numpy(bool)]
+        if len(inverted):
+            raise DataError(
+                f"{path} row {inverted.iloc[0]}: end is not beyond start; give 0-based, half-open coordinates"
+            )
+        if lost := int((~placed(table)).sum()):
+            log.info("%s: %d of %d rows have no coordinates", path, lost, len(table))
     if "seq_id" not in table:
         table["seq_id"] = [f"seq{row}" for row in table["row"]]
         table["named"] = False
-    if "chrom" in table:
-        table["chrom"] = table["chrom"].astype(str)
     return table
+
+
+def placed(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows have coordinates; controls often have none."""
+    known = ~table["chrom"].isin(MISSING) & table["start"].notna() & table["end"].notna()
+    return known.to_numpy(bool)
 
 
 def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Leave out copies that are reverse complements of measured rows, and rows without activity; counted."""
-    table["mean_value"] = pd.to_numeric(table["mean_value"], errors="coerce")
     reasons = {"no activity": table["mean_value"].isna() | np.isinf(table["mean_value"])}
     if "rev" in table:
         reasons["reverse-complement copy of a measured row"] = _copies(table)
@@ -158,21 +161,17 @@ def unplaced(table: pd.DataFrame, windows: pd.DataFrame) -> str | None:
     """Why the rows of a table cannot be compared with windows by position, or None when they can."""
     if "chrom" not in table:
         return "no columns chrom, start, end, so overlap with windows cannot be found; add them"
-    if set(_matching_chroms(table, set(windows["chrom"]))).isdisjoint(windows["chrom"]):
+    if not any(match_contigs(table["chrom"].unique(), windows["chrom"].unique()).values()):
+        names = table["chrom"].unique()
         return (
-            f"no chromosome in common with the windows ({table['chrom'].iloc[0]} against {windows['chrom'].iloc[0]}); "
+            f"no chromosome in common with the windows ({few(names)} against {windows['chrom'].iloc[0]}); "
             "use files of one assembly"
         )
     return None
 
 
-def _matching_chroms(table: pd.DataFrame, known: set[str]) -> "pd.Series[str]":
-    chroms = table["chrom"].astype(str)
-    return "chr" + chroms if known.isdisjoint(chroms) else chroms
-
-
 def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArray[np.bool_]:
-    """Which rows of a table with coordinates overlap a window by at least 1 bp.
+    """Which rows of a table with coordinates overlap a window by at least 1 bp; rows without coordinates do not.
 
     The study's tables write chromosomes as 1, 2, …; they match windows on chr1, chr2, … as well. Raises DataError when the table
     has no coordinates or the two have no chromosome in common.
@@ -180,12 +179,13 @@ def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArr
     problem = unplaced(table, windows)
     if problem:
         raise DataError(f"{path}: {problem}")
-    chroms = _matching_chroms(table, set(windows["chrom"]))
-    result = np.zeros(len(table), bool)
-    starts, ends, regions = table["start"].to_numpy(), table["end"].to_numpy(), Regions.of(windows)
+    result, rows, regions = np.zeros(len(table), bool), np.flatnonzero(placed(table)), Regions.of(windows)
+    here = table.iloc[rows]
+    chroms = here["chrom"].map(match_contigs(here["chrom"].unique(), regions.by_contig)).to_numpy()
+    starts, ends = here["start"].to_numpy(np.int64), here["end"].to_numpy(np.int64)
     for chrom in regions.by_contig:
-        rows = np.flatnonzero(chroms == chrom)
-        result[rows] = regions.overlap(chrom, starts[rows], ends[rows])
+        on = np.flatnonzero(chroms == chrom)
+        result[rows[on]] = regions.overlap(chrom, starts[on], ends[on])
     return result
 
 
@@ -208,8 +208,10 @@ def find_groups(table: pd.DataFrame, inserts: Sequence[str]) -> NDArray[np.int64
 
 
 def _join_overlapping(groups: Groups, table: pd.DataFrame) -> None:
-    order = np.lexsort((table["start"], table["chrom"]))
-    chrom, start, end = (table[column].to_numpy()[order] for column in ("chrom", "start", "end"))
+    known = np.flatnonzero(placed(table))
+    chrom, start, end = (table[column].to_numpy()[known] for column in ("chrom", "start", "end"))
+    order = np.lexsort((start.astype(np.int64), chrom.astype(str)))
+    chrom, start, end, order = chrom[order], start[order].astype(np.int64), end[order].astype(np.int64), known[order]
     reach = pd.Series(end).groupby(pd.Series(chrom)).cummax().to_numpy()
     joined = (chrom[1:] == chrom[:-1]) & (start[1:] < reach[:-1])
     groups.join(order[:-1][joined], order[1:][joined])
@@ -259,16 +261,11 @@ def check_folds(table: pd.DataFrame, path: Path) -> None:
 
 def read_training_table(path: Path) -> pd.DataFrame:
     """Read what :func:`prepare_mpra` wrote; raises DataError when columns, widths, numbers or folds are wrong."""
-    table = read_table(path, COLUMNS)
-    codes = table["seq"].astype(str)
-    widths = codes.str.len()
+    table = read_table(path, _KINDS, optional=_PLACE)
+    widths = table["seq"].str.len()
     if widths.nunique() != 1:
         row = int((widths != widths.iloc[0]).to_numpy().argmax())
         raise DataError(f"{path} row {row + 1}: sequence of {widths.iloc[row]} bp, the first has {widths.iloc[0]} bp")
-    values = pd.to_numeric(table["mean_value"], errors="coerce")
-    if values.isna().any():
-        row = int(values.isna().to_numpy().argmax())
-        raise DataError(f"{path} row {row + 1}: mean_value {table['mean_value'].iloc[row]} is not a number")
     check_folds(table, path)
     return table
 

@@ -1,9 +1,13 @@
 """Threads and memory: what a tool may use, and what it used."""
 
+import atexit
 import os
 import resource
+import shutil
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 KIB = 1024 if sys.platform == "linux" else 1  # unit of ru_maxrss
@@ -20,11 +24,30 @@ def gpu_memory() -> float:
     return torch.cuda.max_memory_allocated() / 2**20 if torch is not None and torch.cuda.is_initialized() else 0.0
 
 
-def writable_numba_cache() -> None:
-    """Numba keeps compiled kernels beside the library; where that is read-only, in the temporary folder of this user."""
+def private_caches() -> None:
+    """Give numba (where its folder in the library is read-only) and matplotlib caches that no other user can write to.
+
+    Numba runs what is in its cache. A folder of the environment is taken when it is private, otherwise a fresh one.
+    """
     library = Path(__file__).resolve().parent
-    if "NUMBA_CACHE_DIR" not in os.environ and not os.access(library, os.W_OK):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"allelegro-numba-{os.getuid()}")
+    for variable, name in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
+        given = os.environ.get(variable)
+        if given is None and name == "numba" and os.access(library, os.W_OK):
+            continue
+        usual = Path(tempfile.gettempdir()) / f"allelegro-{name}-{os.getuid()}"
+        os.environ[variable] = str(private_folder(Path(given) if given else usual))
+
+
+def private_folder(path: Path) -> Path:
+    """``path``, made when absent, if it is a folder of this user that nobody else may write to; else a fresh temporary one."""
+    with suppress(OSError):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o022:
+            return path
+    fresh = Path(tempfile.mkdtemp(prefix="allelegro-"))
+    atexit.register(shutil.rmtree, fresh, ignore_errors=True)
+    return fresh
 
 
 def limit_threads(threads: int) -> None:

@@ -1,15 +1,19 @@
 """Checkpoint folders: what is saved is what is loaded, and every broken folder is named in one line."""
 
 import json
+import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file, save
 from torch import nn
 
 from allelegro.errors import DataError
+from allelegro.io.checksums import sha256
 from allelegro.io.dna import encode, reverse_complement
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, load_model, save_model
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
@@ -109,6 +113,16 @@ def break_weights(folder: Path) -> None:
     file.write_bytes(file.read_bytes()[:-100])
 
 
+def change_weights(folder: Path, value: float, record: bool) -> None:
+    """Set one weight; with ``record`` model.json knows the new file."""
+    file = folder / "model.safetensors"
+    weights = load_file(file)
+    weights["head.1.bias"][0] = value
+    file.write_bytes(save(weights))
+    if record:
+        edit(folder, checksums={"model.safetensors": sha256(file)})
+
+
 def edit(folder: Path, **changes: object) -> None:
     document = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps({**document, **changes}))
@@ -125,12 +139,42 @@ def edit(folder: Path, **changes: object) -> None:
         (lambda f: edit(f, architecture="enformer"), "'enformer' is unknown"),
         (lambda f: edit(f, architecture="clipnet"), "hyperparameters do not fit clipnet"),
         (lambda f: edit(f, hyperparameters={}), "weights do not fit the legnet"),
+        (lambda f: (f / "model.json").write_text("[" * 100_000), "model.json: not valid JSON"),
+        (lambda f: (f / "model.json").write_bytes(b"\xff{}"), "model.json: not valid JSON"),
+        (lambda f: (f / "model.json").write_text("[1]"), "not an Allelegro checkpoint"),
+        (
+            lambda f: edit(f, hyperparameters={"stem_channels": 100_000}),
+            "model.json: hyperparameter stem_channels: 100000",
+        ),
+        (
+            lambda f: edit(f, hyperparameters={"channels": [10_000] * 4, "kernel": 9}),
+            "model.json: a legnet of .* parameters",
+        ),
+        (lambda f: edit(f, hyperparameters={"kernel": "nine"}), "hyperparameter kernel: nine"),
+        (lambda f: edit(f, hyperparameters={"stem_kernel": -1}), "hyperparameter stem_kernel: -1"),
+        (lambda f: edit(f, architecture="clipnet", hyperparameters={"dilations": 1000}), "hyperparameter dilations"),
+        (lambda f: edit(f, hyperparameters=7), "hyperparameters '7' cannot be"),
+        (lambda f: edit(f, width=2**40), "width '1099511627776' cannot be"),
+        (lambda f: edit(f, target={"kind": "counts"}), "target .* cannot be"),
+        (lambda f: edit(f, context={"left": "ACG"}), "context .* cannot be"),
+        (lambda f: change_weights(f, 0.5, record=False), "not the weights that model.json was written with"),
+        (lambda f: change_weights(f, math.nan, record=True), "head.1.bias holds numbers that are not finite"),
+        (lambda f: change_weights(f, math.inf, record=True), "head.1.bias holds numbers that are not finite"),
     ],
 )
 def test_damage_is_named(saved: Path, damage: object, message: str) -> None:
     damage(saved)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         load_model(saved)
+
+
+def test_checkpoints_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        folder = save_member(tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o664}
 
 
 # -------------------------------------------------------------------------------------------------------- ensembles

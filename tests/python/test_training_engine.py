@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -104,6 +105,30 @@ def test_other_settings_start_their_own_state(tmp_path: Path) -> None:
     trained(GcContent(), SETTINGS, tmp_path)
     other = replace(SETTINGS, max_lr=0.01)
     assert torch.equal(trained(GcContent(), other, tmp_path), trained(GcContent(), other))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[:-100], lambda content: content[:5000] + b"?" + content[5001:], lambda content: b""],
+    ids=["truncated", "one byte changed", "empty"],
+)
+def test_a_damaged_state_is_set_aside_and_training_starts_again(
+    tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = trained(GcContent(), SETTINGS, tmp_path)
+    (state,) = tmp_path.iterdir()
+    state.write_bytes(damage(state.read_bytes()))
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(trained(GcContent(), SETTINGS, tmp_path), expected)
+    assert f"{state}: this training state is damaged" in caplog.text
+    assert sorted(tmp_path.iterdir()) == [state.with_suffix(".damaged"), state]
+
+
+def test_other_code_starts_its_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(GcContent(), SETTINGS, tmp_path)
+    monkeypatch.setattr(engine, "code_checksum", lambda: "edited")
+    trained(GcContent(), SETTINGS, tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 class Small(GcContent):

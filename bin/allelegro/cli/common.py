@@ -13,7 +13,7 @@ import typer
 from allelegro import __version__
 from allelegro.errors import DataError
 from allelegro.provenance import recorded
-from allelegro.resources import writable_numba_cache
+from allelegro.resources import private_caches
 
 S = TypeVar("S")
 DATA_ERROR = 1
@@ -47,7 +47,7 @@ class Tool(typer.Typer):
         super().__init__(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        writable_numba_cache()
+        private_caches()
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
         try:
             with recorded():

@@ -7,7 +7,6 @@ alleles in use (``pos`` 1-based; ``start end`` the 0-based interval replaced by 
 counts; ``metadata.json``, written last.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.io.checksums import sha256
 from allelegro.io.tables import COUNT, NAME, TEXT, WHOLE, read_table
 from allelegro.io.windows import read_windows
 
@@ -76,7 +76,7 @@ class HaplotypeStore:
             file = path / name
             if not file.is_file() or file.stat().st_size != size:
                 raise DataError(f"{file}: missing or not of its recorded {size} bytes; run extract_haplotypes.py again")
-        if checksum(path / "windows.bed") != metadata["checksums"]["windows.bed"]:
+        if sha256(path / "windows.bed") != metadata["checksums"]["windows.bed"]:
             raise DataError(
                 f"{path / 'windows.bed'}: changed since the store was made; run extract_haplotypes.py again"
             )
@@ -85,7 +85,7 @@ class HaplotypeStore:
     def verify(self) -> None:
         """Read every file and compare with its checksum; raises DataError at the first that differs."""
         for name, expected in self.metadata["checksums"].items():
-            if checksum(self.folder / name) != expected:
+            if sha256(self.folder / name) != expected:
                 raise DataError(f"{self.folder / name}: checksum differs; run extract_haplotypes.py again")
 
     def __len__(self) -> int:
@@ -305,7 +305,7 @@ class StoreWriter:
             "variants": self.n_variants,
             **metadata,
             "sizes": {name: (self.folder / name).stat().st_size for name in names},
-            "checksums": {name: checksum(self.folder / name) for name in names},
+            "checksums": {name: sha256(self.folder / name) for name in names},
         }
         (self.folder / "metadata.json").write_text(json.dumps(whole, indent=1) + "\n")
 
@@ -370,12 +370,6 @@ def _map(path: Path) -> NDArray[Any]:
         return np.asarray(np.load(path, mmap_mode="r"))
     except ValueError:  # an empty array cannot be mapped
         return np.asarray(np.load(path))
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _haplotype_positions(start: int, width: int, edits: Iterable[tuple[int, int, int]]) -> NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """All inputs of a run, checked against each other."""
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from allelegro.inputs.sheets import (
     read_variant_sets,
 )
 from allelegro.io.atomic import atomic_path
+from allelegro.io.checksums import sha256
 
 
 @dataclass
@@ -99,7 +99,7 @@ def check_inputs(
         named = ("mpra", "variant_sets", "comparators")
         tables = [sheets[name].located(row["table"]) for name in named if name in sheets for row in sheets[name].rows]
         given = [libraries, mpra, variant_sets, comparators, genome, *variants, *tables]
-        found.checksums = {path.name: _sha256(path) for path in given if path and path.is_file()}
+        found.checksums = {path.name: sha256(path) for path in given if path and path.is_file()}
     return found
 
 
@@ -110,11 +110,6 @@ def _leave_out_libraries(found: Inputs, sheet: Sheet) -> None:
     found.libraries = [entry for entry in found.libraries if entry["library"] not in found.excluded]
     if not found.libraries:
         found.problems += [f"{sheet.path.name}: no library is left", *(problem for _, problem in sorted(sheet.faults))]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Sequence[Path]) -> list[str]:

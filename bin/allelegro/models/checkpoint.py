@@ -11,33 +11,46 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from allelegro import __version__
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_folder
+from allelegro.io.checksums import sha256
 from allelegro.io.dna import encode
 from allelegro.io.tables import write_table
 from allelegro.models.clipnet import Clipnet
-from allelegro.models.config import REQUIRED, Config, read_config
+from allelegro.models.config import MOST_WIDTH, REQUIRED, Config, read_config
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
 from allelegro.models.published import read_published
 
+WEIGHTS = "model.safetensors"
 ARCHITECTURES: dict[str, type[nn.Module]] = {"legnet": LegNet, "clipnet": Clipnet}
 # CLIPNET's own evaluations add this to predicted RPM before taking a logarithm; its quantity head can be exactly zero.
 QUANTITY_PSEUDOCOUNT = 1e-3
+# What model.json may ask for before anything is allocated.
+MOST_CHANNELS, MOST_PARAMETERS = 2**14, 2**30
+LARGEST = {"width": MOST_WIDTH, "profile_width": MOST_WIDTH, "dilations": 24, "dropout": 1, "norm_momentum": 1}
 
 
 def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module:
     """A model with fresh weights; raises DataError for an unknown architecture or hyperparameter."""
     if architecture not in ARCHITECTURES:
         raise DataError(f"architecture {architecture!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
+    for name, value in hyperparameters.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if not isinstance(number, int | float) or not 0 <= number <= LARGEST.get(name, MOST_CHANNELS):
+                raise DataError(f"hyperparameter {name}: {str(value)[:40]} is no size of a {architecture}")
     try:
+        with torch.device("meta"):  # counts without allocating
+            parameters = sum(tensor.numel() for tensor in ARCHITECTURES[architecture](**hyperparameters).parameters())
+        if parameters > MOST_PARAMETERS:
+            raise DataError(f"a {architecture} of {parameters:,} parameters is larger than {MOST_PARAMETERS:,}")
         return ARCHITECTURES[architecture](**hyperparameters)
-    except TypeError as error:
-        raise DataError(f"hyperparameters do not fit {architecture}: {error}") from None
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise DataError(f"hyperparameters do not fit {architecture}: {' '.join(str(error).split())[:200]}") from None
 
 
 def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame) -> None:
@@ -48,19 +61,25 @@ def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFr
     software = {"allelegro": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     with atomic_folder(path, "model.json") as partial:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-        save_file(weights, partial / "model.safetensors")
-        document = {**config, "software": software, "metrics": config.get("metrics", {})}
+        # Not save_file, whose files only their owner can read whatever the umask says.
+        (partial / WEIGHTS).write_bytes(save(weights))
+        checksums = {WEIGHTS: sha256(partial / WEIGHTS)}
+        document = {**config, "software": software, "metrics": config.get("metrics", {}), "checksums": checksums}
         (partial / "model.json").write_text(json.dumps(document, indent=2) + "\n")
         write_table(history, partial / "history.tsv")
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
+def _read_weights(file: Path, expected: str | None) -> dict[str, Tensor]:
+    """Tensors of a weights file; DataError when it is damaged, not the one that ``model.json`` recorded, or not finite."""
     try:
-        return load_file(file)
+        weights = load_file(file)
     except FileNotFoundError:
         raise DataError(f"{file}: no such file; copy the checkpoint again") from None
     except SafetensorError as error:
         raise DataError(f"{file}: not readable ({error}); the file is truncated, copy the checkpoint again") from None
+    if expected is not None and sha256(file) != expected:
+        raise DataError(f"{file}: not the weights that model.json was written with; copy the checkpoint again")
+    return weights
 
 
 def load_module(path: Path) -> tuple[nn.Module, Config]:
@@ -70,9 +89,15 @@ def load_module(path: Path) -> tuple[nn.Module, Config]:
         file = path
     else:
         config = read_config(path)
-        file = path / "model.safetensors"
-        weights = _read_weights(file)
-    module = build_model(config["architecture"], config["hyperparameters"])
+        file = path / WEIGHTS
+        weights = _read_weights(file, config.get("checksums", {}).get(WEIGHTS))
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DataError(f"{file}: {name} holds numbers that are not finite; train the model again")
+    try:
+        module = build_model(config["architecture"], config["hyperparameters"])
+    except DataError as error:
+        raise DataError(f"{path / 'model.json'}: {error}") from None
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

@@ -1,7 +1,7 @@
 """What a checkpoint says of itself, ``model.json``; readable where there is no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,17 @@ from allelegro.intervals import Regions
 Config = dict[str, Any]
 
 REQUIRED = ("architecture", "hyperparameters", "width", "target", "context", "training")
+MOST_WIDTH = 2**20  # bp
+
+# What each required entry must be.
+_HOLDS: dict[str, Callable[[Any], bool]] = {
+    "architecture": lambda name: isinstance(name, str),
+    "hyperparameters": lambda values: isinstance(values, dict),
+    "width": lambda width: isinstance(width, int) and 0 < width <= MOST_WIDTH,
+    "target": lambda target: isinstance(target, dict) and target.get("kind") in ("log2_activity", "log_rate"),
+    "context": lambda context: not context or _is_construct(context),
+    "training": lambda training: isinstance(training, dict),
+}
 
 
 def read_config(path: Path) -> Config:
@@ -24,15 +35,26 @@ def read_config(path: Path) -> Config:
     if not file.is_file():
         raise DataError(f"{file}: no such file; give a checkpoint folder (model.json, model.safetensors)")
     try:
-        config: Config = json.loads(file.read_text())
+        config: Config = json.loads(file.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(
             f"{file} line {error.lineno}: not valid JSON ({error.msg}); copy the checkpoint again"
         ) from None
-    missing = [key for key in REQUIRED if key not in config]
-    if missing:
-        raise DataError(f"{file}: {', '.join(missing)} is missing; this is not an Allelegro checkpoint")
+    except (UnicodeDecodeError, RecursionError):
+        raise DataError(f"{file}: not valid JSON; copy the checkpoint again") from None
+    if not isinstance(config, dict) or (missing := [key for key in REQUIRED if key not in config]):
+        lacking = ", ".join(missing) if isinstance(config, dict) else "everything"
+        raise DataError(f"{file}: {lacking} is missing; this is not an Allelegro checkpoint")
+    for key, holds in _HOLDS.items():
+        if not holds(config[key]):
+            raise DataError(f"{file}: {key} {str(config[key])[:60]!r} cannot be; copy the checkpoint again")
     return config
+
+
+def _is_construct(context: Any) -> bool:
+    """Whether the context names both flanks of a construct."""
+    flanks = [context.get(side) for side in ("left", "right")] if isinstance(context, dict) else [None]
+    return all(isinstance(flank, str) and set(flank) <= set("ACGTN") for flank in flanks)
 
 
 @dataclass

@@ -4,7 +4,6 @@ Size factors are the median of ratios to the geometric mean over libraries (Ande
 they and the library totals stand beside the counts, which stay raw.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -23,6 +22,7 @@ from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.bigwig import Counts, StrandPair, add_counts
+from allelegro.io.checksums import sha256
 from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
 from allelegro.io.windows import read_windows
 
@@ -125,12 +125,6 @@ def _load(path: Path) -> NDArray[np.integer]:
         return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
     except (ValueError, EOFError, FileNotFoundError):
         raise DataError(f"{path}: missing or damaged; make the store again with count_windows.py") from None
-
-
-def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # ---------------------------------------------------------------------------------------------------------- counting

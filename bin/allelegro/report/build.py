@@ -1,11 +1,7 @@
 """Results folder → book → files."""
 
 import logging
-import os
 from pathlib import Path
-
-# Matplotlib would otherwise look for a writable home, which a container task may not have.
-os.environ.setdefault("MPLCONFIGDIR", os.environ.get("TMPDIR", "/tmp"))
 
 from allelegro.io.atomic import atomic_folder
 from allelegro.report.html import render

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allelegro.errors import DataError
+from allelegro.io.checksums import sha256
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore
@@ -90,7 +91,7 @@ def load_cohort(
     Raises DataError when the stores come from different windows, a donor has no haplotypes, or a width does not fit.
     """
     from allelegro.genotype.store import HaplotypeStore
-    from allelegro.procap.counts import CountsStore, library_sizes, sha256
+    from allelegro.procap.counts import CountsStore, library_sizes
 
     signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
     if sha256(counts / "windows.bed") != sha256(haplotypes / "windows.bed"):

@@ -20,6 +20,7 @@ example. So neither micro-batches nor the number of processes nor an interruptio
 """
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -29,6 +30,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from allelegro import models
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.models.device import autocast, autocast_dtype, can_compile, choose_device, keep_freed_memory
@@ -47,6 +50,8 @@ log = logging.getLogger(__name__)
 
 TERMINATED = 143  # the exit status of a process that leaves on SIGTERM
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 25}  # looking at a loss makes a GPU wait
+
+_DIGEST = hashlib.sha256().digest_size  # bytes at the end of a kept state
 
 ParameterGroups = list[dict[str, Any]]
 
@@ -104,6 +109,12 @@ class Fitted:
     best_epoch: int
     metrics: dict[str, float]
     leads: bool
+    state: Path | None = None
+
+    def forget_state(self) -> None:
+        """Remove the state that was kept during training; call it when the model is written."""
+        if self.state is not None:
+            self.state.unlink(missing_ok=True)
 
 
 @dataclass
@@ -213,7 +224,7 @@ class _Run:
             raise DataError("no epoch was trained: --epochs must be at least 1")
         self.objective.module.load_state_dict(state.best)
         best = next(row for row in state.history if row["epoch"] == state.best_epoch)
-        return Fitted(pd.DataFrame(state.history), state.best_epoch, best, self.world.leads)
+        return Fitted(pd.DataFrame(state.history), state.best_epoch, best, self.world.leads, self.file)
 
     def _stalled(self) -> bool:
         patience = self.settings.patience
@@ -356,8 +367,8 @@ class _Run:
         )
 
     def _fingerprint(self) -> str:
-        text = json.dumps({**asdict(self.settings), "objective": self.objective.fingerprint()}, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        what = {**asdict(self.settings), "objective": self.objective.fingerprint(), "code": code_checksum()}
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     def _save(self) -> None:
         if self.file is None or not self.world.leads:
@@ -370,13 +381,31 @@ class _Run:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
+        buffer = io.BytesIO()
+        torch.save(document, buffer)
         with atomic_path(self.file) as partial:
-            torch.save(document, partial)
+            partial.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest())
+
+    def _kept(self) -> dict[str, Any] | None:
+        """What an earlier run kept; a file that is damaged is set aside, so that training starts again."""
+        if self.file is None or not self.file.is_file():
+            return None
+        content = self.file.read_bytes()
+        if hashlib.sha256(content[:-_DIGEST]).digest() == content[-_DIGEST:]:
+            kept: dict[str, Any] = torch.load(
+                io.BytesIO(content[:-_DIGEST]), map_location=self.device, weights_only=True
+            )
+            return kept
+        aside = self.file.with_suffix(".damaged")
+        if self.world.leads:
+            self.file.replace(aside)
+        log.warning("%s: this training state is damaged; set aside as %s, training starts again", self.file, aside.name)
+        return None
 
     def _resume(self) -> None:
-        if self.file is None or not self.file.is_file():
+        document = self._kept()
+        if document is None:
             return
-        document = torch.load(self.file, map_location=self.device, weights_only=True)
         self.objective.module.load_state_dict(document.pop("module"))
         self.optimiser.load_state_dict(document.pop("optimiser"))
         averaged = document.pop("average")
@@ -405,6 +434,16 @@ class _Run:
         kept = f"state kept in {self.file}" if self.file else "nothing kept, there is no --checkpoint-dir"
         log.warning("terminated in epoch %d after step %d; %s", self.state.epoch + 1, self.state.step, kept)
         raise SystemExit(TERMINATED)
+
+
+@cache
+def code_checksum() -> str:
+    """SHA-256 of the code that trains and of torch's version: other code starts again instead of continuing."""
+    folders = (Path(__file__).parent, Path(models.__file__).parent)
+    digest = hashlib.sha256(str(torch.__version__).encode())
+    for file in sorted(file for folder in folders for file in folder.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _defined(value: float) -> bool:

@@ -95,6 +95,7 @@ def finetune(
         "metrics": {key: value for key, value in fitted.metrics.items() if key != "epoch"},
     }
     save_model(out, objective.finished(), config, fitted.history)
+    fitted.forget_state()
 
 
 def start(settings: FinetuneSettings) -> tuple[nn.Module, dict[str, Any], int]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from allelegro.errors import DataError
+from allelegro.io.checksums import sha256
 from allelegro.models.checkpoint import LoadedModel, save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
@@ -181,6 +182,7 @@ def pretrain(
         return metrics
     log.info("best epoch %d: %s", fitted.best_epoch, " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     save_model(out, objective.module, {**config, "metrics": metrics}, fitted.history)
+    fitted.forget_state()
     return metrics
 
 
@@ -234,6 +236,6 @@ def _config(
             "seed": settings.seed,
             "settings": asdict(settings.training),
             "augmentation": asdict(settings.augmentation),
-            "data_checksums": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()},
+            "data_checksums": {path.name: sha256(path)},
         },
     }

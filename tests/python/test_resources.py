@@ -1,0 +1,50 @@
+"""Caches that nobody else may have written to."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from allelegro import resources
+from allelegro.resources import private_caches, private_folder
+
+
+def test_a_missing_cache_is_made_private(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b"
+    assert private_folder(path) == path
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert private_folder(path) == path
+
+
+def writable_by_all(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o777)
+
+
+def link(path: Path) -> None:
+    path.with_name("target").mkdir(mode=0o700)
+    path.symlink_to("target")
+
+
+@pytest.mark.parametrize("make", [writable_by_all, link, Path.touch], ids=["writable by all", "link", "file"])
+def test_a_cache_that_others_may_write_to_is_not_taken(tmp_path: Path, make: object) -> None:
+    path = tmp_path / "cache"
+    make(path)  # type: ignore[operator]
+    fresh = private_folder(path)
+    assert fresh != path
+    assert fresh.stat().st_mode & 0o077 == 0
+    assert not list(fresh.iterdir())
+
+
+def test_a_cache_of_another_user_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources.os, "geteuid", lambda: os.getuid() + 1)
+    assert private_folder(tmp_path) != tmp_path
+
+
+def test_caches_of_the_environment_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mine"))
+    writable_by_all(tmp_path / "shared")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
+    private_caches()
+    assert os.environ["MPLCONFIGDIR"] == str(tmp_path / "mine")
+    assert os.environ["NUMBA_CACHE_DIR"] != str(tmp_path / "shared")

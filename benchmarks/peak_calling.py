@@ -34,7 +34,8 @@ import pandas as pd
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
-from allelegro.io.bigwig import Counts, open_signal, write_bigwig  # noqa: E402
+from allelegro.io.bigwig import write_bigwig  # noqa: E402
+from allelegro.io.signal import Counts, Signal  # noqa: E402
 
 BACKGROUNDS = ("plain", "towers", "stacks", "bodies", "mixed", "patchy")
 CONTIGS = {"chr1": 10_000_000, "chr2": 10_000_000}
@@ -262,7 +263,7 @@ def call_macs3(plus: Path, minus: Path, fdr: float, folder: Path, limit: float, 
         return None
     rows, seconds = [], np.zeros(2)
     for path, strand in ((plus, "+"), (minus, "-")):
-        tags, track, genome = folder / f"{strand}.bed", open_signal(path), 0
+        tags, track, genome = folder / f"{strand}.bed", Signal(path), 0
         with tags.open("w") as file:
             for contig, length in track.contigs.items():
                 genome += length
@@ -373,7 +374,7 @@ def best_recall(rows: pd.DataFrame) -> str:
 
 def jitter(path: Path, reach: int, rng: np.random.Generator, out: Path) -> Path:
     """Counts moved at random by up to ``reach`` bp: densities and towers (10 reads and more at a base) stay, clusters go."""
-    track, moved = open_signal(path), {}
+    track, moved = Signal(path), {}
     for contig, length in track.contigs.items():
         positions, counts = track.counts(contig)
         apart = np.where(counts < 10, counts, 1)

@@ -104,9 +104,9 @@ def simulate(path: Path, reads: int, number: int, length: int) -> None:
 def same_tracks(prefixes: list[Path]) -> None:
     """Stop unless all tracks hold the same counts."""
     sys.path.insert(0, str(BIN))
-    from allelegro.io.bigwig import StrandPair
+    from allelegro.io.signal import StrandedSignal
 
-    pairs = [StrandPair(Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")) for prefix in prefixes]
+    pairs = [StrandedSignal((Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw"))) for prefix in prefixes]
     for contig in pairs[0].contigs:
         for strand in (0, 1):
             first, *others = [pair.counts(contig)[strand] for pair in pairs]

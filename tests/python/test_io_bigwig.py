@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.io.bigwig import PIECE, BigWigWriter, Counts, StrandPair, add_counts, open_signal, write_bigwig
+from allelegro.io.bigwig import PIECE, BigWigWriter, write_bigwig
+from allelegro.io.signal import Counts, Signal, StrandedSignal, add_counts
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "chr22_hg19"
 SIZES = {"chr2": 2 * PIECE + 123, "chr10": 5_000, "chr1": 70_000}
@@ -35,13 +36,13 @@ def test_round_trip_in_pieces(tmp_path: Path) -> None:
             for start in range(0, SIZES[contig], PIECE):
                 piece = slice(*np.searchsorted(positions, [start, start + PIECE]))
                 writer.add(contig, positions[piece], values[piece])
-    signal = open_signal(tmp_path / "a.bw")
+    signal = Signal(tmp_path / "a.bw")
     assert list(signal.contigs.items()) == list(SIZES.items())
     assert same(signal.counts("chr2"), counts["chr2"])
     assert same(signal.counts("chr1"), counts["chr1"])
     assert len(signal.counts("chr10").positions) == len(signal.counts("absent").positions) == 0
     write_bigwig(tmp_path / "b.bw", SIZES, {contig: counts[contig] for contig in ("chr2", "chr1")})
-    assert same(open_signal(tmp_path / "b.bw").counts("chr2"), counts["chr2"])
+    assert same(Signal(tmp_path / "b.bw").counts("chr2"), counts["chr2"])
 
 
 def test_an_independent_library_reads_the_same_and_its_files_are_read(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_an_independent_library_reads_the_same_and_its_files_are_read(tmp_path: 
             theirs.addEntries(["chr1"] * 2, [7, 9], ends=[9, 10], values=[-3.0, -1.0])
             truth = {7: 3, 8: 3, 9: 1}
         theirs.close()
-        positions, values = open_signal(tmp_path / f"{kind}.bw").counts("chr1")
+        positions, values = Signal(tmp_path / f"{kind}.bw").counts("chr1")
         assert dict(zip(positions.tolist(), values.tolist(), strict=True)) == truth
 
 
@@ -102,7 +103,7 @@ def test_thousands_of_contigs_need_deeper_trees(tmp_path: Path) -> None:
     sizes = {f"scaffold_{n}": 1000 + n for n in range(70_000)}
     counts = {name: Counts(np.array([n % 1000]), np.array([n + 1])) for n, name in enumerate(sizes) if n % 70 == 0}
     write_bigwig(tmp_path / "a.bw", sizes, counts)
-    signal = open_signal(tmp_path / "a.bw")
+    signal = Signal(tmp_path / "a.bw")
     assert signal.contigs == sizes
     for n in (0, 70, 35_070, 69_930):
         assert same(signal.counts(f"scaffold_{n}"), counts[f"scaffold_{n}"])
@@ -111,7 +112,7 @@ def test_thousands_of_contigs_need_deeper_trees(tmp_path: Path) -> None:
 
 def test_an_empty_bigwig_is_legitimate(tmp_path: Path) -> None:
     write_bigwig(tmp_path / "a.bw", SIZES, {})
-    signal = open_signal(tmp_path / "a.bw")
+    signal = Signal(tmp_path / "a.bw")
     assert signal.contigs == SIZES
     assert len(signal.counts("chr1").positions) == 0
 
@@ -128,7 +129,7 @@ def test_bedgraph_in_any_order_and_gzipped(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.bedGraph.gz", "wt") as file:
         file.write(rows)
     for name in ("a.bedGraph", "a.bedGraph.gz"):
-        signal = open_signal(tmp_path / name)
+        signal = Signal(tmp_path / name)
         assert same(signal.counts("chr2"), Counts(np.array([2, 10, 11]), np.array([7, 3, 3])))
         assert same(signal.counts("chr1"), Counts(np.array([5]), np.array([1])))
     assert signal.contigs == {"chr2": 21, "chr1": 6}
@@ -138,20 +139,18 @@ def test_bedgraph_in_any_order_and_gzipped(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("track x\n", "the bedGraph has no rows"),
-        ("chr1\t5\n", "neither a bigWig nor a bedGraph"),
-        ("chr1\t5\t6\tx\n", "neither a bigWig nor a bedGraph"),
-        ("chr1\t5\t6\t1\nchr1\t9\t9\t1\n", "line 2: the interval is empty or negative"),
+        ("chr1\t5\n", r"line 1: not a BED line of contig, start and end \('chr1 5'\)"),
+        ("chr1\t5\t6\tx\n", "line 1: the value 'x' is not a number"),
+        ("chr1\t5\t6\t1\nchr1\t9\t9\t1\n", "line 2: the interval is empty"),
         ("chr1\t5\t6\t0.37\n", r"chr1:6: the value 0.37 is not a whole number; give raw 5'-end counts"),
         ("chr1\t5\t6\t3\nchr1\t7\t8\t-3\n", "positive and negative values in one file"),
         ("chr1\t5\t9\t3\nchr1\t7\t8\t3\n", "chr1:8: two intervals cover this base"),
-        ("chr1\t5\t6\tnan\n", "neither a bigWig nor a bedGraph"),
     ],
 )
 def test_bad_bedgraph_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.bg").write_text(text)
     with pytest.raises(DataError, match=message) as error:
-        open_signal(tmp_path / "a.bg").counts("chr1")
+        Signal(tmp_path / "a.bg").counts("chr1")
     assert "\n" not in str(error.value)
     assert "a.bg" in str(error.value)
 
@@ -162,30 +161,32 @@ def test_truncated_files_are_named(tmp_path: Path) -> None:
     for size in (10, 200, 1500, len(whole) // 2):
         (tmp_path / "cut.bw").write_bytes(whole[:size])
         with pytest.raises(DataError, match=r"cut.bw: not a complete bigWig \(damaged or truncated\)"):
-            open_signal(tmp_path / "cut.bw").counts("chr2")
+            Signal(tmp_path / "cut.bw").counts("chr2")
     with gzip.open(tmp_path / "a.bg.gz", "wb") as file:
         file.write(b"chr1\t5\t6\t1\n" * 5000)
     (tmp_path / "b.bg.gz").write_bytes((tmp_path / "a.bg.gz").read_bytes()[:-20])
     with pytest.raises(DataError, match=r"b.bg.gz: the gzip stream ends early"):
-        open_signal(tmp_path / "b.bg.gz")
+        Signal(tmp_path / "b.bg.gz")
     with pytest.raises(DataError, match=r"no.bw: no such file"):
-        open_signal(tmp_path / "no.bw")
+        Signal(tmp_path / "no.bw")
 
 
 def test_strand_pairs(tmp_path: Path) -> None:
     one = Counts(np.array([3]), np.array([2]))
     write_bigwig(tmp_path / "p.bw", {"chr1": 100, "chr2": 50}, {"chr1": one})
     write_bigwig(tmp_path / "m.bw", {"chr2": 50, "chr3": 70}, {"chr3": one})
-    pair = StrandPair(tmp_path / "p.bw", tmp_path / "m.bw")
+    pair = StrandedSignal((tmp_path / "p.bw", tmp_path / "m.bw"))
     assert pair.contigs == {"chr1": 100, "chr2": 50, "chr3": 70}
     assert [int(c.counts.sum()) for c in pair.counts("chr1")] == [2, 0]
     assert [int(c.counts.sum()) for c in pair.counts("chr3")] == [0, 2]
     write_bigwig(tmp_path / "x.bw", {"1": 100}, {"1": one})
-    with pytest.raises(DataError, match=r"share no contig \(chr1 against 1\)"):
-        StrandPair(tmp_path / "p.bw", tmp_path / "x.bw")
+    with pytest.raises(
+        DataError, match=r"x.bw: no contig in common with .*p.bw \(has 1\); names differ by the prefix chr"
+    ):
+        StrandedSignal((tmp_path / "p.bw", tmp_path / "x.bw"))
     write_bigwig(tmp_path / "y.bw", {"chr1": 101}, {"chr1": one})
     with pytest.raises(DataError, match=r"y.bw: chr1 is 101 bp long, in .*p.bw 100 bp"):
-        StrandPair(tmp_path / "p.bw", tmp_path / "y.bw")
+        StrandedSignal((tmp_path / "p.bw", tmp_path / "y.bw"))
 
 
 def test_runs_add_up() -> None:
@@ -196,5 +197,5 @@ def test_runs_add_up() -> None:
 
 @pytest.mark.skipif(not SHARED.exists(), reason="shared data are not beside the repository")
 def test_public_files_with_a_negative_strand() -> None:
-    pair = StrandPair(SHARED / "k562_grocap_5prime_plus.bw", SHARED / "k562_grocap_5prime_minus.bw")
+    pair = StrandedSignal((SHARED / "k562_grocap_5prime_plus.bw", SHARED / "k562_grocap_5prime_minus.bw"))
     assert [int(counts.counts.sum()) for counts in pair.counts("chr22")] == [19_392, 19_093]

@@ -15,16 +15,16 @@ import pysam
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.io.bigwig import PIECE, StrandPair
+from allelegro.io.bigwig import PIECE
+from allelegro.io.signal import StrandedSignal
 from allelegro.procap.bam import ReadRules
 from allelegro.procap.coverage import (
-    EXCLUDED_CONTIGS,
-    ContigFilter,
     complexity,
     coverage_of_reads,
     coverage_of_signal,
     read_alignment_report,
 )
+from allelegro.procap.regions import EXCLUDED_CONTIGS, ContigFilter
 
 CONTIGS = {"chr1": PIECE * 2 + 50_000, "chr2": 30_000, "chrUn_1": 9_000, "chr3": 12_000, "chrM": 16_000}
 Tracks = dict[str, Counter[tuple[str, int]]]
@@ -120,7 +120,7 @@ def slow_ends(reads: list[pysam.AlignedSegment], rules: ReadRules, unique: bool 
 
 def tracks_of(prefix: Path) -> Tracks:
     """What was written."""
-    pair = StrandPair(Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw"))
+    pair = StrandedSignal((Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")))
     tracks: Tracks = {"+": Counter(), "-": Counter()}
     for contig in pair.contigs:
         for strand, counts in zip("+-", pair.counts(contig), strict=True):
@@ -182,8 +182,8 @@ def test_compaction_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     reads = make_reads(5)
     bam = write_bam(tmp_path / "a.bam", reads)
     monkeypatch.setattr("allelegro.procap.coverage._COMPACT_AT", 50)
-    monkeypatch.setattr("allelegro.procap.coverage._Pile.most", 50)
-    monkeypatch.setattr("allelegro.procap.bam._INFLATE_AT_ONCE", 3000)
+    monkeypatch.setattr("allelegro.procap.coverage._Buffer.most", 50)
+    monkeypatch.setattr("allelegro.io.bgzf._READ_AT_ONCE", 3000)
     for umi in ("none", "RX"):
         run(bam, tmp_path / umi, ReadRules(umi=umi))
         assert tracks_of(tmp_path / umi) == slow_ends(reads, ReadRules(umi=umi), unique=umi == "RX")
@@ -194,7 +194,7 @@ def test_coverage_equals_bedtools(tmp_path: Path) -> None:
     bam = write_bam(tmp_path / "a.bam", [read for read in make_reads(6) if not read.is_paired])
     filtered = tmp_path / "filtered.bam"
     pysam.view("-b", "-q", "30", "-F", "0xB04", "-o", str(filtered), str(bam), catch_stdout=False)  # type: ignore[attr-defined]
-    run(bam, tmp_path / "out", contigs=ContigFilter(leave_out=()))
+    run(bam, tmp_path / "out", contigs=ContigFilter(exclude=()))
     written = tracks_of(tmp_path / "out")
     for strand in "+-":
         said = subprocess.run(
@@ -259,14 +259,17 @@ def test_blacklist_and_contig_patterns(tmp_path: Path) -> None:
     }
     assert tracks_of(tmp_path / "out") == truth
     assert qc["dropped"]["blacklist"] == qc["steps"][-2]["reads"] - qc["steps"][-1]["reads"] > 0
-    run(bam, tmp_path / "two", contigs=ContigFilter(keep=["chr[23]"], leave_out=["*3"]))
+    run(bam, tmp_path / "two", contigs=ContigFilter(keep=["chr[23]"], exclude=["*3"]))
     assert {contig for track in tracks_of(tmp_path / "two").values() for contig, _ in track} == {"chr2"}
-    assert list(StrandPair(tmp_path / "two.plus.bw", tmp_path / "two.minus.bw").contigs) == ["chr2"]
+    assert list(StrandedSignal((tmp_path / "two.plus.bw", tmp_path / "two.minus.bw")).contigs) == ["chr2"]
     with pytest.raises(DataError, match=r"a.bam: the contig filter leaves none of its 5 contigs"):
         run(bam, tmp_path / "none", contigs=ContigFilter(keep=["22"]))
-    (tmp_path / "ensembl.bed").write_text("1\t5\t9\n")
-    with pytest.raises(DataError, match=r"ensembl.bed: no region lies on a contig of the reads \(chr1"):
-        run(bam, tmp_path / "none", blacklist=tmp_path / "ensembl.bed")
+    (tmp_path / "ensembl.bed").write_text((tmp_path / "black.bed").read_text().replace("chr", ""))
+    run(bam, tmp_path / "ensembl", blacklist=tmp_path / "ensembl.bed")
+    assert tracks_of(tmp_path / "ensembl") == truth
+    (tmp_path / "mouse.bed").write_text("scaffold\t5\t9\n")
+    with pytest.raises(DataError, match=r"mouse.bed: no row is on a contig of the reads \(scaffold\)"):
+        run(bam, tmp_path / "none", blacklist=tmp_path / "mouse.bed")
 
 
 def test_default_contigs_leave_out_what_is_not_assembled_and_mitochondria() -> None:
@@ -282,7 +285,7 @@ def test_default_contigs_leave_out_what_is_not_assembled_and_mitochondria() -> N
         "MT",
         "HLA-A*01:01",
     ]
-    kept = ContigFilter(leave_out=EXCLUDED_CONTIGS).mask(dict.fromkeys(names, 1), Path("x"))
+    kept = ContigFilter(exclude=EXCLUDED_CONTIGS).mask(dict.fromkeys(names, 1), Path("x"))
     assert [name for name, keep in zip(names, kept, strict=True) if keep] == ["chr1", "1", "chrX"]
 
 
@@ -406,10 +409,10 @@ def test_cram_and_sam_give_the_same_and_cram_needs_its_reference(tmp_path: Path)
 
 def test_signal_pairs_become_the_same_coverage(tmp_path: Path) -> None:
     reads = make_reads(8)
-    run(write_bam(tmp_path / "a.bam", reads), tmp_path / "a", contigs=ContigFilter(leave_out=()))
+    run(write_bam(tmp_path / "a.bam", reads), tmp_path / "a", contigs=ContigFilter(exclude=()))
     with (tmp_path / "plus.bedGraph").open("w") as plus, (tmp_path / "minus.bedGraph").open("w") as minus:
         plus.write("track type=bedGraph\n")
-        pair = StrandPair(tmp_path / "a.plus.bw", tmp_path / "a.minus.bw")
+        pair = StrandedSignal((tmp_path / "a.plus.bw", tmp_path / "a.minus.bw"))
         for contig in pair.contigs:
             for file, counts, sign in zip((plus, minus), pair.counts(contig), (1, -1), strict=True):
                 file.writelines(f"{contig}\t{p}\t{p + 1}\t{sign * n}\n" for p, n in zip(*counts, strict=True))
@@ -425,7 +428,7 @@ def test_signal_pairs_become_the_same_coverage(tmp_path: Path) -> None:
         for strand, track in slow_ends(reads, ReadRules()).items()
     }
     assert tracks_of(tmp_path / "s") == truth
-    assert qc["dropped"]["contig left out"] > 0
+    assert qc["dropped"]["excluded contig"] > 0
     coverage_of_signal(files, tmp_path / "f", library="L", library_type="proseq", flip=True, contigs=ContigFilter())
     assert tracks_of(tmp_path / "f") == {"+": truth["-"], "-": truth["+"]}
 

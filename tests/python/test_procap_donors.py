@@ -129,9 +129,27 @@ def test_swap_mixture_and_unknown_donor(tmp_path: Path, caplog: pytest.LogCaptur
     )
     mixed = toy_bam(tmp_path / "mixed.bam", genotypes, bases, None)
     assert match_donor([mixed], [vcf], "L", "B", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "no donor fits"
-    assert match_donor([bam, bam], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())["verdict"].iloc[0] == "match"
     strict = MatchRules(min_sites=1000)
     assert match_donor([bam], [vcf], "L", "B", tmp_path / "t.tsv", strict)["verdict"].iloc[0] == "undecided"
+
+
+def test_runs_are_summed_whatever_the_order_of_their_contigs(tmp_path: Path) -> None:
+    vcf, genotypes, bases = toy(tmp_path)
+    bam, halves = toy_bam(tmp_path / "a.bam", genotypes, bases, 0), [tmp_path / "half0.bam", tmp_path / "half1.bam"]
+    with pysam.AlignmentFile(str(bam)) as file:
+        contigs = [*zip(file.references, file.lengths, strict=True), ("chrM", 16_571)]
+        reads = [read.to_dict() for read in file]
+    for number, half in enumerate(halves):
+        order = contigs[::-1] if number else contigs[:-1]
+        heads = pysam.AlignmentHeader.from_dict({"SQ": [{"SN": name, "LN": size} for name, size in order]})
+        with pysam.AlignmentFile(str(half), "wb", header=heads) as file:
+            for read in reads[number::2]:
+                file.write(pysam.AlignedSegment.from_dict(read, heads))
+    together, apart = (match_donor(runs, [vcf], "L", "A", tmp_path / "t.tsv", MatchRules()) for runs in ([bam], halves))
+    pd.testing.assert_frame_equal(together, apart)
+    (tmp_path / "link.bam").symlink_to(bam)
+    with pytest.raises(DataError, match=r"link.bam: the same data as .*a.bam; give each run of a library once"):
+        match_donor([bam, tmp_path / "link.bam"], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())
 
 
 def test_contigs_that_do_not_meet_and_broken_vcf(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_excluded, write_excluded
-from allelegro.io.bigwig import Counts, write_bigwig
+from allelegro.io.bigwig import write_bigwig
 from allelegro.io.metrics import read_metrics
+from allelegro.io.signal import Counts
 from allelegro.procap.counts import Library, count_windows
 from allelegro.procap.qc import correlate, read_tss, write_library_qc
 

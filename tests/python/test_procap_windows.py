@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from allelegro.cli.call_peaks import app as call_app
 from allelegro.cli.merge_peaks import app as merge_app
 from allelegro.errors import DataError
-from allelegro.io.bigwig import Counts, write_bigwig
+from allelegro.io.bigwig import write_bigwig
+from allelegro.io.signal import Counts
 from allelegro.io.windows import read_windows
 from allelegro.procap.elements import ELEMENT_COLUMNS, pair_elements
 from allelegro.procap.folds import CLIPNET_FOLDS, UNASSIGNED, assign_folds, clipnet_fold, fold_regions
@@ -181,13 +182,14 @@ def test_blocks_that_cannot_be_filled_are_refused() -> None:
         assign_folds(windows, "blocks", 3, 10_000)
 
 
-def test_contig_lengths_come_from_sizes_fasta_or_its_index(tmp_path: Path) -> None:
+def test_contig_lengths_come_from_sizes_or_a_fasta_and_its_index(tmp_path: Path) -> None:
     fasta, sizes = tmp_path / "g.fa", tmp_path / "g.sizes"
     fasta.write_text(">a x\nACGT\nAC\n>b\nA\n")
     sizes.write_text("a\t6\nb\t1\n")
     assert contig_lengths(fasta, None) == contig_lengths(None, sizes) == {"a": 6, "b": 1}
     (tmp_path / "g.fa.fai").write_text("a\t7\t3\t4\t5\n")
-    assert contig_lengths(fasta, None) == {"a": 7}
+    with pytest.raises(DataError, match=r"g\.fa\.fai: stale index"):
+        contig_lengths(fasta, None)
     sizes.write_text("a\tlong\n")
     with pytest.raises(DataError, match=r"g\.sizes line 1"):
         contig_lengths(None, sizes)

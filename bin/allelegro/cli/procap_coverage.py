@@ -85,16 +85,11 @@ def main(
         raise typer.BadParameter("it needs --reads", param_hint="--alignment-report")
     from allelegro.inputs.excluded import exclude_on_error
     from allelegro.procap.bam import ReadRules
-    from allelegro.procap.coverage import (
-        EXCLUDED_CONTIGS,
-        ContigFilter,
-        coverage_of_reads,
-        coverage_of_signal,
-        read_alignment_report,
-    )
+    from allelegro.procap.coverage import coverage_of_reads, coverage_of_signal, read_alignment_report
+    from allelegro.procap.regions import EXCLUDED_CONTIGS, ContigFilter
 
-    leave_out = EXCLUDED_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
-    contig_filter, name = ContigFilter(contigs, leave_out), library or out_prefix.name
+    exclude = EXCLUDED_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
+    contig_filter, name = ContigFilter(contigs, exclude), library or out_prefix.name
     with exclude_on_error(name, Path(f"{out_prefix}.excluded.tsv") if skip_bad_libraries else None):
         if plus:
             coverage_of_signal(

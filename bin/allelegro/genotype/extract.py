@@ -46,7 +46,7 @@ def extract_haplotypes(
     ``vcfs`` are phased, indexed VCF or BCF files that share no contig (one file, or one a chromosome). Raises DataError
     for whatever of the input cannot be read as the rules say, naming file and position.
     """
-    windows = read_windows(windows_path)
+    windows = read_windows(windows_path, folds=False)
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     files = [IndexedVcf(path) for path in vcfs]
     chosen = select_samples(donors, files[0].samples, files[0].path)

@@ -94,7 +94,7 @@ class HaplotypeStore:
     @cached_property
     def windows(self) -> pd.DataFrame:
         """``windows.bed``: chrom start end name score strand fold (0-based, half-open)."""
-        return read_windows(self.folder / "windows.bed")
+        return read_windows(self.folder / "windows.bed", folds=False)
 
     @cached_property
     def variants(self) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from allelegro.errors import DataError
+from allelegro.io import bgzf
 
 Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
 
@@ -46,25 +47,17 @@ def _alignment_contigs(path: Path) -> Contigs:
     pysam.set_verbosity(0)  # htslib complains of an index that nothing here needs
     try:
         with pysam.AlignmentFile(str(path), check_sq=False, ignore_truncation=False) as file:
-            if file.is_bam and not _ends_whole(path):
+            if file.is_bam and not bgzf.ends_whole(path):
                 raise DataError(f"{path}: the BAM ends early; the file is truncated, copy it again")
             return dict(zip(file.references, file.lengths, strict=True))
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable BAM or CRAM ({error})") from None
 
 
-def _ends_whole(path: Path) -> bool:
-    """A whole BAM ends in the empty BGZF block of the SAM specification, section 4.1.2."""
-    marker = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - len(marker)))
-        return file.read() == marker
-
-
 def _bigwig_contigs(path: Path) -> Contigs:
-    from allelegro.io.bigwig import open_signal
+    from allelegro.io.signal import Signal
 
-    return open_signal(path).contigs
+    return Signal(path).contigs
 
 
 def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, int], genome_name: str) -> list[str]:

@@ -1,34 +1,29 @@
-"""Base-resolution signal on disk: bigWig in and out, bedGraph in, as sparse positions and raw counts.
+"""bigWig in and out as whole arrays (format: Kent et al. 2010, doi:10.1093/bioinformatics/btq351, supplementary tables).
 
-bigWig is read and written here rather than through a library because 5'-end signal is sparse single bases: whole arrays
-of positions go to and from the file's blocks without a Python object per value (format: Kent et al. 2010,
-doi:10.1093/bioinformatics/btq351, supplementary tables). Positions are 0-based.
+Written by hand rather than through a library because 5'-end signal is sparse single bases, of which the libraries make a
+Python object each: PYBIGWIG_FIGURE (benchmarks/procap_coverage.py). Positions are 0-based.
 """
 
-import gzip
-import io
 import struct
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO
 
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.intervals import concatenated_ranges, run_starts
+from allelegro.intervals import Ints, run_starts
 from allelegro.io.atomic import atomic_path
+from allelegro.io.bed import LARGEST_POSITION
+from allelegro.io.bgzf import InflateError
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-_InflateError: type[Exception] = isal_zlib.error  # type: ignore[assignment]  # the stub says instance, it is a class
 _MAGIC, _CHROM_MAGIC, _INDEX_MAGIC = 0x888FFC26, 0x78CA8C91, 0x2468ACE0
+MAGIC, BIG_ENDIAN_MAGIC = struct.pack("<I", _MAGIC), struct.pack(">I", _MAGIC)
 _HEADER = struct.Struct("<IHHQQQHHQQIQ")
 _ZOOM_HEADER = struct.Struct("<IIQQ")
 _SUMMARY = struct.Struct("<Qdddd")
@@ -51,137 +46,77 @@ _BEDGRAPH, _VARIABLE_STEP, _FIXED_STEP = 1, 2, 3
 _ITEMS_PER_BLOCK, _NODE_WIDTH = 1024, 256
 # Browsers read raw blocks below twice the first reduction a pixel; sparse single bases need nothing finer than 256.
 _REDUCTIONS = tuple(256 * 4**level for level in range(8))
+_LARGEST_BLOCK = 1 << 20  # bytes of 65,535 items, the most that a block can hold
+EXACT = 1 << 24
+"""Whole numbers up to here are exact in a bigWig, which holds 32-bit floats."""
 PIECE = _REDUCTIONS[-1]
 """Contigs may be written in pieces that end at multiples of this many bases (4 Mi)."""
-
-
-class Counts(NamedTuple):
-    """Sparse counts of one contig: sorted 0-based positions and their counts > 0, both int64 of one length."""
-
-    positions: NDArray[np.int64]
-    counts: NDArray[np.int64]
-
-
-class Signal(Protocol):
-    """One strand's signal: contig lengths and, contig by contig, its raw counts."""
-
-    path: Path
-    contigs: dict[str, int]
-
-    def counts(self, contig: str) -> Counts:
-        """Raw counts of a contig (none when it is absent)."""
-
-
-def open_signal(path: Path) -> Signal:
-    """Open a bigWig, bedGraph or gzipped bedGraph by its content.
-
-    Raises DataError when the file is missing, empty, truncated or neither format.
-    """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    with path.open("rb") as file:
-        magic = file.read(4)
-    if not magic:
-        raise DataError(f"{path}: the file is empty; expected a bigWig or bedGraph")
-    if magic == struct.pack("<I", _MAGIC):
-        return BigWig(path)
-    if magic == struct.pack(">I", _MAGIC):
-        raise DataError(f"{path}: a big-endian bigWig is not supported; write it again with bedGraphToBigWig")
-    return BedGraph(path)
-
-
-class StrandPair:
-    """The two strands of one library: the contigs of both and, contig by contig, raw counts of plus and minus.
-
-    Raises DataError when a contig has two lengths or the files share no contig. A contig that only one file lists is empty
-    on the other strand.
-    """
-
-    def __init__(self, plus: Path, minus: Path) -> None:
-        self.plus, self.minus = open_signal(plus), open_signal(minus)
-        ours, theirs = self.plus.contigs, self.minus.contigs
-        if ours and theirs and not ours.keys() & theirs.keys():
-            raise DataError(
-                f"{plus} and {minus} share no contig ({next(iter(ours))} against {next(iter(theirs))}); "
-                "the strands must come from one alignment"
-            )
-        if isinstance(self.plus, BigWig) and isinstance(self.minus, BigWig):
-            for contig in ours.keys() & theirs.keys():
-                if ours[contig] != theirs[contig]:
-                    raise DataError(
-                        f"{minus}: {contig} is {theirs[contig]} bp long, in {plus} {ours[contig]} bp; "
-                        "the strands must come from one genome"
-                    )
-        self.contigs = {
-            contig: max(ours.get(contig, 0), theirs.get(contig, 0)) for contig in dict.fromkeys([*ours, *theirs])
-        }
-
-    def counts(self, contig: str) -> tuple[Counts, Counts]:
-        """Raw counts of the plus and the minus strand, both positive."""
-        return self.plus.counts(contig), self.minus.counts(contig)
-
-
-def add_counts(parts: Sequence[Counts]) -> Counts:
-    """The sum of several sparse counts of one contig (runs of one library)."""
-    if len(parts) == 1:
-        return parts[0]
-    positions, where = np.unique(np.concatenate([part.positions for part in parts]), return_inverse=True)
-    counts = np.zeros(len(positions), np.int64)
-    np.add.at(counts, where, np.concatenate([part.counts for part in parts]))
-    return Counts(positions, counts)
 
 
 # ---------------------------------------------------------------------------------------------------------- reading
 
 
 class BigWig:
-    """A bigWig for reading: ``contigs`` (name to length) and each contig's intervals or raw counts."""
+    """A bigWig for reading: ``contigs`` (name to length) and each contig's intervals.
+
+    Raises DataError, here or when reading, for a file that is damaged, truncated or has contigs of 2 Gb and more.
+    """
+
+    sized = True
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._read_structure()
-        except (struct.error, ValueError, UnicodeDecodeError, IndexError):
+            with path.open("rb") as file:
+                self._read_structure(file, path.stat().st_size)
+        except (struct.error, ValueError, OverflowError):
             raise self._broken() from None
+        longest = max(self.contigs.values(), default=0)
+        if longest > LARGEST_POSITION:
+            raise DataError(f"{path}: a contig of {longest:,} bp; at most {LARGEST_POSITION:,} bp are supported")
 
     def _broken(self) -> DataError:
         return DataError(f"{self.path}: not a complete bigWig (damaged or truncated); copy or write it again")
 
-    def _read_structure(self) -> None:
-        with self.path.open("rb") as file:
-            header = _HEADER.unpack(file.read(_HEADER.size))
-            zooms = list(_ZOOM_HEADER.iter_unpack(file.read(header[2] * _ZOOM_HEADER.size)))
-            if len(zooms) < header[2] or any(zoom[3] >= file.seek(0, io.SEEK_END) for zoom in zooms):
-                raise ValueError
-            chrom_offset, index_offset, self._compressed = header[3], header[5], header[10] > 0
-            file.seek(chrom_offset)
-            magic, _, key_size, _, count, _ = _CHROM_HEADER.unpack(file.read(_CHROM_HEADER.size))
-            if magic != _CHROM_MAGIC or key_size == 0:
-                raise ValueError
-            ids = dict(_walk_contigs(file, file.tell(), key_size)) if count else {}
-            self._ids = {name: contig for name, (contig, _) in ids.items()}
-            self.contigs = {name: length for name, (_, length) in sorted(ids.items(), key=lambda item: item[1][0])}
-            file.seek(index_offset)
-            index = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
-            if index[0] != _INDEX_MAGIC:
-                raise ValueError
-            leaves = list(_walk_index(file, file.tell())) if index[2] else []
-        self._blocks = np.concatenate(leaves) if leaves else np.empty(0, _LEAF)
+    def _read_structure(self, file: IO[bytes], size: int) -> None:
+        header = _HEADER.unpack(file.read(_HEADER.size))
+        _check(header[0] == _MAGIC)
+        zooms = list(_ZOOM_HEADER.iter_unpack(file.read(header[2] * _ZOOM_HEADER.size)))
+        _check(len(zooms) == header[2] and all(zoom[3] < size for zoom in zooms))
+        chrom_offset, index_offset, self._compressed = header[3], header[5], header[10] > 0
+        _check(max(chrom_offset, index_offset) < size)
+        file.seek(chrom_offset)
+        magic, _, key_size, _, count, _ = _CHROM_HEADER.unpack(file.read(_CHROM_HEADER.size))
+        _check(magic == _CHROM_MAGIC and 0 < key_size <= _LARGEST_BLOCK)
+        items = _read_tree(file, size, *_contig_items(key_size)) if count else np.empty(0, _contig_items(1)[0])
+        items = items[np.argsort(items["id"], kind="stable")]
+        self.contigs = {item["name"].decode(): int(item["length"]) for item in items}
+        self._ids = dict(zip(self.contigs, items["id"].tolist(), strict=True))
+        file.seek(index_offset)
+        index = _INDEX_HEADER.unpack(file.read(_INDEX_HEADER.size))
+        _check(index[0] == _INDEX_MAGIC)
+        self._blocks = _read_tree(file, size, _LEAF, _BRANCH) if index[2] else np.empty(0, _LEAF)
+        self.empty = not len(self._blocks)
+        contig, offset, length = (self._blocks[field] for field in ("contig", "offset", "size"))
+        _check(np.all(np.diff(contig.astype(np.int64)) >= 0))
+        _check(np.all((offset < size) & (length < size)) and np.all(offset + length <= size))
 
-    def intervals(self, contig: str) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Starts, ends (0-based, half-open) and values of a contig's intervals in file order."""
+    def intervals(self, contig: str) -> tuple[Ints, Ints, NDArray[np.float32]]:
+        """Starts, ends (0-based, half-open) and values of a contig's intervals in file order; none when it is absent."""
         starts, ends, values = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.float32)]
         number = self._ids.get(contig, -1)
-        first = np.searchsorted(self._blocks["last_contig"], number)  # blocks lie in the order of contigs
+        first = np.searchsorted(self._blocks["last_contig"], number)  # blocks are in the order of contigs
         last = np.searchsorted(self._blocks["contig"], number, "right")
         with self.path.open("rb") as file:
             for block in self._blocks[first:last]:
                 file.seek(int(block["offset"]))
-                raw = file.read(int(block["size"]))
+                data = file.read(int(block["size"]))
                 try:
-                    data = isal_zlib.decompress(raw) if self._compressed else raw
+                    if self._compressed:
+                        data = isal_zlib.decompressobj().decompress(data, _LARGEST_BLOCK)
                     section, start, end, value = _decode_block(data)
-                except (_InflateError, ValueError, IndexError):
+                    _check(np.all(end > start))
+                except (InflateError, ValueError):
                     raise self._broken() from None
                 if section == number:
                     starts.append(start)
@@ -189,37 +124,37 @@ class BigWig:
                     values.append(value)
         return np.concatenate(starts), np.concatenate(ends), np.concatenate(values)
 
-    def counts(self, contig: str) -> Counts:
-        """Raw counts of a contig; see :func:`counts_of_intervals` for what is refused."""
-        return counts_of_intervals(self.path, contig, *self.intervals(contig), self.contigs.get(contig))
+
+def _check(sound: object) -> None:
+    if not sound:
+        raise ValueError
 
 
-def _walk_contigs(file: IO[bytes], offset: int, key_size: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    file.seek(offset)
-    leaf, _, count = _NODE.unpack(file.read(_NODE.size))
-    fields = [("name", f"S{key_size}"), *([("id", "<u4"), ("length", "<u4")] if leaf else [("child", "<u8")])]
-    dtype = np.dtype(fields)
-    items = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
-    for item in items:
-        if leaf:
-            yield item["name"].decode(), (int(item["id"]), int(item["length"]))
+def _contig_items(key_size: int) -> tuple[np.dtype[np.void], np.dtype[np.void]]:
+    """Leaf and branch items of the contig tree."""
+    name = ("name", f"S{key_size}")
+    return np.dtype([name, ("id", "<u4"), ("length", "<u4")]), np.dtype([name, ("offset", "<u8")])
+
+
+def _read_tree(file: IO[bytes], size: int, leaf: np.dtype[np.void], branch: np.dtype[np.void]) -> NDArray[np.void]:
+    """The leaf items, in order, of the tree that begins where ``file`` stands; both of bigWig's trees share this layout."""
+    waiting, seen, leaves = [file.tell()], set[int](), [np.empty(0, leaf)]
+    while waiting:
+        at = waiting.pop()
+        _check(at < size and at not in seen)
+        seen.add(at)
+        file.seek(at)
+        is_leaf, _, count = _NODE.unpack(file.read(_NODE.size))
+        kind = leaf if is_leaf else branch
+        items = np.frombuffer(file.read(count * kind.itemsize), kind, count)
+        if is_leaf:
+            leaves.append(items)
         else:
-            yield from _walk_contigs(file, int(item["child"]), key_size)
+            waiting += items["offset"][::-1].tolist()
+    return np.concatenate(leaves)
 
 
-def _walk_index(file: IO[bytes], offset: int) -> Iterator[NDArray[np.void]]:
-    file.seek(offset)
-    leaf, _, count = _NODE.unpack(file.read(_NODE.size))
-    dtype = _LEAF if leaf else _BRANCH
-    items = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
-    if leaf:
-        yield items
-    else:
-        for item in items:
-            yield from _walk_index(file, int(item["offset"]))
-
-
-def _decode_block(data: bytes) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _decode_block(data: bytes) -> tuple[int, Ints, Ints, NDArray[np.float32]]:
     section = np.frombuffer(data, _SECTION, 1)[0]
     count, body = int(section["items"]), data[_SECTION.itemsize :]
     if section["kind"] == _BEDGRAPH:
@@ -238,94 +173,12 @@ def _decode_block(data: bytes) -> tuple[int, NDArray[np.int64], NDArray[np.int64
     return int(section["contig"]), start, end, np.ascontiguousarray(value).view(np.float32)
 
 
-class BedGraph:
-    """A bedGraph (plain or gzipped, any order of contigs) for reading; contig lengths are the last covered base."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-                text = file.read()
-        except (EOFError, zlib.error):
-            raise DataError(f"{path}: the gzip stream ends early; the file is truncated, copy it again") from None
-        except OSError as error:
-            raise DataError(f"{path}: not readable as gzip ({error})") from None
-        table = self._parse(text)
-        self._rows = dict(tuple(table.groupby("chrom", sort=False, observed=True)))
-        self.contigs = {str(contig): int(rows["end"].max()) for contig, rows in self._rows.items()}
-
-    def _parse(self, text: bytes) -> "pd.DataFrame":
-        import pandas as pd  # half a second that reading bigWig does not need
-
-        skipped = 0
-        while text[:5] in (b"track", b"brows") or text[:1] == b"#":
-            text, skipped = text.partition(b"\n")[2], skipped + 1
-        types = {"chrom": "category", "start": np.int64, "end": np.int64, "value": np.float64}
-        if not text.strip():
-            raise DataError(f"{self.path}: the bedGraph has no rows")
-        try:
-            table = pd.read_csv(io.BytesIO(text), sep=r"\s+", names=list(types), dtype=types, na_filter=False)  # type: ignore[arg-type]
-        except (ValueError, pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{self.path}: neither a bigWig nor a bedGraph of contig, start, end and value ({error})"
-            ) from None
-        wrong = np.flatnonzero((table["start"] < 0) | (table["end"] <= table["start"]))
-        if len(wrong):
-            raise DataError(f"{self.path} line {skipped + wrong[0] + 1}: the interval is empty or negative")
-        return table
-
-    def counts(self, contig: str) -> Counts:
-        """Raw counts of a contig; see :func:`counts_of_intervals` for what is refused."""
-        rows = self._rows.get(contig)
-        if rows is None:
-            return Counts(np.empty(0, np.int64), np.empty(0, np.int64))
-        starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
-        return counts_of_intervals(self.path, contig, starts, ends, rows["value"].to_numpy())
-
-
-def counts_of_intervals(
-    path: Path,
-    contig: str,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    values: NDArray[np.float32] | NDArray[np.float64],
-    length: int | None = None,
-) -> Counts:
-    """Single-base counts of intervals; a strand stored as negative numbers becomes positive, zeros are left out.
-
-    Raises DataError when a value is not a whole number (a normalised track), signs are mixed, or intervals overlap.
-    """
-    whole = np.rint(values)
-    wrong = np.flatnonzero(~(np.abs(values - whole) < 1e-3))
-    if len(wrong):
-        raise DataError(
-            f"{path} {contig}:{starts[wrong[0]] + 1}: the value {values[wrong[0]]:.6g} is not a whole number; "
-            "give raw 5'-end counts, not normalised (RPM) signal"
-        )
-    if len(whole) and whole.min() < 0 < whole.max():
-        raise DataError(f"{path} {contig}: positive and negative values in one file; give one strand a file")
-    keep = whole != 0
-    starts, ends, counts = starts[keep], ends[keep], np.abs(whole[keep]).astype(np.int64)
-    if np.any(starts[1:] < starts[:-1]):
-        order = np.argsort(starts, kind="stable")
-        starts, ends, counts = starts[order], ends[order], counts[order]
-    overlap = np.flatnonzero(starts[1:] < ends[:-1])
-    if len(overlap):
-        raise DataError(f"{path} {contig}:{starts[overlap[0] + 1] + 1}: two intervals cover this base; merge them")
-    if length is not None and len(ends) and ends[-1] > length:
-        raise DataError(f"{path} {contig}:{ends[-1]}: beyond the end of the contig ({length} bp)")
-    spans = ends - starts
-    if np.all(spans == 1):
-        return Counts(starts, counts)
-    return Counts(concatenated_ranges(starts, spans), np.repeat(counts, spans))
-
-
 # ---------------------------------------------------------------------------------------------------------- writing
 
 
 @dataclass
 class _Index:
-    """The blocks of one level of the file and where they lie."""
+    """The blocks of one level of the file and where they are."""
 
     blocks: list[tuple[int, int, int, int, int]]  # contig, start, end, offset, size
 
@@ -371,7 +224,7 @@ class BigWigWriter:
                 yield writer
                 writer._finish()
 
-    def add(self, contig: str, positions: NDArray[np.int64], values: NDArray[np.generic]) -> None:
+    def add(self, contig: str, positions: Ints, values: NDArray[np.generic]) -> None:
         """Add a contig's values at sorted, distinct 0-based positions, or its next piece (pieces end at :data:`PIECE`)."""
         number = self._ids[contig]
         if not len(positions):
@@ -382,10 +235,16 @@ class BigWigWriter:
         self._last = (number, int(positions[-1]) // PIECE)
         if positions[0] < 0 or positions[-1] >= self._contigs[contig]:
             raise ValueError(f"position outside of {contig}")
+        if values.max() > EXACT and np.any(inexact := values.astype("<f4").astype(np.float64) != values):
+            at = int(np.argmax(inexact))
+            raise DataError(
+                f"{contig}:{positions[at] + 1}: {values[at]:,} reads at one base; a bigWig holds whole numbers exactly up to "
+                f"{EXACT:,} only; exclude the place with --blacklist"
+            )
         self._write_items(number, positions, values.astype("<f4"))
         self._write_zooms(number, positions, values.astype(np.float64))
 
-    def _write_items(self, number: int, positions: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+    def _write_items(self, number: int, positions: Ints, values: NDArray[np.float32]) -> None:
         items = np.empty((len(positions), 2), "<u4")
         items[:, 0], items[:, 1] = positions, values.view("<u4")
         for low in range(0, len(items), _ITEMS_PER_BLOCK):
@@ -396,7 +255,7 @@ class BigWigWriter:
             self._data.blocks.append((number, start, end, self._file.tell(), len(packed)))
             self._file.write(packed)
 
-    def _write_zooms(self, number: int, positions: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+    def _write_zooms(self, number: int, positions: Ints, values: NDArray[np.float64]) -> None:
         length = self._lengths[number]
         starts, bases = positions, np.ones(len(positions))
         low, high, total, squares = values, values, values, values * values
@@ -460,8 +319,7 @@ def _write_contigs(file: IO[bytes], contigs: Mapping[str, int]) -> None:
     names = sorted((name.encode(), number, length) for number, (name, length) in enumerate(contigs.items()))
     key_size = max((len(name) for name, _, _ in names), default=1)
     file.write(_CHROM_HEADER.pack(_CHROM_MAGIC, _NODE_WIDTH, key_size, 8, len(names), 0))
-    leaf = np.dtype([("name", f"S{key_size}"), ("id", "<u4"), ("length", "<u4")])
-    branch = np.dtype([("name", f"S{key_size}"), ("offset", "<u8")])
+    leaf, branch = _contig_items(key_size)
     _write_tree(file, np.array(names, leaf), branch)
 
 
@@ -478,7 +336,7 @@ def _write_index(file: IO[bytes], leaves: NDArray[np.void]) -> None:
 
 
 def _write_tree(file: IO[bytes], leaves: NDArray[np.void], branch: np.dtype[np.void]) -> None:
-    """Write a tree of nodes of up to 256 items, root first; both of bigWig's trees share this layout."""
+    """Write a tree of nodes of up to 256 items, root first."""
     levels = [leaves]
     while len(levels[0]) > _NODE_WIDTH:
         below = levels[0]
@@ -512,8 +370,8 @@ def stranded_writers(
         yield plus_writer, minus_writer
 
 
-def write_bigwig(path: Path, contigs: Mapping[str, int], counts: Mapping[str, Counts]) -> None:
-    """Write a whole bigWig from the sparse counts of its contigs."""
+def write_bigwig(path: Path, contigs: Mapping[str, int], counts: Mapping[str, tuple[Ints, Ints]]) -> None:
+    """Write a whole bigWig from the sparse counts (positions and values) of its contigs."""
     with BigWigWriter.create(path, contigs) as writer:
         for contig in contigs:
             if contig in counts:

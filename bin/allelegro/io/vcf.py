@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pysam
 
 from allelegro.errors import DataError
+from allelegro.io import bgzf
 
-BGZF_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 BGZF_BLOCK = 65_536  # bytes of a block at most, compressed or not
 
 
@@ -187,18 +187,16 @@ def check_bgzf(path: Path) -> None:
     """Raise DataError unless ``path`` is a whole bgzip stream (VCF.gz, BCF, BAM): not empty, not plain, not truncated."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
-    size = path.stat().st_size
-    if size == 0:
+    if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; expected a bgzip-compressed VCF or a BCF")
     with path.open("rb") as handle:
         magic = handle.read(4)
-        if magic != BGZF_END[:4]:
+        if magic != bgzf.MAGIC:
             raise DataError(
                 f"{path}: not a readable VCF or BCF: not bgzip-compressed; compress it with bgzip, then index it with bcftools index -t"
             )
-        handle.seek(max(0, size - len(BGZF_END)))
-        if handle.read() != BGZF_END:
-            raise DataError(f"{path}: the end-of-file block is missing; the file is truncated, copy or make it again")
+    if not bgzf.ends_whole(path):
+        raise DataError(f"{path}: the end-of-file block is missing; the file is truncated, copy or make it again")
 
 
 def select_samples(wanted: Sequence[str] | None, present: Sequence[str], path: Path) -> list[str]:

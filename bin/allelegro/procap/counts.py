@@ -1,28 +1,29 @@
 """The counts store: raw counts and sparse base-resolution profiles of every window in every library.
 
 Size factors are the median of ratios to the geometric mean over libraries (Anders & Huber 2010, doi:10.1186/gb-2010-11-10-r106);
-they and the library totals stand beside the counts, which stay raw.
+they and the library totals are kept alongside the counts, which stay raw.
 """
 
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.intervals import concatenated_ranges
+from allelegro.intervals import Ints, concatenated_ranges
 from allelegro.io.atomic import atomic_folder
-from allelegro.io.bigwig import Counts, StrandPair, add_counts
-from allelegro.io.checksums import sha256
+from allelegro.io.checksums import same_data, sha256
+from allelegro.io.contigs import check_shared, few
+from allelegro.io.signal import MOST_READS, Counts, StrandedSignal
 from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
 from allelegro.io.windows import read_windows
 
@@ -35,6 +36,17 @@ log = logging.getLogger(__name__)
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
+class Entries(NamedTuple):
+    """Bases with reads, arrays of one length: window (its place among those asked for), library, strand (0 plus, 1 minus),
+    base within the window, and reads."""
+
+    window: Ints
+    library: Ints
+    strand: Ints
+    base: Ints
+    reads: Ints
+
+
 class CountsStore:
     """A counts store on disk, memory-mapped; open it with :meth:`open`.
 
@@ -42,11 +54,10 @@ class CountsStore:
     library that could not be counted.
     """
 
-    def __init__(
-        self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, width: int, excluded: dict[str, str]
-    ) -> None:
-        self.path, self.windows, self.libraries, self.width = path, windows, libraries, width
-        self.excluded = excluded
+    def __init__(self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
+        self.path, self.windows, self.libraries, self.width = path, windows, libraries, int(metadata["width"])
+        self.excluded: dict[str, str] = metadata.get("excluded", {})
+        self._checksums: dict[str, str] = metadata.get("checksums", {})
         self._totals = _load(path / "counts.npy")
         self._offsets = _load(path / "profile_offsets.npy")
         self._positions = _load(path / "profile_positions.npy")
@@ -67,9 +78,7 @@ class CountsStore:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
         kinds = {"library": NAME, "donor": NAME, "total_reads": COUNT, "size_factor": NUMBER}
         libraries = read_table(path / "libraries.tsv", kinds)
-        return cls(
-            path, read_windows(path / "windows.bed"), libraries, int(metadata["width"]), metadata.get("excluded", {})
-        )
+        return cls(path, read_windows(path / "windows.bed", folds=False), libraries, metadata)
 
     def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
         """Raw counts ``[window, library, strand]`` (strand 0 plus, 1 minus) in the central ``target_width`` bp.
@@ -82,36 +91,37 @@ class CountsStore:
             raise DataError(f"{self.path}: target width {target_width} is not within the window ({self.width} bp)")
         left = (self.width - target_width) // 2
         windows, libraries, _ = self._totals.shape
-        sums = np.zeros((windows * libraries, 2), np.int64)
+        sums = np.zeros((windows, libraries, 2), np.int64)
         for low in range(0, windows, _WINDOWS_AT_ONCE):
-            cells, places, values = self._entries(np.arange(low, min(low + _WINDOWS_AT_ONCE, windows)))
-            strand, offset = places // self.width, places % self.width
-            inside = (offset >= left) & (offset < left + target_width)
-            flat = cells[inside] * 2 + strand[inside]
-            part = slice(low * libraries, min(low + _WINDOWS_AT_ONCE, windows) * libraries)
-            size = 2 * (part.stop - part.start)
-            sums[part] = np.bincount(flat, values[inside], size).astype(np.int64).reshape(-1, 2)
-        return sums.reshape(windows, libraries, 2)
+            part = sums[low : low + _WINDOWS_AT_ONCE]
+            found = self.entries(np.arange(low, low + len(part)))
+            inside = (found.base >= left) & (found.base < left + target_width)
+            np.add.at(part, (found.window[inside], found.library[inside], found.strand[inside]), found.reads[inside])
+        return sums
 
     def profiles(self, windows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
         """Dense raw profiles ``[n, library, strand, width]`` of the given window numbers."""
-        chosen = np.asarray(windows, np.int64)
-        libraries = len(self.libraries)
-        dense = np.zeros((len(chosen) * libraries, 2 * self.width), np.float32)
-        cells, places, values = self._entries(chosen)
-        dense[cells, places] = values
-        return dense.reshape(len(chosen), libraries, 2, self.width)
+        found = self.entries(windows)
+        dense = np.zeros((len(windows), len(self.libraries), 2, self.width), np.float32)
+        dense[found.window, found.library, found.strand, found.base] = found.reads
+        return dense
 
-    def _entries(self, windows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """The profile entries of ``windows``: cell number (row of ``windows`` x library), place and value."""
-        libraries = len(self.libraries)
-        if not len(windows):
-            return (np.empty(0, np.int64),) * 3
-        first = self._offsets[windows[:, None] * libraries + np.arange(libraries)].ravel()
-        last = self._offsets[windows[:, None] * libraries + np.arange(libraries) + 1].ravel()
-        cells = np.repeat(np.arange(len(first)), last - first)
-        entries = concatenated_ranges(first, last - first)
-        return cells, self._positions[entries].astype(np.int64), self._values[entries].astype(np.int64)
+    def entries(self, windows: NDArray[np.integer] | Sequence[int]) -> Entries:
+        """The bases with reads of the given window numbers, window by window, library by library, plus before minus."""
+        chosen, libraries = np.asarray(windows, np.int64), len(self.libraries)
+        cells = (chosen[:, None] * libraries + np.arange(libraries)).ravel()
+        first, sizes = self._offsets[cells], self._offsets[cells + 1] - self._offsets[cells]
+        at = concatenated_ranges(first, sizes)
+        window, library = np.divmod(np.repeat(np.arange(len(cells)), sizes), libraries)
+        strand, base = np.divmod(self._positions[at].astype(np.int64), self.width)
+        return Entries(window, library, strand, base, self._values[at].astype(np.int64))
+
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a file of the store; raises DataError when it is not the one recorded when the store was made."""
+        found = sha256(self.path / name)
+        if self._checksums.get(name, found) != found:
+            raise DataError(f"{self.path / name} was changed after counting; make the store again")
+        return found
 
 
 def library_sizes(libraries: pd.DataFrame) -> NDArray[np.float64]:
@@ -162,7 +172,8 @@ def count_windows(
     Returns the reasons by library of those excluded (empty unless ``skip_bad_libraries``). Raises DataError, naming the
     library, for an unreadable signal, contig names that share nothing with the windows, or a library without a read in any window.
     """
-    windows = read_windows(windows_path)
+    windows = read_windows(windows_path, folds=False)
+    _refuse_shared_data(libraries)
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     if 2 * width > np.iinfo(np.uint16).max + 1:
         raise DataError(f"{windows_path}: windows of {width} bp are too wide to store; use at most 32,768")
@@ -191,10 +202,25 @@ def count_windows(
         metadata = {
             "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
             "size_factor_method": method, "excluded": failures,
+            "checksums": {file.name: sha256(file) for file in sorted(folder.iterdir())},
         }  # fmt: skip
         (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
     log.info("%s: %d windows x %d libraries, %d reads in windows", out, len(windows), len(kept), totals.sum())
     return failures
+
+
+def _refuse_shared_data(libraries: Sequence[Library]) -> None:
+    """Raise DataError when two libraries have a strand pair of the same data."""
+    pairs = [(library.name, pair) for library in libraries for pair in library.pairs if all(map(Path.is_file, pair))]
+    by_size: dict[tuple[int, int], list[tuple[str, tuple[Path, Path]]]] = {}
+    for name, pair in pairs:
+        alike = by_size.setdefault((pair[0].stat().st_size, pair[1].stat().st_size), [])
+        for other, files in alike:
+            if all(same_data(strand) for strand in zip(files, pair, strict=True)):
+                raise DataError(
+                    f"library {name}: {pair[0]} is the same data as {files[0]} of library {other}; give data once"
+                )
+        alike.append((name, pair))
 
 
 @dataclass(frozen=True)
@@ -220,25 +246,26 @@ def _spool_library(windows: pd.DataFrame, library: Library, stem: Path, skip_bad
 
 
 def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spool:
-    pairs = [StrandPair(plus, minus) for plus, minus in library.pairs]
-    contigs = list(dict.fromkeys(contig for pair in pairs for contig in pair.contigs))
     groups = windows.groupby("chrom", sort=False).indices
-    if not groups.keys() & set(contigs):
-        raise DataError(
-            f"{library.pairs[0][0]}: none of the windows' contigs is in it ({next(iter(groups))} against "
-            f"{next(iter(contigs), 'no contig')}); use one naming of contigs"
-        )
+    signal = StrandedSignal(*library.pairs, counted=groups.__contains__)
+    check_shared(signal.contigs, str(library.pairs[0][0]), map(str, groups), "the windows")
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     sizes, starts = np.zeros(len(windows), np.int64), np.zeros(len(windows), np.int64)
     counts, total, written, highest = np.zeros((len(windows), 2), np.int64), 0, 0, 0
     positions_path, values_path = stem.with_suffix(".positions"), stem.with_suffix(".values")
     with positions_path.open("wb") as positions_file, values_path.open("wb") as values_file:
-        for contig in contigs:
-            strands = [add_counts(parts) for parts in zip(*(pair.counts(contig) for pair in pairs), strict=True)]
+        for contig in signal.contigs:
+            strands = signal.counts(contig)
             total += sum(int(strand.counts.sum()) for strand in strands)
             rows = groups.get(contig)
             if rows is None:
                 continue
+            length = signal.lengths.get(contig)
+            if length is not None and windows["end"].to_numpy()[rows].max() > length:
+                beyond = windows.iloc[rows]["name"][windows.iloc[rows]["end"] > length].iloc[0]
+                raise DataError(
+                    f"window {beyond} reaches beyond the end of {contig} ({length} bp) in {library.pairs[0][0]}"
+                )
             places, values, ends = _profiles_of(strands, windows["start"].to_numpy()[rows], width)
             cumulative = np.concatenate(([0], np.cumsum(values)))
             counts[rows] = np.diff(cumulative[np.concatenate(([0], ends))]).reshape(-1, 2)
@@ -248,6 +275,8 @@ def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spoo
             values.tofile(values_file)
             written += len(places)
             highest = max(highest, int(values.max(initial=0)))
+    if unknown := [contig for contig in map(str, groups) if contig not in signal.contigs]:
+        log.warning("library %s: no reads on %s, whose windows count 0", library.name, few(unknown))
     if not counts.any():
         raise DataError(f"{library.pairs[0][0]}: no read in any window ({total} reads outside)")
     return _Spool(positions_path, values_path, sizes, starts, counts, total, highest)
@@ -268,13 +297,15 @@ def _profiles_of(
     offsets = np.concatenate([strand.positions for strand in strands])[entries]
     offsets += np.repeat((np.array([0, width]) - window_starts[:, None]).ravel(), sizes)
     values = np.concatenate([strand.counts for strand in strands])[entries]
+    if values.max(initial=0) > MOST_READS:
+        raise DataError(f"{values.max():,} reads at one base, more than can be counted ({MOST_READS:,})")
     return offsets.astype(np.uint16), values.astype(np.uint32), np.cumsum(sizes)
 
 
-def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.uint32]:
+def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.integer]:
     """Join the libraries' spools into the store's arrays, some windows at a time, and remove the spools."""
-    totals = np.stack([spool.counts for spool in spools], axis=1).astype(np.uint32)
-    np.save(folder / "counts.npy", totals)
+    totals = np.stack([spool.counts for spool in spools], axis=1)
+    np.save(folder / "counts.npy", totals.astype(np.uint32 if totals.max(initial=0) <= MOST_READS else np.uint64))
     sizes = np.stack([spool.sizes for spool in spools], axis=1)
     offsets = np.concatenate(([0], np.cumsum(sizes.ravel())))
     np.save(folder / "profile_offsets.npy", offsets)

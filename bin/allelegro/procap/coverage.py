@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.intervals import inside, run_starts, union
+from allelegro.intervals import inside, run_starts
 from allelegro.io.atomic import atomic_path
-from allelegro.io.bigwig import PIECE, BigWigWriter, StrandPair, add_counts, stranded_writers
-from allelegro.procap.bam import CONTIG_SHIFT, TALLIES, AlignmentStream, ReadRules
+from allelegro.io.bigwig import PIECE, BigWigWriter, stranded_writers
+from allelegro.io.signal import StrandedSignal
+from allelegro.procap.bam import CONTIG_SHIFT, POSITION_MASK, TALLIES, AlignmentStream, ReadRules, open_runs
+from allelegro.procap.regions import ContigFilter, blacklist_keys
 
-# Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
-EXCLUDED_CONTIGS = (
-    "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
-    "HLA-*", "chrM", "MT", "M",
-)  # fmt: skip
 _COMPACT_AT = 4_000_000  # read ends kept apart before equal ones are counted together
 _CURVE_POINTS = 20
 _KEPT_CONTIGS = "on kept contigs"
@@ -31,75 +27,11 @@ _UNALIGNED = TALLIES[1:6]  # why a record is no alignment of the read that count
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ContigFilter:
-    """Which contigs count: names that match a ``keep`` glob (all when there is none) and no ``leave_out`` glob."""
-
-    keep: Sequence[str] = ()
-    leave_out: Sequence[str] = EXCLUDED_CONTIGS
-
-    def mask(self, contigs: Mapping[str, int], path: Path) -> NDArray[np.bool_]:
-        """True for contigs that count; raises DataError when none is left."""
-        kept = np.array([self._keeps(name) for name in contigs], np.bool_)
-        if not kept.any():
-            raise DataError(
-                f"{path}: the contig filter leaves none of its {len(contigs)} contigs "
-                f"({', '.join(list(contigs)[:3])}); see --contigs and --exclude-contigs"
-            )
-        return kept
-
-    def _keeps(self, name: str) -> bool:
-        wanted = not self.keep or any(fnmatchcase(name, pattern) for pattern in self.keep)
-        return wanted and not any(fnmatchcase(name, pattern) for pattern in self.leave_out)
-
-
-class Blacklist:
-    """Regions whose read ends do not count, as sorted disjoint key intervals (BED, 0-based half-open)."""
-
-    def __init__(self, path: Path | None, contigs: Mapping[str, int]) -> None:
-        self._starts = self._ends = np.empty(0, np.uint64)
-        if path is None:
-            return
-        numbers = {name: number for number, name in enumerate(contigs)}
-        regions = []
-        for line_number, line in enumerate(_text_lines(path), 1):
-            if not line.strip() or line.startswith(("#", "track", "browser")):
-                continue
-            parts = line.split("\t") if "\t" in line else line.split()
-            try:
-                contig, start, end = parts[0], int(parts[1]), int(parts[2])
-            except (IndexError, ValueError):
-                raise DataError(f"{path} line {line_number}: not a BED line (contig, start, end)") from None
-            if contig in numbers and end > start >= 0:
-                regions.append(
-                    (numbers[contig] << CONTIG_SHIFT | start << 1, numbers[contig] << CONTIG_SHIFT | end << 1)
-                )
-        if not regions:
-            raise DataError(
-                f"{path}: no region lies on a contig of the reads ({next(iter(contigs))}, …); check the names"
-            )
-        starts, ends = union(*np.array(regions, np.int64).T)
-        self._starts, self._ends = starts.astype(np.uint64), ends.astype(np.uint64)
-
-    def outside(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """True for keys that lie in no region."""
-        return ~inside(keys, self._starts, self._ends)
-
-
-def _text_lines(path: Path) -> list[str]:
-    import gzip
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        return file.read().splitlines()
-
-
 # ------------------------------------------------------------------------------------------------ from alignments
 
 
 @dataclass
-class _Pile:
+class _Buffer:
     """Read ends on their way out: equal ones are counted together (and, with UMIs, collapsed to molecules)."""
 
     with_umis: bool
@@ -110,7 +42,7 @@ class _Pile:
     most: int = _COMPACT_AT
 
     def add(self, keys: NDArray[np.uint64], umis: NDArray[np.uint64]) -> None:
-        """Put read ends on the pile."""
+        """Put read ends into the buffer."""
         if self.with_umis:
             self._push(keys, umis, np.ones(len(keys), np.int64))
         else:
@@ -149,28 +81,28 @@ class _Pile:
 
 
 def _ordered_ends(
-    streams: Sequence[AlignmentStream], kept: NDArray[np.bool_], rules: ReadRules
+    streams: Sequence[AlignmentStream], rules: ReadRules
 ) -> Iterator[tuple[NDArray[np.uint64], NDArray[np.int64]]]:
     """Read ends of all runs together in genome order, in pieces that end at multiples of PIECE or of a contig."""
-    pile = _Pile(rules.umi != "none")
-    batches = [stream.batches(kept, rules) for stream in streams]
+    buffer = _Buffer(rules.umi != "none")
+    batches = [stream.batches(rules) for stream in streams]
     marks: list[int | None] = [0] * len(streams)
     done = 0
     while True:
         behind = min((n for n, mark in enumerate(marks) if mark is not None), key=lambda n: marks[n] or 0, default=None)
         if behind is None:
-            yield pile.take(len(kept) + 1 << CONTIG_SHIFT)
+            yield buffer.take(len(streams[0].contigs) + 1 << CONTIG_SHIFT)
             return
         batch = next(batches[behind], None)
         marks[behind] = batch.watermark if batch is not None else None
         if batch is not None and len(batch.keys):
-            pile.add(batch.keys, batch.umis)
+            buffer.add(batch.keys, batch.umis)
         lowest = min((mark for mark in marks if mark is not None), default=0)
-        contig, position = lowest >> CONTIG_SHIFT, (lowest & (1 << CONTIG_SHIFT) - 1) >> 1
+        contig, position = lowest >> CONTIG_SHIFT, (lowest & POSITION_MASK) >> 1
         boundary = contig << CONTIG_SHIFT | position // PIECE * PIECE << 1
-        if boundary > done and pile.waiting:
+        if boundary > done and buffer.waiting:
             done = boundary
-            yield pile.take(boundary)
+            yield buffer.take(boundary)
 
 
 def _write_keys(
@@ -181,7 +113,7 @@ def _write_keys(
 ) -> None:
     """Write counts at distinct sorted keys, contig by contig, strand by strand."""
     contigs = (keys >> np.uint64(CONTIG_SHIFT)).astype(np.int64)
-    positions = (keys & np.uint64((1 << CONTIG_SHIFT) - 1)).astype(np.int64)
+    positions = (keys & np.uint64(POSITION_MASK)).astype(np.int64)
     for first, last in pairwise([*run_starts(contigs).tolist(), len(keys)]):
         here = slice(first, last)
         for strand, writer in enumerate(writers):
@@ -204,26 +136,20 @@ def coverage_of_reads(
     """Write ``PREFIX.plus.bw``, ``PREFIX.minus.bw`` and ``PREFIX.qc.json`` of one library; its alignment files are runs, summed.
 
     Duplicates by UMI are collapsed over all runs together. ``alignment`` is the report of align_reads.py on these reads: its
-    steps come first, and its complexity stands where it has collapsed duplicates. Returns what the JSON holds. Raises DataError
+    steps come first, and its complexity is kept where it has collapsed duplicates. Returns what the JSON holds. Raises DataError
     when files disagree in their contigs or with ``alignment``, a file is unreadable, or no read is left, naming the filter.
     """
-    streams = [AlignmentStream(path, reference) for path in reads]
-    lengths = streams[0].contigs
-    for stream in streams[1:]:
-        if stream.contigs != lengths:
-            raise DataError(
-                f"{stream.path}: its contigs differ from those of {streams[0].path}; align both to one reference"
-            )
-    kept = contigs.mask(lengths, streams[0].path)
+    streams = open_runs(reads, reference, contigs.mask)
+    lengths, kept = streams[0].contigs, streams[0].kept
     names = list(lengths)
     wanted = {name: length for (name, length), keep in zip(lengths.items(), kept, strict=True) if keep}
-    regions = Blacklist(blacklist, lengths)
+    blacklisted = blacklist_keys(blacklist, lengths)
     figures = _Figures(umis=rules.umi != "none")
     paths = Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")
     with stranded_writers(*paths, wanted) as writers, atomic_path(Path(f"{prefix}.qc.json")) as report:
-        for keys, sizes in _ordered_ends(streams, kept, rules):
+        for keys, sizes in _ordered_ends(streams, rules):
             molecules = len(keys) if figures.umis else int(sizes.sum())
-            outside = regions.outside(keys)
+            outside = ~inside(keys, *blacklisted)
             figures.see(sizes, molecules)
             if figures.umis:
                 keys, counts = np.unique(keys[outside], return_counts=True)
@@ -250,7 +176,7 @@ def coverage_of_reads(
 
 
 def read_alignment_report(path: Path) -> dict[str, Any]:
-    """The report that align_reads.py writes beside a BAM; raises DataError when it is missing or something else."""
+    """The report that align_reads.py writes with a BAM; raises DataError when it is missing or something else."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     try:
@@ -282,13 +208,13 @@ def _after_alignment(alignment: Mapping[str, Any], qc: Mapping[str, Any], reads:
 def complexity_of_reads(path: Path, rules: ReadRules) -> dict[str, Any]:
     """Duplication and complexity curve of all reads of one BAM that pass ``rules`` (see :func:`complexity`)."""
     stream, figures = AlignmentStream(path), _Figures(umis=rules.umi != "none")
-    for keys, sizes in _ordered_ends([stream], np.ones(len(stream.contigs), np.bool_), rules):
+    for keys, sizes in _ordered_ends([stream], rules):
         figures.see(sizes, len(keys))
     return complexity(figures.histogram, figures.unit)
 
 
 def _emptied_by(steps: Sequence[Mapping[str, Any]]) -> str:
-    """Which step of the funnel left nothing."""
+    """Which step left nothing."""
     for before, after in pairwise(steps):
         if before["reads"] and not after["reads"]:
             return f"the step '{after['step']}' dropped all {before['reads']} that reached it"
@@ -331,7 +257,7 @@ class _Figures:
         self.positions += np.array([(~minus).sum(), minus.sum()])
 
     def summary(self, tally: NDArray[np.int64], rules: ReadRules, blacklisted: bool) -> dict[str, Any]:
-        """The figures as they stand in the JSON."""
+        """The figures as the JSON has them."""
         seen = dict(zip(TALLIES, tally.tolist(), strict=True))
         steps = [{"step": "alignments", "reads": seen["alignments"]}]
 
@@ -341,7 +267,7 @@ class _Figures:
         step("primary and mapped", "unmapped", "secondary", "supplementary", "failed quality control")
         if seen["other mate"]:
             step(f"mate {rules.mate}", "other mate")
-        step(_KEPT_CONTIGS, "contig left out")
+        step(_KEPT_CONTIGS, "excluded contig")
         step(f"MAPQ at least {rules.min_mapq}", "low MAPQ")
         if rules.drop_flagged_duplicates:
             step("not flagged duplicate", "flagged duplicate")
@@ -410,27 +336,25 @@ def coverage_of_signal(
 
     Strands become non-negative, contigs and blacklist are filtered; what happened to the reads before is not known here.
     """
-    opened = [StrandPair(*(reversed(pair) if flip else pair)) for pair in pairs]
-    lengths: dict[str, int] = {}
-    for pair in opened:
-        lengths |= {name: max(length, lengths.get(name, 0)) for name, length in pair.contigs.items()}
+    signal = StrandedSignal(*((minus, plus) if flip else (plus, minus) for plus, minus in pairs), counted=contigs.keeps)
+    lengths = signal.contigs
     kept = contigs.mask(lengths, pairs[0][0])
     wanted = {name: length for (name, length), keep in zip(lengths.items(), kept, strict=True) if keep}
-    regions = Blacklist(blacklist, lengths)
+    blacklisted = blacklist_keys(blacklist, lengths)
     strands, positions = np.zeros(2, np.int64), np.zeros(2, np.int64)
-    total = excluded = blacklisted = 0
+    total = excluded = in_blacklist = 0
     paths = Path(f"{prefix}.plus.bw"), Path(f"{prefix}.minus.bw")
     with stranded_writers(*paths, wanted) as writers, atomic_path(Path(f"{prefix}.qc.json")) as report:
         for number, name in enumerate(lengths):
             for strand, writer in enumerate(writers):
-                counts = add_counts([pair.counts(name)[strand] for pair in opened])
+                counts = signal.strand(strand, name)
                 total += int(counts.counts.sum())
                 if not kept[number]:
                     excluded += int(counts.counts.sum())
                     continue
                 keys = (counts.positions << 1 | number << CONTIG_SHIFT).astype(np.uint64)
-                outside = regions.outside(keys)
-                blacklisted += int(counts.counts[~outside].sum())
+                outside = ~inside(keys, *blacklisted)
+                in_blacklist += int(counts.counts[~outside].sum())
                 strands[strand] += int(counts.counts[outside].sum())
                 positions[strand] += int(outside.sum())
                 writer.add(name, counts.positions[outside], counts.counts[outside])
@@ -444,7 +368,7 @@ def coverage_of_signal(
             "library_type": library_type,
             "inputs": [path.name for pair in pairs for path in pair],
             "steps": steps,
-            "dropped": {"contig left out": excluded, "blacklist": blacklisted},
+            "dropped": {"excluded contig": excluded, "blacklist": in_blacklist},
             "strands": {"plus": int(strands[0]), "minus": int(strands[1])},
             "positions": {"plus": int(positions[0]), "minus": int(positions[1])},
             "contigs": {"kept": int(kept.sum()), "excluded": int((~kept).sum())},

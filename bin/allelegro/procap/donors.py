@@ -22,7 +22,8 @@ from allelegro.intervals import union
 from allelegro.io.genotypes import ABSENT, ALT, ALT_END, MISSING, POS, REF, REF_END, RecordLines
 from allelegro.io.tables import COUNT, NAME, NUMBER, maybe, write_table
 from allelegro.io.vcf import IndexedVcf, select_samples
-from allelegro.procap.bam import CONTIG_SHIFT, AlignmentStream, ReadRules
+from allelegro.procap.bam import CONTIG_SHIFT, POSITION_MASK, ReadRules, open_runs
+from allelegro.procap.regions import ContigFilter
 
 KINDS = {
     "library": NAME, "donor": NAME, "candidate": NAME, "sites": COUNT, "reads": COUNT, "concordance": maybe(NUMBER),
@@ -84,8 +85,8 @@ def match_donor(
     regions = _covered_regions(reads, rules, reference)
     sites = _snps(vcfs, regions)
     counts = np.zeros((len(sites.keys), 2), np.int64)
-    for path in reads:
-        counts += AlignmentStream(path, reference).count_alleles(sites.keys, sites.alleles, rules.min_mapq)
+    for stream in open_runs(reads, reference, ContigFilter().mask):
+        counts += stream.count_alleles(sites.keys, sites.alleles, rules.min_mapq)
     table = rank_donors(counts, sites.genotypes, sites.donors)
     table.insert(0, "library", library)
     table.insert(1, "donor", donor)
@@ -100,15 +101,12 @@ def _covered_regions(
     reads: Sequence[Path], rules: MatchRules, reference: Path | None
 ) -> list[tuple[int, str, int, int]]:
     """The best-covered stretches as (contig number, contig, start, end), merged where they overlap."""
-    names: list[str] = []
     parts: list[NDArray[np.uint64]] = []
     weights: list[NDArray[np.int64]] = []
-    for path in reads:
-        stream = AlignmentStream(path, reference)
-        if names and list(stream.contigs) != names:
-            raise DataError(f"{path}: its contigs differ from those of {reads[0]}; align both to one reference")
-        names = list(stream.contigs)
-        for batch in stream.batches(np.ones(len(names), np.bool_), ReadRules(min_mapq=rules.min_mapq)):
+    streams = open_runs(reads, reference, ContigFilter().mask)
+    names = list(streams[0].contigs)
+    for stream in streams:
+        for batch in stream.batches(ReadRules(min_mapq=rules.min_mapq)):
             bins, sizes = np.unique(batch.keys >> np.uint64(_BIN_BITS), return_counts=True)
             parts.append(bins)
             weights.append(sizes)
@@ -118,7 +116,7 @@ def _covered_regions(
     regions: list[tuple[int, str, int, int]] = []
     for contig in np.unique(best >> np.uint64(CONTIG_SHIFT - _BIN_BITS)).tolist():
         own = best[best >> np.uint64(CONTIG_SHIFT - _BIN_BITS) == contig] << np.uint64(_BIN_BITS)
-        start = (own & np.uint64((1 << CONTIG_SHIFT) - 1)).astype(np.int64) >> 1
+        start = (own & np.uint64(POSITION_MASK)).astype(np.int64) >> 1
         merged = union(np.maximum(start - _REACH, 0), start + (1 << _BIN_BITS - 1) + _REACH)
         regions += [(contig, names[contig], *bounds) for bounds in np.stack(merged, axis=1).tolist()]
     return regions

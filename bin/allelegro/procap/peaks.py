@@ -1,7 +1,7 @@
 """Peaks of transcription initiation from stranded 5'-end counts, by a multilevel scan against clumped background."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.errors import DataError
 from allelegro.intervals import Ints, chain_starts, concatenated_ranges, union
-from allelegro.io.bigwig import Counts, Signal, open_signal
+from allelegro.io.signal import Counts, StrandedSignal
 from allelegro.io.tables import COUNT, NAME, NUMBER, TEXT, WHOLE, write_table
 from allelegro.procap.background import SCALES, Clumping, Floats, Level, Mask, exposures, stutters, tail
 
@@ -90,34 +89,6 @@ class Candidates:
 
 
 _EMPTY = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
-
-
-def shared_contigs(plus: Signal, minus: Signal) -> dict[str, int]:
-    """Contigs listed by both strands' files, with a warning naming those of only one.
-
-    Raises DataError when the files share none (chr1 against 1, or different genomes).
-    """
-    left, right = plus.contigs, minus.contigs
-    shared = {name: max(length, right[name]) for name, length in left.items() if name in right}
-    if not shared:
-        raise DataError(
-            f"{plus.path} and {minus.path} share no contig ({_few(left)} against {_few(right)}); "
-            "give both strands of one library on one genome"
-        )
-    for path, names in ((plus.path, left.keys() - right.keys()), (minus.path, right.keys() - left.keys())):
-        if names:
-            logger.warning("%s: only this strand lists %s; left out", path, _few(sorted(names), 10))
-    return shared
-
-
-def _few(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def stranded_counts(signal: Signal, contigs: Iterable[str]) -> dict[str, Counts]:
-    """A strand's raw counts on each of the contigs."""
-    return {contig: signal.counts(contig) for contig in contigs}
 
 
 def levels(counts: Ints) -> list[int]:
@@ -308,18 +279,18 @@ def call_peaks(plus: Path, minus: Path, fdr: float, min_reads: int) -> pd.DataFr
     Returns the peaks format of docs/formats.md, sorted; empty when nothing is significant.
     Raises DataError for normalised counts, unreadable files and strands without a common contig.
     """
-    signals = {"+": open_signal(plus), "-": open_signal(minus)}
-    axis = GenomeAxis(shared_contigs(*signals.values()))
+    signal = StrandedSignal((plus, minus))
+    axis = GenomeAxis(signal.contigs)
     gaps, genome = axis.gaps(), axis.length
     tables = []
-    for strand, signal in signals.items():
-        sites = axis.place(stranded_counts(signal, axis.contigs))
+    for number, (strand, path) in enumerate((("+", plus), ("-", minus))):
+        sites = axis.place({contig: signal.strand(number, contig) for contig in axis.contigs})
         peaks, q = call_strand(sites, gaps, genome, fdr, min_reads)
         stack = flat(sites, peaks.start, peaks.end, _with_margin(gaps, peaks))
         peaks, q = peaks.take(~stack), q[~stack]
         logger.info(
-            "%s: %d reads at %d positions, %d peaks, %d flat stacks left out",
-            signal.path, sites.counts.sum(), len(sites.counts), len(q), stack.sum(),
+            "%s: %d reads at %d positions, %d peaks, %d flat stacks excluded",
+            path, sites.counts.sum(), len(sites.counts), len(q), stack.sum(),
         )  # fmt: skip
         tables.append(peak_table(axis, sites, peaks, q, strand))
     peaks_of_both = pd.concat(tables, ignore_index=True)

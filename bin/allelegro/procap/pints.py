@@ -10,9 +10,10 @@ import pandas as pd
 
 from allelegro.errors import DataError
 from allelegro.intervals import Ints
-from allelegro.io.bigwig import Counts, open_signal, write_bigwig
+from allelegro.io.bigwig import write_bigwig
+from allelegro.io.signal import Counts, StrandedSignal
 from allelegro.procap.elements import ELEMENT_COLUMNS
-from allelegro.procap.peaks import PEAK_COLUMNS, bed_score, shared_contigs, stranded_counts
+from allelegro.procap.peaks import PEAK_COLUMNS, bed_score
 
 Row = dict[str, object]
 
@@ -30,9 +31,11 @@ def call_with_pints(
     tool = shutil.which("pints_caller")
     if tool is None:
         raise DataError("pints_caller is not on PATH; install pyPINTS 1.2.1 or use --caller allelegro")
-    signals = {"+": open_signal(plus), "-": open_signal(minus)}
-    contigs = shared_contigs(*signals.values())
-    counts = {strand: stranded_counts(signal, contigs) for strand, signal in signals.items()}
+    signal = StrandedSignal((plus, minus))
+    contigs = signal.contigs
+    counts = {
+        strand: {contig: signal.strand(number, contig) for contig in contigs} for number, strand in enumerate("+-")
+    }
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command = [tool, "--file-prefix", "pints", "--save-to", name, "--thread", str(threads)]

@@ -17,8 +17,8 @@ from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_excluded, write_excluded
 from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
-from allelegro.io.bigwig import StrandPair
 from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
+from allelegro.io.signal import StrandedSignal
 from allelegro.io.tables import COUNT, NAME, TEXT, read_table, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import KINDS as MATCH_KINDS
@@ -33,7 +33,7 @@ class LibraryFiles:
     """What is known of one library; None where a file is absent."""
 
     report: dict[str, Any] | None
-    coverage: StrandPair | None
+    coverage: StrandedSignal | None
     peaks: pd.DataFrame | None
     elements: pd.DataFrame | None
     match: pd.DataFrame | None
@@ -118,7 +118,7 @@ def _find(library: str, folders: Sequence[Path]) -> LibraryFiles:
         raise DataError(f"{report} line {error.lineno}: not valid JSON; run procap_coverage.py again") from None
     return LibraryFiles(
         document,
-        StrandPair(plus, minus) if plus and minus else None,
+        StrandedSignal((plus, minus)) if plus and minus else None,
         read_table(peaks, _INTERVAL | {"strand": TEXT}, allow_empty=True) if peaks else None,
         read_table(elements, _INTERVAL, allow_empty=True) if elements else None,
         read_table(match, MATCH_KINDS) if match else None,
@@ -151,7 +151,7 @@ def _report_figures(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _signal_figures(
-    coverage: StrandPair, peaks: pd.DataFrame | None, elements: pd.DataFrame | None, tss: Regions | None
+    coverage: StrandedSignal, peaks: pd.DataFrame | None, elements: pd.DataFrame | None, tss: Regions | None
 ) -> dict[str, Any]:
     """Shares of 5' ends in peaks of their strand, in divergent elements (of those in peaks), and near annotated TSSs."""
     by_strand = None if peaks is None else [Regions.of(peaks[peaks["strand"] == strand]) for strand in "+-"]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.io import bgzf
 from allelegro.io.atomic import atomic_folder
 from allelegro.progress import progress
-from allelegro.simulate import assays, bam, bgzf, files, qtl
+from allelegro.simulate import assays, bam, files, qtl
 from allelegro.simulate.donors import LocusShifts, locus_shifts
 from allelegro.simulate.genome import build_chromosome, place_elements
 from allelegro.simulate.haplotypes import Effects, Haplotypes, build_haplotypes, draw_loci, variant_effects

@@ -10,10 +10,11 @@ import pysam
 from numpy.typing import NDArray
 
 from allelegro import __version__
+from allelegro.io import bgzf
 from allelegro.io.bigwig import BigWigWriter
 from allelegro.io.dna import decode
 from allelegro.io.tables import append_table, write_table
-from allelegro.simulate import assays, bam, bgzf, qtl
+from allelegro.simulate import assays, bam, qtl
 from allelegro.simulate.haplotypes import Effects, Haplotypes
 from allelegro.simulate.plan import Library, Plan
 from allelegro.simulate.population import Caller

@@ -118,7 +118,12 @@ def load_cohort(
     codes, offsets, index = _distinct_crops(sequences, np.array([column[donor] for donor in people]), span)
     per_library = signal.counts(target_width).sum(axis=2)
     member = signal.libraries["donor"].astype(str).to_numpy()[:, None] == np.array(people)[None]
-    files = {"windows.bed": counts, "counts.npy": counts, "sequences.npy": haplotypes, "index.npy": haplotypes}
+    if (signal.windows["fold"] < 0).any():
+        raise DataError(
+            f"{counts}/windows.bed has no column fold, which training needs; make windows with merge_peaks.py"
+        )
+    checksums = {name: signal.checksum(name) for name in ("windows.bed", "counts.npy")}
+    checksums |= {name: sha256(haplotypes / name) for name in ("sequences.npy", "index.npy")}
     return Cohort(
         windows=signal.windows.reset_index(drop=True),
         donors=people,
@@ -128,7 +133,7 @@ def load_cohort(
         counts=per_library @ member.astype(np.int64),
         sizes=library_sizes(signal.libraries) @ member,
         target_width=target_width,
-        checksums={name: sha256(folder / name) for name, folder in files.items()},
+        checksums=checksums,
     )
 
 
@@ -137,14 +142,13 @@ def load_profiles(counts: Path, cohort: Cohort) -> Profiles:
     from allelegro.procap.counts import CountsStore
 
     store = CountsStore.open(counts)
-    loci, libraries, donors, width = len(store.windows), len(store.libraries), len(cohort.donors), cohort.target_width
-    sample = np.repeat(np.arange(loci * libraries), np.diff(np.load(counts / "profile_offsets.npy")))
-    strand, base = np.divmod(np.load(counts / "profile_positions.npy").astype(np.int64), store.width)
-    base -= (store.width - width) // 2
-    donor = pd.Index(cohort.donors).get_indexer(pd.Index(store.libraries["donor"]))[sample % libraries]
+    loci, donors, width = len(store.windows), len(cohort.donors), cohort.target_width
+    found = store.entries(np.arange(loci))
+    base = found.base - (store.width - width) // 2
+    donor = pd.Index(cohort.donors).get_indexer(pd.Index(store.libraries["donor"]))[found.library]
     kept = (base >= 0) & (base < width) & (donor >= 0)
-    key = ((sample // libraries * donors + donor) * 2 + strand) * width + base
-    value = np.load(counts / "profile_values.npy").astype(np.float64)
+    key = ((found.window * donors + donor) * 2 + found.strand) * width + base
+    value = found.reads.astype(np.float64)
     distinct, inverse = np.unique(key[kept], return_inverse=True)
     locus, rest = np.divmod(distinct, donors * 2 * width)
     return Profiles(

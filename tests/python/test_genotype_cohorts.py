@@ -1,7 +1,6 @@
 """Whole cohorts, every donor and window, against the slow implementation and bcftools consensus."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +15,6 @@ from helpers.slow_haplotypes import PAD, count_consensus_differences, count_slow
 REPOSITORY = Path(__file__).parents[2]
 REAL = REPOSITORY.parent / "shared" / "data" / "chr22_hg19"
 WIDTH = 1000
-
-needs_bcftools = pytest.mark.skipif(shutil.which("bcftools") is None, reason="bcftools is not here")
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +53,11 @@ def test_every_donor_and_window_equals_the_slow_implementation(cohort: str, requ
     assert count_slow_differences(*request.getfixturevalue(cohort)) == 0
 
 
-@needs_bcftools
 def test_simulated_cohort_equals_bcftools_consensus(simulated, tmp_path: Path) -> None:
     store, vcf, fasta = simulated
     assert count_consensus_differences(store, vcf, fasta, tmp_path, store.donors) == 0
 
 
-@needs_bcftools
 @pytest.mark.parametrize("every", [pytest.param(12, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
 def test_real_donors_equal_bcftools_consensus(real, tmp_path: Path, every: int) -> None:
     store, vcf, fasta = real

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_excluded, write_excluded
@@ -162,7 +163,6 @@ def test_start_sites(tmp_path: Path) -> None:
 
 
 def test_correlation_is_that_of_scipy() -> None:
-    stats = pytest.importorskip("scipy.stats")
     signal = np.random.default_rng(1).poisson(5, (300, 4)).astype(float)
     found = correlate(signal)
     assert found["pearson"][0, 2] == pytest.approx(

@@ -1,13 +1,13 @@
 """A slow, plain implementation of the haplotype rules, written apart from the library, and small files for tests."""
 
 import random
-import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pysam
+import pysam.bcftools
 from hypothesis import strategies as st
 
 from allelegro.genotype.extract import Rules, extract_haplotypes
@@ -290,8 +290,8 @@ def count_consensus_differences(store: HaplotypeStore, vcf: Path, fasta: Path, f
 def consensus(vcf: Path, donor: str, copy: int, folder: Path) -> dict[str, tuple[str, list[tuple[int, int, int]]]]:
     """Personal sequence and chain blocks (size, reference gap, personal gap) of each padded region."""
     out, chain = folder / "out.fa", folder / "out.chain"
-    command = ["bcftools", "consensus", "-s", donor, "-H", f"{copy + 1}pIu", "-f", folder / "padded.fa", "-c", chain]
-    subprocess.run([*command, "-o", out, vcf], check=True, capture_output=True)
+    options = ["-s", donor, "-H", f"{copy + 1}pIu", "-f", str(folder / "padded.fa"), "-c", str(chain), "-o", str(out)]
+    pysam.bcftools.consensus(*options, str(vcf), catch_stdout=False)
     blocks: dict[str, list[tuple[int, int, int]]] = {}
     name, sequences = "", {}
     for line in chain.read_text().splitlines():

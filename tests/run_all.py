@@ -21,6 +21,7 @@ CHECKS = {
     "format": [str(BIN / "ruff"), "format", "--check", *PYTHON_CODE],
     "lint": [str(BIN / "ruff"), "check", *PYTHON_CODE],
     "types": [sys.executable, "-m", "mypy", "bin/allelegro"],
+    "types of tests": [sys.executable, "-m", "mypy", "--config-file", "tests/mypy.ini", "tests/python"],
 }
 NF_TEST_INSTALLER = "https://get.nf-test.com"
 

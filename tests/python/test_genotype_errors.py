@@ -106,7 +106,7 @@ def test_unsorted_vcf_under_an_old_index(tmp_path: Path) -> None:
     made = cohort(tmp_path, Record(12, "T", "G", ["0|1", "0|0"]), Record(16, "G", "T", ["0|1", "0|0"]))
     path = made.paths["vcf"]
     lines = gzip.decompress(path.read_bytes()).decode().splitlines(keepends=True)
-    with pysam.BGZFile(str(path), "w") as handle:
+    with pysam.BGZFile(str(path), "w") as handle:  # type: ignore[call-arg]
         handle.write("".join([*lines[:-2], lines[-1], lines[-2]]).encode())
     assert "not sorted by position" in message(made)
 
@@ -143,7 +143,7 @@ def test_stale_fasta_index(tmp_path: Path, bgzip: bool, monkeypatch: pytest.Monk
 
     def write(text: str) -> None:
         if bgzip:
-            with pysam.BGZFile(str(path), "w") as handle:
+            with pysam.BGZFile(str(path), "w") as handle:  # type: ignore[call-arg]
                 handle.write(text.encode())
         else:
             path.write_text(text)
@@ -176,7 +176,7 @@ def test_stale_fasta_index(tmp_path: Path, bgzip: bool, monkeypatch: pytest.Monk
 
 def test_large_bgzip_fasta_with_many_blocks(tmp_path: Path) -> None:
     path = tmp_path / "genome.fa.gz"
-    with pysam.BGZFile(str(path), "w") as handle:
+    with pysam.BGZFile(str(path), "w") as handle:  # type: ignore[call-arg]
         handle.write(f">chr1\n{wrap(GENOME * 2000)}>chr2\n{wrap(GENOME * 900)}".encode())
     pysam.faidx(str(path))
     with Fasta(path) as genome:

@@ -14,7 +14,7 @@ LARGE = bytes(range(256)) * 20_000
 
 
 def bgzip(folder: Path, content: bytes) -> bytes:
-    with pysam.BGZFile(str(folder / "made.bgz"), "wb") as file:
+    with pysam.BGZFile(str(folder / "made.bgz"), "wb") as file:  # type: ignore[call-arg]
         file.write(content)
     return (folder / "made.bgz").read_bytes()
 

@@ -91,7 +91,7 @@ def test_a_published_checkpoint_predicts_as_published(tmp_path: Path) -> None:
         encoded[:, their_channel] = torch.from_numpy(codes == ours_code).float()
     with torch.no_grad():
         expected = theirs(encoded)
-        got = ours.eval()(type(ours).encode(torch.from_numpy(codes)))  # type: ignore[operator]
+        got = ours.eval()(type(ours).encode(torch.from_numpy(codes)))  # type: ignore[attr-defined]
     torch.testing.assert_close(got, expected)
     assert config["training"]["validation_fold"] == 7
     assert config["training"]["test_fold"] == 3

@@ -211,7 +211,7 @@ def _write(folder: Path, plus: np.ndarray, minus: np.ndarray, sign: int = -1) ->
 
 
 def _elements(rng: np.random.Generator, centres: np.ndarray, reads: int) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(
+    return tuple(  # type: ignore[return-value]
         np.rint(np.repeat(centres + shift, reads) + rng.laplace(0, 4, reads * len(centres))).astype(np.int64)
         for shift in (55, -55)
     )

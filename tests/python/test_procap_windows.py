@@ -83,7 +83,7 @@ def test_windows_stay_inside_contigs_and_apart_and_every_loss_is_counted(tmp_pat
     assert merged.summary["dropped"] == {
         "too_few_donors": 0, "beyond_contig_end": 2, "overlapping_a_stronger_window": 1, "between_folds": 0,
     }  # fmt: skip
-    counts = [step["count"] for step in merged.summary["steps"]]
+    counts = [step["count"] for step in merged.summary["steps"]]  # type: ignore[attr-defined]
     assert counts == [11, 5, 5, 3, 2, 2]
 
 

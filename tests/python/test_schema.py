@@ -50,7 +50,7 @@ def test_tool_takes_the_option_and_agrees_on_its_default(name: str, tool: str, o
     if entry.get("default") is not None:
         default = getattr(parameter.default, "value", parameter.default)
         assert default == (pytest.approx(entry["default"]) if entry["type"] == "number" else entry["default"])
-    choices = typing.get_args(parameter.type_descriptor.annotation)
+    choices = typing.get_args(parameter.type_descriptor.annotation)  # type: ignore[attr-defined]
     if choices and all(isinstance(choice, str) for choice in choices):
         assert set(entry["enum"]) <= set(choices)
 

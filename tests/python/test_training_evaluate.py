@@ -1,5 +1,6 @@
 """Metrics and baselines against slow definitions, and the whole evaluation on a toy cohort of known truth."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -364,6 +365,30 @@ def test_models_of_other_windows_are_refused(study, tmp_path):
             other.counts, other.haplotypes, [("legnet", study / "legnet")], tmp_path / "m.tsv", tmp_path / "p.parquet",
             target_width=120,
         )  # fmt: skip
+
+
+def test_identifiers_are_text_from_the_stores_to_the_predictions(toy, tmp_path):
+    names = ["0001", "001", "01", "1", "NA", "nan", "1e5", "TRUE", "12.1", "12.10", "None", "1.0", "007", "7"]
+    for store in ("counts", "haplotypes"):
+        shutil.copytree(getattr(toy, store), tmp_path / store)
+    libraries = (tmp_path / "counts" / "libraries.tsv").read_text()
+    metadata = (tmp_path / "haplotypes" / "metadata.json").read_text()
+    for old, new in zip(toy.donors, names, strict=True):
+        libraries, metadata = libraries.replace(f"\t{old}\t", f"\t{new}\t"), metadata.replace(f'"{old}"', f'"{new}"')
+    (tmp_path / "counts" / "libraries.tsv").write_text(libraries)
+    (tmp_path / "haplotypes" / "metadata.json").write_text(metadata)
+    stores = (tmp_path / "counts", tmp_path / "haplotypes")
+    finetune(*stores, tmp_path / "model", replace(OPTIONS, epochs=1, test_donors=("001", "12.10", "NA")), "cpu", None)
+    evaluate(
+        *stores, [("m", tmp_path / "model")], tmp_path / "m.tsv", tmp_path / "p.parquet", target_width=120, n_boot=10
+    )
+    training = load_model(tmp_path / "model").config["training"]
+    assert sorted(training["test_donors"]) == ["001", "12.10", "NA"]
+    assert sorted(training["test_donors"] + training["training_donors"]) == sorted(names)
+    predictions = pd.read_parquet(tmp_path / "p.parquet")
+    unseen = predictions["cell"].astype(str).str.endswith("unseen_donors")
+    assert set(predictions["donor"]) == set(names)
+    assert set(predictions["donor"][unseen]) == {"001", "12.10", "NA"}
 
 
 def test_model_option_must_be_named(toy, tmp_path, capsys):

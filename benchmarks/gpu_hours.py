@@ -31,7 +31,7 @@ def main() -> None:
     loci = WINDOWS * TRAINED_SHARE
     rows = [
         ("pretraining, three cell lines", legnet, sum(MPRA_ROWS.values()) * TRAINED_SHARE * 25, MPRA_MODELS),
-        ("LegNet, 4 twins", legnet, loci * options.haplotypes * 20, 4 * FOLDS),
+        ("LegNet and its 3 control models", legnet, loci * options.haplotypes * 20, 4 * FOLDS),
         ("CLIPNET", clipnet, loci * options.diplotypes * 20, FOLDS),
     ]
     print("task\tmodels\tGFLOP/sequence\tsequences/model\thours/model\thours")

@@ -24,7 +24,7 @@ RECIPES = {
         "augmentation": {"before": 21, "mutation": 0.05},
         "dropout": 0.3,
     },
-    # The same for longer, with more bases drawn anew.
+    # The same for longer, with more bases randomly mutated.
     "longer": {
         "settings": {"epochs": 40, "batch_size": 128, "max_lr": 0.005, "average": 0.98},
         "augmentation": {"before": 21, "mutation": 0.1},

@@ -52,7 +52,7 @@ def pearson_ci(
 ) -> Estimate:
     """Pearson r with a percentile bootstrap interval over rows, or over ``clusters`` (one label a row) when given.
 
-    Rows with a NaN on either side are left out and not counted in ``n``.
+    Rows with a NaN on either side are excluded and not counted in ``n``.
     """
     (a, b), units = complete(clusters, x, y)
     return bootstrap(_pearson_of(a, b, units), units, n_boot, seed)
@@ -67,13 +67,13 @@ def spearman_ci(
 
 
 def mean_ci(values: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> Estimate:
-    """Mean (of 0/1 values: a share) with a bootstrap interval; NaNs are left out."""
+    """Mean (of 0/1 values: a share) with a bootstrap interval; NaNs are excluded."""
     (kept,), units = complete(clusters, values)
     return bootstrap(_mean_of(kept, units), units, n_boot, seed)
 
 
 def median_ci(values: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0) -> Estimate:
-    """Median with a bootstrap interval; NaNs are left out."""
+    """Median with a bootstrap interval; NaNs are excluded."""
     (kept,), units = complete(clusters, values)
     return bootstrap(_median_of(kept, units), units, n_boot, seed)
 
@@ -91,7 +91,7 @@ def paired_bootstrap(
     """Difference of a statistic between two models on the same rows and draws: ``statistic(a) - statistic(b)``.
 
     ``pearson`` and ``spearman`` correlate each model's predictions with ``truth``; ``mean`` and ``median`` take one
-    value a row from each model (a locus's r, a correct sign) and need no truth. Rows with any NaN are left out.
+    value a row from each model (a locus's r, a correct sign) and need no truth. Rows with any NaN are excluded.
     Raises ValueError for an unknown statistic or when a correlation is asked for without truth.
     """
     if statistic in ("pearson", "spearman"):

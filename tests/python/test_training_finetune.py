@@ -121,7 +121,7 @@ def test_held_out_chromosomes_or_blocks(toy):
     assert held_out(one, 0) == (None, [["chr1", 0, 9120], ["chr1", 30000, 39120]])
 
 
-def test_twins(toy):
+def test_control_models(toy):
     cohort = load_cohort(toy.counts, toy.haplotypes, 100, 120)
     reference = with_genotypes(cohort, "reference", 0)
     assert not reference.index.any()
@@ -278,7 +278,7 @@ def test_ridge_finds_weights_and_shrinks_noise():
 # ------------------------------------------------------------------------------------------------------ fine-tuning
 
 
-def test_legnet_learns_the_effect_from_people_and_its_twins_do_not(big_toy, tmp_path):
+def test_legnet_learns_the_effect_from_people_and_its_controls_do_not(big_toy, tmp_path):
     made = {}
     for genotypes in ("personal", "reference", "shuffled"):
         options = replace(TINY, genotypes=genotypes, epochs=10, loss="nb")

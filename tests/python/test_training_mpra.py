@@ -120,7 +120,7 @@ def test_a_leak_is_an_error(tmp_path: Path) -> None:
     prepared.loc[0, "group"] = prepared["group"].iloc[1]
     prepared.loc[0, "fold_num"] = prepared["fold_num"].iloc[1] % 10 + 1
     write_table(prepared, tmp_path / "leaking.tsv")
-    with pytest.raises(DataError, match="lies in several folds"):
+    with pytest.raises(DataError, match="is in several folds"):
         read_training_table(tmp_path / "leaking.tsv")
 
 
@@ -146,8 +146,8 @@ def test_copies_and_missing_activities_are_counted(tmp_path: Path, caplog: pytes
     with caplog.at_level(logging.INFO):
         prepared = prepare_mpra(path, MpraSettings(folds=2))
     assert prepared["seq_id"].tolist() == ["seq1", "seq4", "seq5"]
-    assert "1 of 5 rows left out: no activity" in caplog.text
-    assert "1 of 5 rows left out: reverse-complement copy" in caplog.text
+    assert "1 of 5 rows excluded: no activity" in caplog.text
+    assert "1 of 5 rows excluded: reverse-complement copy" in caplog.text
 
 
 def windows(chrom: str = "chr1") -> pd.DataFrame:
@@ -201,7 +201,7 @@ def test_windows_that_cannot_be_compared(tmp_path: Path, caplog: pytest.LogCaptu
             "row 2: adaptors are missing",
         ),
         ({"seq": ["ACGT"], "value": [1]}, r"column mean_value \(or expression, activity\) is missing"),
-        ({"seq": ["ACGT"], "mean_value": ["NA"]}, "every row was left out: no activity"),
+        ({"seq": ["ACGT"], "mean_value": ["NA"]}, "every row was excluded: no activity"),
         (
             {"seq": ["ACGT"] * 2, "mean_value": [1, "high"]},
             r"row 2 \(line 3\), column mean_value: 'high' is not a number",

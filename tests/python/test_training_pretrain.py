@@ -80,7 +80,7 @@ def test_changed_bases_are_as_many_as_asked_and_new_in_every_epoch() -> None:
     epochs = []
     for seed in (1, 2):
         constructs.draw(torch.Generator().manual_seed(seed))
-        constructs.turned[:] = False
+        constructs.reversed[:] = False
         epochs.append(constructs[torch.arange(200)])
     assert 0.13 < (epochs[0] != 0).float().mean() < 0.17  # a quarter of the bases drawn are what was there
     assert not torch.equal(*epochs)

@@ -65,7 +65,7 @@ def main(
     quantity_weight: Annotated[
         float,
         typer.Option(
-            min=0, help="Weight of squared log1p quantity beside the profile's cosine, as published (clipnet)."
+            min=0, help="Weight of squared log1p quantity relative to the profile's cosine, as published (clipnet)."
         ),
     ] = FinetuneSettings.quantity_weight,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs at most.")] = FinetuneSettings.epochs,

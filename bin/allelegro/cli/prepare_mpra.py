@@ -29,12 +29,12 @@ def main(
         list[Path] | None, typer.Option(help="windows.bed whose held-out loci must not be in the table; repeatable.")
     ] = None,
     exclude_fold: Annotated[
-        list[int] | None, typer.Option(help="Folds of --exclude-windows to leave out; repeatable (default 0 and 1).")
+        list[int] | None, typer.Option(help="Folds of --exclude-windows to exclude; repeatable (default 0 and 1).")
     ] = None,
     compare_windows: Annotated[
         list[Path] | None, typer.Option(help="windows.bed whose overlap with the table is reported only; repeatable.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds to deal out when the table has none.")] = MpraSettings.folds,
+    folds: Annotated[int, typer.Option(min=2, help="Folds to make when the table has none.")] = MpraSettings.folds,
     left_adaptor: Annotated[str, typer.Option(help="Adaptor before the insert.")] = MpraSettings.left_adaptor,
     right_adaptor: Annotated[str, typer.Option(help="Adaptor after the insert.")] = MpraSettings.right_adaptor,
     seed: Seed = 0,
@@ -45,7 +45,7 @@ def main(
 
     Columns out: seq_id seq (construct with adaptors) mean_value (log2 RNA/DNA) fold_num rev group, and chrom start end
     strand where the table has them. Orientations, alleles and overlapping tiles of an element get one group, found from
-    coordinates, names and the sequences; a group lies in one fold. Folds of the table are kept.
+    coordinates, names and the sequences; a group is in one fold. Folds of the table are kept.
     """
     limit_threads(threads)
     from allelegro.io.tables import write_table

@@ -100,7 +100,7 @@ class Clipnet(nn.Module):
 
 
 def reverse_profile(profile: Tensor) -> Tensor:
-    """Profile ``[..., 2 * w]`` (plus, minus) of the reverse complement: strands exchanged, positions turned round."""
+    """Profile ``[..., 2 * w]`` (plus, minus) of the reverse complement: strands exchanged, positions reversed."""
     return profile.flip(-1)
 
 

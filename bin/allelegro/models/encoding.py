@@ -19,7 +19,7 @@ def one_hot(codes: Tensor, unknown: float, dtype: torch.dtype = torch.float32) -
 def two_hot(first: Tensor, second: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Unphased input ``[..., 4, width]`` of two haplotypes ``[..., width]``: homozygote 2, heterozygote 1 + 1, N 0.
 
-    Turning both axes round is its reverse complement: A/T and C/G heterozygotes, being their own complements, stay.
+    Reversing both axes is its reverse complement: A/T and C/G heterozygotes, being their own complements, stay.
     """
     return one_hot(first, 0.0, dtype) + one_hot(second, 0.0, dtype)
 

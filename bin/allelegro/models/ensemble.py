@@ -1,4 +1,4 @@
-"""Which checkpoints a path stands for, and whether they are folds and seeds of one model."""
+"""Which checkpoints a path names, and whether they are folds and seeds of one model."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence

@@ -69,7 +69,7 @@ class FoldedLegNet(nn.Module):
 
     def forward(self, codes: Tensor) -> Tensor:
         """Codes ``[n, width]`` (uint8) to ``[n]`` (float32)."""
-        # Rows of letters lie in memory as channels-last layers want them.
+        # Rows of letters are in memory as channels-last layers want them.
         encoded = embedding(codes.int(), self.letters).permute(0, 2, 1).unsqueeze(2)
         features = silu(self.stem(encoded))
         for block in self.blocks:

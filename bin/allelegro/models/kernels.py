@@ -138,7 +138,7 @@ def silu_sums(x, sums, start, stop):  # type: ignore[no-untyped-def]
 
 @_kernel
 def silu_max(x, result, size, start, stop):  # type: ignore[no-untyped-def]
-    """The largest SiLU of each ``size`` neighbours; a rest is left out."""
+    """The largest SiLU of each ``size`` neighbours; a remainder is dropped."""
     largest = np.empty(x.shape[2], np.float32)
     for i in range(start, stop):
         for t in range(result.shape[1]):

@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 
 WIDTH = 230
 CONTEXT = {"left": "AGGACCGGATCAACT", "right": "CATTGCGTGAACCGA"}
-_CHANNELS = [0, 2, 1, 3]  # where A, C, G, T stand among A, G, C, T
+_CHANNELS = [0, 2, 1, 3]  # places of A, C, G, T among A, G, C, T
 
 _NAMES = (
     (r"^stem\.block\.(\d)\.", r"stem.\1."),

@@ -15,7 +15,7 @@ RIGHT_FLANK = "CACTAGAGGGTATATAATGGAAGCTCGACTTCCAGCTTGGCAATCCGGTACTGT"
 
 
 class Constructs:
-    """Constructs ``[n, width]`` inside their vector, shifted, turned and randomly mutated in every epoch.
+    """Constructs ``[n, width]`` inside their vector, shifted, reverse-complemented and randomly mutated in every epoch.
 
     Raises ValueError for shifts longer than the vector's flanks.
     """
@@ -32,11 +32,11 @@ class Constructs:
         self.vector = torch.from_numpy(np.concatenate([np.tile(left, (n, 1)), codes, np.tile(right, (n, 1))], axis=1))
         self.drawn = self.vector
         self.shift = torch.full((n,), before)
-        self.turned = torch.zeros(n, dtype=torch.bool)
+        self.reversed = torch.zeros(n, dtype=torch.bool)
 
     def to(self, device: torch.device) -> None:
         """Move everything to the device."""
-        self.vector, self.shift, self.turned = (x.to(device) for x in (self.vector, self.shift, self.turned))
+        self.vector, self.shift, self.reversed = (x.to(device) for x in (self.vector, self.shift, self.reversed))
         self.drawn = self.vector
 
     def draw(self, generator: torch.Generator) -> None:
@@ -44,7 +44,7 @@ class Constructs:
         n, device = len(self.vector), self.vector.device
         reach = self.augmentation.before + self.augmentation.after + 1
         self.shift = torch.randint(reach, (n,), generator=generator).to(device)
-        self.turned = (torch.rand(n, generator=generator) < 0.5).to(device)
+        self.reversed = (torch.rand(n, generator=generator) < 0.5).to(device)
         if self.augmentation.mutation:
             changed = torch.rand(self.vector.shape, generator=generator) < self.augmentation.mutation
             bases = torch.randint(4, self.vector.shape, generator=generator, dtype=torch.uint8)
@@ -54,4 +54,4 @@ class Constructs:
         """Codes ``[len(batch), width]`` of these constructs as drawn."""
         columns = self.shift[batch, None] + torch.arange(self.width, device=batch.device)
         codes = self.drawn[batch].gather(1, columns)
-        return torch.where(self.turned[batch, None], reverse_complement(codes), codes)
+        return torch.where(self.reversed[batch, None], reverse_complement(codes), codes)

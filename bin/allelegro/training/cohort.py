@@ -40,7 +40,7 @@ class Profiles:
 
 @dataclass(frozen=True)
 class Cohort:
-    """What one model learns from: counts of donors at loci beside the distinct haplotypes of each locus.
+    """What one model learns from: counts of donors at loci, and the distinct haplotypes of each locus.
 
     ``codes`` uint8 ``[rows, span]`` (central ``span`` bp), rows of locus w are ``offsets[w]:offsets[w + 1]``, the first
     being the reference; ``index`` ``[locus, donor, 2]`` row within the locus; ``counts`` ``[locus, donor]``, both
@@ -271,7 +271,7 @@ def held_out(windows: pd.DataFrame, fold: int) -> tuple[list[str] | None, list[l
 
 
 def with_genotypes(cohort: Cohort, genotypes: str, seed: int) -> Cohort:
-    """The cohort as a twin sees it: ``personal``; ``reference`` (everyone carries row 0); ``shuffled`` (diplotypes
+    """The cohort as a control model sees it: ``personal``; ``reference`` (everyone carries row 0); ``shuffled`` (diplotypes
     permuted among donors within each locus, independently between loci, by ``seed``)."""
     if genotypes == "personal":
         return cohort

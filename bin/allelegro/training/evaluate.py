@@ -265,15 +265,15 @@ def clipnet_diplotypes(model: LoadedModel, cohort: Cohort, pairs: Diplotypes) ->
 def _clipnet_batches(
     model: LoadedModel, cohort: Cohort, pairs: Diplotypes, rows: NDArray[np.int64]
 ) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]]:
-    """Profile and quantity of diplotypes, batch by batch, as read and as reverse complement (turned back)."""
+    """Profile and quantity of diplotypes, batch by batch, as read and as reverse complement (profiles reversed back)."""
     locus = np.repeat(np.arange(len(cohort.windows)), np.diff(pairs.offsets))
     members = pairs.pairs + cohort.offsets[locus, None]
     for start in range(0, len(rows), _BATCH):
         part = members[rows[start : start + _BATCH]]
         first, second = (torch.from_numpy(cohort.codes[part[:, side]]).to(model.device) for side in (0, 1))
         profile, quantity = model.module(Clipnet.encode(first, second))
-        turned, again = model.module(Clipnet.encode(reverse_complement(first), reverse_complement(second)))
-        yield (profile, quantity), (reverse_profile(turned), again)
+        reverse, sum_again = model.module(Clipnet.encode(reverse_complement(first), reverse_complement(second)))
+        yield (profile, quantity), (reverse_profile(reverse), sum_again)
 
 
 def _baselines(haplotypes: Path, cohort: Cohort, folds: Folds) -> dict[str, Matrix]:
@@ -361,8 +361,8 @@ def merged_tracks(models: Ensemble, cohort: Cohort, pairs: Diplotypes, loci: Row
     track = np.zeros((len(rows), 2 * cohort.target_width))
     for model in models:
         done = 0
-        for forward, turned in _clipnet_batches(model, cohort, pairs, rows):
-            both = (_track(*forward) + _track(*turned)).cpu().numpy()
+        for forward, reverse in _clipnet_batches(model, cohort, pairs, rows):
+            both = (_track(*forward) + _track(*reverse)).cpu().numpy()
             track[done : done + len(both)] += both / len(models)
             done += len(both)
     carriers = np.bincount(

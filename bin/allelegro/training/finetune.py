@@ -137,4 +137,4 @@ def _check_targets(cohort: Cohort, split: Split) -> None:
         )
     empty = np.flatnonzero(cohort.counts.sum(axis=0) == 0)
     if empty.size:
-        raise DataError(f"donor {cohort.donors[empty[0]]} has no read in any window; leave the library out")
+        raise DataError(f"donor {cohort.donors[empty[0]]} has no read in any window; exclude its libraries")

@@ -48,7 +48,7 @@ def similar_sequences(codes: NDArray[np.uint8]) -> tuple[Rows, Rows]:
     """Pairs of rows of ``codes`` ``[n, width]`` that share at least 30 % of their k-mers on either strand.
 
     Two tiles that overlap by half share over 40 %, two alleles of one base over 85 %. Every eighth 24-mer by hash is compared;
-    k-mers of repeats are passed over, so that families of repeats do not chain unrelated elements together.
+    k-mers of repeats are ignored, so that families of repeats do not chain unrelated elements together.
     """
     rows, kmers = _sampled_kmers(codes)
     counts = np.bincount(rows, minlength=len(codes))
@@ -62,7 +62,7 @@ def similar_sequences(codes: NDArray[np.uint8]) -> tuple[Rows, Rows]:
 
 
 def _sampled_kmers(codes: NDArray[np.uint8], block: int = 20_000) -> tuple[Rows, NDArray[np.uint64]]:
-    """Distinct (row, canonical k-mer) of the k-mers whose hash is in the sample; those with N are left out."""
+    """Distinct (row, canonical k-mer) of the k-mers whose hash is in the sample; those with N are excluded."""
     rows, kmers = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
     for start in range(0, len(codes), block):
         part = codes[start : start + block]

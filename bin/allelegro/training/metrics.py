@@ -86,7 +86,7 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
 
 
 def allele_questions(observed: Matrix, predicted: Mapping[str, Matrix], dosage: Matrix) -> list[Question]:
-    """Effect of each locus's commonest non-reference haplotype: slope on its copies, measured against predicted."""
+    """Effect of each locus's most common non-reference haplotype: slope on its copies, measured against predicted."""
     measured = slopes(np.log1p(observed), dosage)
     effects = {model: slopes(np.log1p(rpm), dosage) for model, rpm in predicted.items()}
     return effect_questions("allele_effect", measured, effects)
@@ -126,7 +126,7 @@ def slopes(values: Matrix, dosage: Matrix) -> Matrix:
 
 
 def main_dosage(index: NDArray[np.int64]) -> Matrix:
-    """Copies of each locus's commonest non-reference haplotype that its donors carry, ``[locus, donor]``.
+    """Copies of each locus's most common non-reference haplotype that its donors carry, ``[locus, donor]``.
 
     ``index`` is ``[locus, donor, 2]``; loci where everyone carries the reference are all 0.
     """

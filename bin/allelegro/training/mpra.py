@@ -42,9 +42,9 @@ def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | Non
     """The training table of a lentiMPRA table: ``COLUMNS`` and, where known, ``COORDINATES`` (0-based, half-open).
 
     Rows that belong together (orientations, alleles, overlapping tiles) get one ``group``: their coordinates overlap, their names
-    differ in orientation or allele alone, or their inserts are alike on either strand. A group lies in one fold: given folds are
-    kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are dealt out.
-    ``exclude`` (``chrom start end``) leaves out elements that overlap these windows. Raises DataError.
+    differ in orientation or allele alone, or their inserts are alike on either strand. A group is in one fold: given folds are
+    kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are distributed.
+    ``exclude`` (``chrom start end``) excludes elements that overlap these windows. Raises DataError.
     """
     table = _drop_unusable(_read_layout(path, settings), path)
     inserts = _inserts(table, settings, path)
@@ -89,18 +89,18 @@ def placed(table: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Leave out copies that are reverse complements of measured rows, and rows without activity; counted."""
+    """Exclude copies that are reverse complements of measured rows, and rows without activity; counted."""
     reasons = {"no activity": table["mean_value"].isna() | np.isinf(table["mean_value"])}
     if "rev" in table:
         reasons["reverse-complement copy of a measured row"] = _copies(table)
     for reason, drop in reasons.items():
         if drop.any():
-            log.info("%s: %d of %d rows left out: %s", path, drop.sum(), len(table), reason)
+            log.info("%s: %d of %d rows excluded: %s", path, drop.sum(), len(table), reason)
         if drop.all():
-            raise DataError(f"{path}: every row was left out: {reason}")
+            raise DataError(f"{path}: every row was excluded: {reason}")
     keep = ~np.logical_or.reduce([drop.to_numpy() for drop in reasons.values()])
     if not keep.any():
-        raise DataError(f"{path}: every row was left out: {' or '.join(reasons)}")
+        raise DataError(f"{path}: every row was excluded: {' or '.join(reasons)}")
     kept: pd.DataFrame = table.loc[keep].reset_index(drop=True)
     return kept
 
@@ -112,8 +112,8 @@ def _copies(table: pd.DataFrame) -> "pd.Series[bool]":
     """
     measured = table[table["rev"] == 0]
     known = {(str(seq).upper(), value) for seq, value in zip(measured["seq"], measured["mean_value"], strict=True)}
-    turned = [decode(reverse_complement(encode(str(sequence)))) for sequence in table["seq"]]
-    pairs = zip(turned, table["mean_value"], strict=True)
+    reverse = [decode(reverse_complement(encode(str(sequence)))) for sequence in table["seq"]]
+    pairs = zip(reverse, table["mean_value"], strict=True)
     return (table["rev"] == 1) & pd.Series([pair in known for pair in pairs], index=table.index)
 
 
@@ -150,7 +150,7 @@ def _exclude(
     if windows is None:
         return table, inserts
     drop = overlapping(table, windows, path)
-    log.info("%s: %d of %d rows left out: they overlap excluded windows", path, drop.sum(), len(table))
+    log.info("%s: %d of %d rows excluded: they overlap excluded windows", path, drop.sum(), len(table))
     if drop.all():
         raise DataError(f"{path}: every row overlaps the excluded windows; exclude fewer folds")
     kept = [insert for insert, dropped in zip(inserts, drop, strict=True) if not dropped]
@@ -197,8 +197,8 @@ def find_groups(table: pd.DataFrame, inserts: Sequence[str]) -> NDArray[np.int64
     if "named" not in table:
         groups.join_equal(np.asarray([_SUFFIX.sub("", str(name)) for name in table["seq_id"]]))
     codes = np.stack([encode(insert) for insert in inserts])
-    turned = reverse_complement(codes)
-    groups.join_equal(np.asarray([min(a.tobytes(), b.tobytes()) for a, b in zip(codes, turned, strict=True)]))
+    reverse = reverse_complement(codes)
+    groups.join_equal(np.asarray([min(a.tobytes(), b.tobytes()) for a, b in zip(codes, reverse, strict=True)]))
     first, second = similar_sequences(codes)
     groups.join(first, second)
     labels = groups.labels()
@@ -248,13 +248,13 @@ def deal_folds(groups: NDArray[np.int64], folds: int, seed: int) -> NDArray[np.i
 
 
 def check_folds(table: pd.DataFrame, path: Path) -> None:
-    """Raise DataError when a group lies in more than one fold."""
+    """Raise DataError when a group is in more than one fold."""
     spread = table.groupby("group")["fold_num"].nunique()
     if (spread > 1).any():
         group = spread.index[spread > 1][0]
         name = table.loc[table["group"] == group, "seq_id"].iloc[0]
         raise DataError(
-            f"{path}: group {group} (with {name}) lies in several folds, so training would see its test elements; "
+            f"{path}: group {group} (with {name}) is in several folds, so training would see its test elements; "
             "prepare the table again with prepare_mpra.py"
         )
 

@@ -22,14 +22,14 @@ from allelegro.training.settings import FinetuneSettings, TrainingSettings
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
 # larger share of all reads, so its targets are scaled to this mean before CLIPNET sees them.
 CLIPNET_MEAN_RPM = 20.0
-CLIPNET_SAMPLES = 8  # CLIPNET's samples in a batch for each locus in LegNet's: 256 as published beside 32
+CLIPNET_SAMPLES = 8  # CLIPNET's samples in a batch for each locus in LegNet's: 256 as published for LegNet's 32
 
 
 class DiploidObjective(Objective):
     """What both models share: each distinct sequence of a locus passes once, donors gather.
 
     The module's forward takes tensors only and returns the loss of the batch, so that it can be compiled and distributed.
-    ``data["train"]`` lists the training examples: units, which are shifted and turned round as one.
+    ``data["train"]`` lists the training examples: units, which are shifted and reverse-complemented as one.
     """
 
     target_scale = 1.0
@@ -57,7 +57,7 @@ class DiploidObjective(Objective):
         self.data = {name: tensor.to(device) for name, tensor in self.data.items()}
 
     def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
-        """Turn half of the units round and shift each by up to ``max_shift`` bp."""
+        """Reverse-complement half of the units and shift each by up to ``max_shift`` bp."""
         most, device = self.settings.max_shift, self.data["codes"].device
         self.flip = (torch.rand(self.units, generator=generator) < 0.5).to(device)
         self.shift = torch.randint(-most, most + 1, (self.units,), generator=generator).to(device)
@@ -290,7 +290,7 @@ class ClipnetObjective(DiploidObjective):
     """CLIPNET on unphased two-hot sequence with its published loss, optimiser, batch and augmentation.
 
     A unit is a distinct diplotype of a locus: the published samples, windows of donors in any order, of which those that
-    look alike pass once and count as often as there are donors.
+    are the same pass once and count as often as there are donors.
     """
 
     module: DiploidClipnet
@@ -348,7 +348,7 @@ class ClipnetObjective(DiploidObjective):
         entries, _, row = self.rows(units, self.data["entry_offsets"])
         place = self.data["entry_place"][entries]
         if augment:
-            # Turning the sequence round exchanges strands and reverses positions.
+            # Reverse-complementing the sequence exchanges strands and reverses positions.
             place = torch.where(self.flip[units][row], self.outputs - 1 - place, place)
         share = self.data["entry_share"][entries]
         result: Tensor = module(

@@ -14,7 +14,8 @@ from allelegro.io.bigwig import write_bigwig
 from allelegro.io.metrics import read_metrics
 from allelegro.io.signal import Counts
 from allelegro.procap.counts import Library, count_windows
-from allelegro.procap.qc import correlate, read_tss, write_library_qc
+from allelegro.procap.qc import correlate, write_library_qc
+from allelegro.procap.regions import read_tss
 
 SIZES = {"chr1": 10_000, "chr2": 5_000}
 
@@ -153,13 +154,16 @@ def test_absent_files_give_na_and_empty_peaks_give_zero(tmp_path: Path) -> None:
 
 def test_start_sites(tmp_path: Path) -> None:
     (tmp_path / "a.bed").write_text("c\t100\t200\tx\t0\t+\nc\t100\t200\ty\t0\t-\n")
-    assert [part.tolist() for part in read_tss(tmp_path / "a.bed", 5).by_contig["c"]] == [[95, 194], [106, 205]]
+    assert [part.tolist() for part in read_tss(tmp_path / "a.bed", 5, {"c": 900}).by_contig["c"]] == [
+        [95, 194],
+        [106, 205],
+    ]
     (tmp_path / "bad.bed").write_text("c\tx\n")
-    with pytest.raises(DataError, match=r"bad.bed line 1: neither a GTF nor a BED line"):
-        read_tss(tmp_path / "bad.bed", 5)
+    with pytest.raises(DataError, match=r"bad.bed line 1: not a BED line of contig, start and end"):
+        read_tss(tmp_path / "bad.bed", 5, {"c": 900})
     (tmp_path / "none.gtf").write_text("#\n")
     with pytest.raises(DataError, match=r"none.gtf: no transcript, gene or BED line"):
-        read_tss(tmp_path / "none.gtf", 5)
+        read_tss(tmp_path / "none.gtf", 5, {"c": 900})
 
 
 def test_correlation_is_that_of_scipy() -> None:

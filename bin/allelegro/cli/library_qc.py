@@ -31,7 +31,7 @@ def main(
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
-    """Gather the quality of all libraries: read fates, complexity, strands, peaks, start sites, likeness, donors.
+    """Gather the quality of all libraries: filtering, complexity, strands, peaks, start sites, correlation, donors.
 
     Writes libraries.tsv, read_fates.tsv, complexity.tsv, correlation.tsv, replicates.tsv, donors.tsv, excluded.tsv, metrics.tsv and
     multiqc/*_mqc.json. What needs an absent file is NA.

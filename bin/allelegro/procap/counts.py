@@ -23,6 +23,7 @@ from allelegro.intervals import Ints, concatenated_ranges
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.checksums import same_data, sha256
 from allelegro.io.contigs import check_shared, few
+from allelegro.io.documents import read_document
 from allelegro.io.signal import MOST_READS, Counts, StrandedSignal
 from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
 from allelegro.io.windows import read_windows
@@ -71,9 +72,9 @@ class CountsStore:
         """Open a store; raises DataError when it is incomplete, of another format or its windows were changed."""
         if not (path / "metadata.json").is_file():
             raise DataError(f"{path}: not a counts store (metadata.json is missing); make it with count_windows.py")
-        metadata = json.loads((path / "metadata.json").read_text())
-        if metadata.get("format") != FORMAT:
-            raise DataError(f"{path}: store format {metadata.get('format')}, expected {FORMAT}; make the store again")
+        metadata = read_document(path / "metadata.json", ["format", "width", "windows_sha256"], "count_windows.py")
+        if metadata["format"] != FORMAT:
+            raise DataError(f"{path}: store format {metadata['format']}, expected {FORMAT}; make the store again")
         if sha256(path / "windows.bed") != metadata["windows_sha256"]:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
         kinds = {"library": NAME, "donor": NAME, "total_reads": COUNT, "size_factor": NUMBER}

@@ -15,6 +15,7 @@ from allelegro.errors import DataError
 from allelegro.intervals import inside, run_starts
 from allelegro.io.atomic import atomic_path
 from allelegro.io.bigwig import PIECE, BigWigWriter, stranded_writers
+from allelegro.io.documents import read_document
 from allelegro.io.signal import StrandedSignal
 from allelegro.procap.bam import CONTIG_SHIFT, POSITION_MASK, TALLIES, AlignmentStream, ReadRules, open_runs
 from allelegro.procap.regions import ContigFilter, blacklist_keys
@@ -177,13 +178,7 @@ def coverage_of_reads(
 
 def read_alignment_report(path: Path) -> dict[str, Any]:
     """The report that align_reads.py writes with a BAM; raises DataError when it is missing or something else."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    try:
-        report: dict[str, Any] = json.loads(path.read_text())
-        return {key: report[key] for key in ("steps", "dropped", "deduplicated", "complexity")}
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path}: not a report of align_reads.py; run it again") from None
+    return read_document(path, ["steps", "dropped", "deduplicated", "complexity"], "align_reads.py")
 
 
 def _after_alignment(alignment: Mapping[str, Any], qc: Mapping[str, Any], reads: Path) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""Quality of a cohort of libraries: what became of the reads, where the signal lies, who resembles whom, who is who."""
+"""Quality of a cohort of libraries: filtering summary, where the signal is, correlation between libraries, donor identity."""
 
-import gzip
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_excluded, write_excluded
 from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_folder
+from allelegro.io.documents import read_document
 from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
 from allelegro.io.signal import StrandedSignal
 from allelegro.io.tables import COUNT, NAME, TEXT, read_table, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import KINDS as MATCH_KINDS
+from allelegro.procap.regions import read_tss
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +52,17 @@ def write_library_qc(
     """Write the cohort's tables into the folder ``out`` and return one line about each library that is not its donor's.
 
     ``folders`` hold any of ``LIBRARY.qc.json``, ``LIBRARY.{plus,minus}.bw``, ``LIBRARY.peaks.bed``, ``LIBRARY.elements.bed`` and
-    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. Their ``*.excluded.tsv``, with the libraries that the store left
-    out, become ``excluded.tsv``. With ``stop_on_swap`` a swap raises DataError after writing.
+    ``LIBRARY.donors.tsv``; figures that need an absent file are NA. Their ``*.excluded.tsv``, with the libraries that the store
+    excluded, become ``excluded.tsv``. With ``stop_on_swap`` a swap raises DataError after writing.
     """
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; check the path")
     store = CountsStore.open(counts)
-    sites = read_tss(tss, tss_distance) if tss else None
     names = store.libraries["library"].tolist()
     files = {name: _find(name, folders) for name in names}
+    contigs = {contig: 0 for found in files.values() if found.coverage for contig in found.coverage.contigs}
+    sites = read_tss(tss, tss_distance, contigs) if tss else None
     libraries = store.libraries.merge(
         pd.DataFrame([_figures(name, files[name], sites) for name in names]), on="library", validate="1:1"
     )
@@ -97,7 +99,7 @@ def write_library_qc(
     for line in swaps:
         log.warning("%s", line)
     if swaps and stop_on_swap:
-        raise DataError(f"{'; '.join(swaps)}; correct the library sheet, or leave out --stop-on-swap")
+        raise DataError(f"{'; '.join(swaps)}; correct the library sheet, or drop --stop-on-swap")
     return swaps
 
 
@@ -112,12 +114,8 @@ def _find(library: str, folders: Sequence[Path]) -> LibraryFiles:
 
     report, plus, minus = path(".qc.json"), path(".plus.bw"), path(".minus.bw")
     peaks, elements, match = path(".peaks.bed"), path(".elements.bed"), path(".donors.tsv")
-    try:
-        document = json.loads(report.read_text()) if report else None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{report} line {error.lineno}: not valid JSON; run procap_coverage.py again") from None
     return LibraryFiles(
-        document,
+        read_document(report, ["strands", "steps"], "procap_coverage.py") if report else None,
         StrandedSignal((plus, minus)) if plus and minus else None,
         read_table(peaks, _INTERVAL | {"strand": TEXT}, allow_empty=True) if peaks else None,
         read_table(elements, _INTERVAL, allow_empty=True) if elements else None,
@@ -176,45 +174,6 @@ def _signal_figures(
     if tss is not None:
         row["share_at_tss"] = near_tss / total if total else None
     return row
-
-
-def read_tss(path: Path, distance: int) -> Regions:
-    """Stretches within ``distance`` bp of annotated transcription start sites.
-
-    From the ``transcript`` (or, without any, ``gene``) lines of a GTF or GFF, or from a BED: the first base of each feature on
-    its strand (column 6, plus when absent).
-    """
-    rows: dict[str, list[tuple[str, int]]] = {"transcript": [], "gene": [], "bed": []}
-    for number, line in enumerate(_lines(path), 1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        parts = line.rstrip("\n").split("\t")
-        try:
-            if len(parts) >= 9 and parts[3].isdigit() and parts[6] in "+-.":  # GTF, GFF: 1-based, closed
-                kind = {"mRNA": "transcript"}.get(parts[2], parts[2])
-                if kind in rows:
-                    rows[kind].append((parts[0], int(parts[4] if parts[6] == "-" else parts[3]) - 1))
-            else:
-                reverse = len(parts) > 5 and parts[5] == "-"
-                rows["bed"].append((parts[0], int(parts[2]) - 1 if reverse else int(parts[1])))
-        except (IndexError, ValueError):
-            raise DataError(f"{path} line {number}: neither a GTF nor a BED line") from None
-    found = rows["transcript"] or rows["gene"] or rows["bed"]
-    if not found:
-        raise DataError(f"{path}: no transcript, gene or BED line; give an annotation of transcription start sites")
-    table = pd.DataFrame(found, columns=["chrom", "site"])
-    table["start"], table["end"] = (table["site"] - distance).clip(lower=0), table["site"] + distance + 1
-    return Regions.of(table)
-
-
-def _lines(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path")
-    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-        try:
-            yield from file
-        except (EOFError, UnicodeDecodeError):
-            raise DataError(f"{path}: damaged or truncated; copy it again") from None
 
 
 # ------------------------------------------------------------------------------------------------- between libraries
@@ -285,7 +244,7 @@ _LIBRARY_METRICS = (
 
 
 def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, excluded: int) -> list[dict[str, Any]]:
-    """Tidy metrics: one row a library and figure, then replicates, the cohort's swaps and libraries left out."""
+    """Tidy metrics: one row a library and figure, then replicates, the cohort's swaps and excluded libraries."""
     rows = []
 
     def add(dataset: str, subset: str, metric: str, value: Any, n: int) -> None:

@@ -18,7 +18,7 @@ sys.path.insert(0, str(BIN))
 
 import pandas as pd  # noqa: E402
 
-from allelegro.effects.measured import TruthOptions, read_truth  # noqa: E402
+from allelegro.effects.measured import MeasuredOptions, read_measured  # noqa: E402
 from allelegro.io.metrics import read_metrics  # noqa: E402
 from allelegro.io.tables import GUESS, read_table, write_table  # noqa: E402
 
@@ -54,7 +54,9 @@ def ensemble(options: argparse.Namespace) -> list[object]:
 def satmut(options: argparse.Namespace) -> None:
     """The loci whose sequence is known, each a contig of a FASTA; positions are counted from the element's start."""
     elements = read_table(options.data / "satmut" / "element_sequences.tsv", others=GUESS).drop_duplicates("start_pos")
-    truth = read_truth(options.data / "satmut" / "elements.tsv.gz", "satmut", TruthOptions(release="GRCh37")).table
+    truth = read_measured(
+        options.data / "satmut" / "elements.tsv.gz", "satmut", MeasuredOptions(release="GRCh37")
+    ).table
     fasta, parts = options.work / "elements.fa", []
     with fasta.open("w") as file:
         for _, element in elements.iterrows():
@@ -122,7 +124,7 @@ def allele_specific(options: argparse.Namespace) -> None:
         "\n### Allele-specific tables\n\n| table | kind | variants | FDR < 0.05 | FDR > 0.5 | alternative allele preferred |\n|---|---|---|---|---|---|"
     )
     for kind, path in tables:
-        table = read_truth(path, kind).table
+        table = read_measured(path, kind).table
         significant = table[table["significant"] == 1]
         share = (significant["measured"] > 0).mean()
         print(

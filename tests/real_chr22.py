@@ -22,7 +22,7 @@ import pysam
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "bin"))
 
-from allelegro.effects.measured import read_truth  # noqa: E402
+from allelegro.effects.measured import read_measured  # noqa: E402
 from allelegro.io.tables import GUESS, read_table, write_table  # noqa: E402
 
 
@@ -65,7 +65,7 @@ def prepare(data: Path, sheets: Path, hg38: Path | None) -> Path:
         ("tewhey_lcl", "mpra", str(data / "tewhey_lcl" / "cagi4_train.tsv.gz"), ""),
     ]
     for kind, path in allele_specific(data):
-        found = read_truth(path, kind).table
+        found = read_measured(path, kind).table
         print(f"{path.name}: {len(found):,} variants, {int((found['significant'] == 1).sum()):,} at FDR < 0.05")
         if hg38 is not None:
             rows.append((path.name.split(".tsv")[0], kind, str(path), str(hg38.resolve())))

@@ -30,6 +30,8 @@ workflow EFFECTS {
     SCORE_VARIANTS(work, tools.score_variants)
     GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: { left, right -> left.name <=> right.name }), tools.gather_scores)
 
+    GATHER_SCORES.out.dropped.filter { meta, _path -> !meta.kind }.subscribe { meta, path -> log.info(countsText(meta, path)) }
+
     // A model that saw every locus of a set scores none of its variants.
     scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
         .map { meta, path -> [meta.subMap('set', 'kind', 'release'), path] }
@@ -49,10 +51,17 @@ workflow EFFECTS {
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
-        GATHER_SCORES.out.scores.map { _meta, path -> path }.mix(GATHER_SCORES.out.cost).map { path -> ['effects/scores', path] },
+        GATHER_SCORES.out.scores.mix(GATHER_SCORES.out.dropped).map { _meta, path -> path }.mix(GATHER_SCORES.out.cost).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves).map { path -> ['effects/benchmarks', path] },
     )
     records  = SCORE_VARIANTS.out.records.mix(FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records)
+}
+
+/** How many of a set's variants a model scored, and how many were dropped for each reason. */
+def countsText(meta, path) {
+    def counts = path.readLines().drop(1).collect { line -> line.tokenize('\t') }
+    def dropped = counts.drop(1).collect { reason, variants -> "${reason} ${variants}" }
+    "${meta.set}, ${meta.model}: ${counts ? counts[0][1] : 0} variants scored; dropped: ${dropped.join(', ') ?: 'none'}"
 }
 
 /** A file's name without the suffixes of its format, and with nothing that files of the results may not be named by. */

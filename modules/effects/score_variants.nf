@@ -9,7 +9,7 @@ process SCORE_VARIANTS {
     val tool
 
     output:
-    tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), path("${meta.set}.${meta.model}.${shard}.cost.json"), emit: scores
+    tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), path("${meta.set}.${meta.model}.${shard}.cost.json"), path("${meta.set}.${meta.model}.${shard}.counts.tsv"), emit: scores
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
@@ -17,12 +17,13 @@ process SCORE_VARIANTS {
     """
     score_variants.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
         --variants ${variants} ${source} --fasta ${genome} --shard ${shard}/${shards} \\
-        --out ${meta.set}.${meta.model}.${shard}.tsv --cost ${meta.set}.${meta.model}.${shard}.cost.json --threads ${task.cpus} ${tool.args}
+        --out ${meta.set}.${meta.model}.${shard}.tsv --cost ${meta.set}.${meta.model}.${shard}.cost.json \\
+        --counts ${meta.set}.${meta.model}.${shard}.counts.tsv --threads ${task.cpus} ${tool.args}
     """
 
     stub:
     """
     printf 'chrom\\tpos\\tref\\talt\\tid\\tmodel\\teffect\\n' > ${meta.set}.${meta.model}.${shard}.tsv
-    touch ${meta.set}.${meta.model}.${shard}.cost.json
+    touch ${meta.set}.${meta.model}.${shard}.cost.json ${meta.set}.${meta.model}.${shard}.counts.tsv
     """
 }

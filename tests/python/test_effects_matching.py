@@ -8,7 +8,7 @@ import pytest
 
 from allelegro.cli.benchmark_variants import app
 from allelegro.effects.matching import matched_subset
-from allelegro.effects.measured import read_truth
+from allelegro.effects.measured import read_measured
 from allelegro.errors import DataError
 from allelegro.io.metrics import read_metrics
 from allelegro.io.tables import GUESS, read_table
@@ -100,11 +100,11 @@ def test_layouts_of_qtl_tables_agree(tmp_path: Path) -> None:
     read = {}
     for name, table in {"tensorqtl": pd.concat([weaker, tensorqtl]), "plain": plain, "unsigned": unsigned}.items():
         table.to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
-        truth = read_truth(tmp_path / f"{name}.tsv", "qtl")
+        truth = read_measured(tmp_path / f"{name}.tsv", "qtl")
         read[name] = truth.table.sort_values("pos").drop(columns="id").reset_index(drop=True)
         assert truth.dropped.get("duplicate", 0) == (300 if name == "tensorqtl" else 0)
     pd.testing.assert_frame_equal(read["tensorqtl"], read["plain"])
     assert read["unsigned"]["measured"].isna().sum() == (study["significant"] == 0).sum()
     (tmp_path / "bad.tsv").write_text("variant_id\tslope\tpval\nrs1\t1\t0.1\n")
     with pytest.raises(DataError, match="filter variant_id_not_read leaves no variants"):
-        read_truth(tmp_path / "bad.tsv", "qtl")
+        read_measured(tmp_path / "bad.tsv", "qtl")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from allelegro.effects.benchmark import join
-from allelegro.effects.measured import Truth, TruthOptions, read_truth
+from allelegro.effects.measured import MeasuredEffects, MeasuredOptions, read_measured
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.statistics import pearson, right_sign
@@ -113,35 +113,35 @@ def look_alike(t: Table) -> Table:
     return pd.DataFrame({"c": "chr3", "at": t["pos"] - 1, "a": t["ref"], "b": t["alt"], "ref_over_alt": -t["effect"]})
 
 
-LOOK_ALIKE = TruthOptions(
+LOOK_ALIKE = MeasuredOptions(
     {"chrom": "c", "pos": "at", "ref": "a", "alt": "b", "measured": "ref_over_alt"},
     zero_based=True,
     positive_allele="ref",
 )
-FORMATS: dict[str, tuple[str, Callable[[Table], Table], TruthOptions]] = {
-    "kircher": ("satmut", kircher, TruthOptions()), "cagi5": ("satmut", cagi5, TruthOptions()),
-    "tewhey": ("mpra", tewhey, TruthOptions()), "adastra": ("adastra", adastra, TruthOptions()),
-    "mabel": ("adastra", mabel, TruthOptions()), "udacha": ("udacha", udacha, TruthOptions()),
-    "mixalime": ("udacha", mixalime, TruthOptions()), "tensorqtl": ("qtl", tensorqtl, TruthOptions()),
-    "qtl": ("qtl", qtl, TruthOptions()), "simulated": ("truth", simulated, TruthOptions()),
+FORMATS: dict[str, tuple[str, Callable[[Table], Table], MeasuredOptions]] = {
+    "kircher": ("satmut", kircher, MeasuredOptions()), "cagi5": ("satmut", cagi5, MeasuredOptions()),
+    "tewhey": ("mpra", tewhey, MeasuredOptions()), "adastra": ("adastra", adastra, MeasuredOptions()),
+    "mabel": ("adastra", mabel, MeasuredOptions()), "udacha": ("udacha", udacha, MeasuredOptions()),
+    "mixalime": ("udacha", mixalime, MeasuredOptions()), "tensorqtl": ("qtl", tensorqtl, MeasuredOptions()),
+    "qtl": ("qtl", qtl, MeasuredOptions()), "simulated": ("truth", simulated, MeasuredOptions()),
     "look_alike": ("table", look_alike, LOOK_ALIKE),
 }  # fmt: skip
 
 
-def read(room: Path, name: str, table: Table) -> Truth:
+def read(room: Path, name: str, table: Table) -> MeasuredEffects:
     kind, _, options = FORMATS[name]
     table = variant_ids(table) if name == "tensorqtl" else table
     table.to_csv(room / "t.tsv", sep="\t", index=False)
-    return read_truth(room / "t.tsv", kind, options)
+    return read_measured(room / "t.tsv", kind, options)
 
 
-def agreement(room: Path, truth: Truth, effects: Table) -> tuple[float, int]:
+def agreement(room: Path, truth: MeasuredEffects, effects: Table) -> tuple[float, int]:
     """Pearson r and n of the joined measured and true effects; (0, 0) when nothing is shared."""
     effects.assign(id=".", model="m").to_csv(room / "s.tsv", sep="\t", index=False)
     try:
         points = join(truth, [room / "s.tsv"], [], 10_000).table
     except DataError as error:
-        assert "none of its variants is in the truth table" in str(error)
+        assert "none of its variants was measured" in str(error)
         return 0.0, 0
     return pearson(points["m"], points["measured"]), len(points)
 
@@ -228,10 +228,10 @@ def test_tables_that_do_not_fit_are_refused(tmp_path: Path, effects: Table) -> N
     with pytest.raises(DataError, match=r"no column LogSkew\.Comb"):
         read(tmp_path, "tewhey", kircher(effects))
     with pytest.raises(DataError, match="no such file"):
-        read_truth(tmp_path / "nowhere.tsv", "mpra")
+        read_measured(tmp_path / "nowhere.tsv", "mpra")
     (tmp_path / "empty.tsv").write_text("")
     with pytest.raises(DataError, match="empty"):
-        read_truth(tmp_path / "empty.tsv", "mpra")
+        read_measured(tmp_path / "empty.tsv", "mpra")
     truth = read(tmp_path, "tewhey", tewhey(effects))
     assert agreement(tmp_path, truth, effects.assign(chrom="chr4")) == (0.0, 0)
 
@@ -259,14 +259,14 @@ def test_right_sign_counts_a_zero_prediction_as_chance() -> None:
 def test_public_tables_are_read_whole() -> None:
     udacha_rows = {"HepG2.atac": 16_868, "K562.atac": 9_293}
     for name, rows in udacha_rows.items():
-        assert len(read_truth(DATA / "udacha_hg38" / f"{name}.tsv.gz", "udacha").table) == rows
-    significant = read_truth(DATA / "udacha_hg38" / "K562.atac.tsv.gz", "udacha").table["significant"]
+        assert len(read_measured(DATA / "udacha_hg38" / f"{name}.tsv.gz", "udacha").table) == rows
+    significant = read_measured(DATA / "udacha_hg38" / "K562.atac.tsv.gz", "udacha").table["significant"]
     assert (significant == 1).sum() == 472  # as in the published protocol
     for name, rows in {"GABPA": 9_100, "FLI1": 8_111}.items():
-        assert len(read_truth(DATA / "asb_hg38" / f"{name}.mixalime.tsv.gz", "udacha").table) == rows
+        assert len(read_measured(DATA / "asb_hg38" / f"{name}.mixalime.tsv.gz", "udacha").table) == rows
     for path in (DATA / "asb_hg38").glob("*_HUMAN@*.tsv"):
-        assert (read_truth(path, "adastra").table["significant"] == 1).all()
-    tewhey_table = read_truth(DATA / "tewhey_lcl" / "cagi4_train.tsv.gz", "mpra").table
+        assert (read_measured(path, "adastra").table["significant"] == 1).all()
+    tewhey_table = read_measured(DATA / "tewhey_lcl" / "cagi4_train.tsv.gz", "mpra").table
     assert (len(tewhey_table), (tewhey_table["significant"] == 1).sum()) == (3_044, 108)
-    satmut = read_truth(DATA / "satmut" / "elements.tsv.gz", "satmut", TruthOptions(release="GRCh38"))
+    satmut = read_measured(DATA / "satmut" / "elements.tsv.gz", "satmut", MeasuredOptions(release="GRCh38"))
     assert len(satmut.table) + satmut.dropped["no_coordinates"] == 41_734  # variants with at least 10 tags

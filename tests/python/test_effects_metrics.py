@@ -8,7 +8,7 @@ import pytest
 
 from allelegro.effects.benchmark import Benchmark, Points, clusters_of
 from allelegro.effects.curves import auprc_ci, auroc_ci
-from allelegro.effects.kmers import PENALTIES, WINDOW, WordModel, gc_change, word_counts
+from allelegro.effects.kmers import PENALTIES, WINDOW, KmerModel, gc_change, kmer_counts
 from allelegro.effects.legnet_protocol import legnet_protocol, predicted_p
 from allelegro.effects.windows import AllelePairs
 from allelegro.errors import DataError
@@ -111,10 +111,10 @@ def test_clusters_chain_neighbours() -> None:
 
 def test_words_are_strand_blind_and_skip_unknown_bases() -> None:
     codes = np.random.default_rng(4).integers(0, 4, (5, 60)).astype(np.uint8)
-    assert (word_counts(codes) == word_counts(reverse_complement(codes))).all()
-    assert word_counts(codes).sum(axis=1).tolist() == [55 + 52] * 5
+    assert (kmer_counts(codes) == kmer_counts(reverse_complement(codes))).all()
+    assert kmer_counts(codes).sum(axis=1).tolist() == [55 + 52] * 5
     codes[0, 30] = 4
-    assert word_counts(codes)[0].sum() == 55 - 6 + 52 - 6
+    assert kmer_counts(codes)[0].sum() == 55 - 6 + 52 - 6
 
 
 def test_the_word_model_finds_a_planted_motif() -> None:
@@ -123,7 +123,7 @@ def test_the_word_model_finds_a_planted_motif() -> None:
     planted = rng.random(600) < 0.5
     codes[planted, 90:96] = encode("GATTAC")
     sequences = [decode(row) for row in codes]
-    model = WordModel.fit(sequences, planted + rng.normal(0, 0.1, 600), words=((0, 1, 2, 3, 4, 5),))
+    model = KmerModel.fit(sequences, planted + rng.normal(0, 0.1, 600), kmers=((0, 1, 2, 3, 4, 5),))
     reference = codes[planted][:20]
     broken = reference.copy()
     broken[:, 92] = 1
@@ -134,9 +134,9 @@ def test_the_word_model_finds_a_planted_motif() -> None:
 
 def test_the_word_model_is_a_ridge_regression_and_comes_back_from_its_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(6)
-    codes, words = rng.integers(0, 4, (300, 40)).astype(np.uint8), ((0, 1, 2, 3, 4, 5),)
-    counts, activity = word_counts(codes, words).astype(float), rng.normal(3, 1, 300)
-    model = WordModel.fit([decode(row) for row in codes], activity, words=words)
+    codes, kmers = rng.integers(0, 4, (300, 40)).astype(np.uint8), ((0, 1, 2, 3, 4, 5),)
+    counts, activity = kmer_counts(codes, kmers).astype(float), rng.normal(3, 1, 300)
+    model = KmerModel.fit([decode(row) for row in codes], activity, kmers=kmers)
     centred = counts - counts.mean(axis=0)
     ridges = [
         np.linalg.solve(centred.T @ centred + penalty * np.eye(centred.shape[1]), centred.T @ (activity - 3))
@@ -144,18 +144,18 @@ def test_the_word_model_is_a_ridge_regression_and_comes_back_from_its_file(tmp_p
     ]
     assert min(np.abs(model.weights - ridge).max() for ridge in ridges) < 1e-4
     model.save(tmp_path / "kmers.npz")
-    again = WordModel.load(tmp_path / "kmers.npz")
-    assert again.words == words
+    again = KmerModel.load(tmp_path / "kmers.npz")
+    assert again.kmers == kmers
     np.testing.assert_allclose(again.weights, model.weights, atol=1e-6)
     (tmp_path / "other.npz").write_bytes(b"PK not a model")
     np.save(tmp_path / "array.npy", np.zeros(3))
     for bad in ("other.npz", "array.npy", "absent.npz"):
         with pytest.raises(DataError, match=f"{bad}: is not a k-mer model"):
-            WordModel.load(tmp_path / bad)
+            KmerModel.load(tmp_path / bad)
 
 
 def test_the_word_model_wants_enough_sequences_of_one_width() -> None:
     with pytest.raises(DataError, match="3 sequences of 1 widths"):
-        WordModel.fit(["ACGTACGTAC"] * 3, np.zeros(3))
+        KmerModel.fit(["ACGTACGTAC"] * 3, np.zeros(3))
     with pytest.raises(DataError, match="60 sequences of 2 widths"):
-        WordModel.fit(["ACGTACGTAC"] * 59 + ["ACGTACGTACG"], np.zeros(60))
+        KmerModel.fit(["ACGTACGTAC"] * 59 + ["ACGTACGTACG"], np.zeros(60))

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version
+from allelegro.cli.common import Seed, Threads, Tool, Version, name_and_value
+from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -16,10 +17,10 @@ def main(
     scores: Annotated[list[Path], typer.Option(help="Scores of score_variants.py; repeat for several models.")],
     truth: Annotated[Path, typer.Option(help="Table of measured effects.")],
     kind: Annotated[
-        Literal["satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table"],
+        EffectKind,
         typer.Option(help="Source of --truth, which fixes its columns, coordinates and sign."),
     ],
-    dataset: Annotated[str, typer.Option(help="Name of the truth table in the metrics.")],
+    dataset: Annotated[str, typer.Option(help="Name of the measured effects in the metrics.")],
     out: Annotated[Path, typer.Option(help="Tidy metrics, TSV.")],
     points: Annotated[Path, typer.Option(help="Variants behind the metrics: measured and predicted, TSV.gz.")],
     curves: Annotated[
@@ -68,20 +69,19 @@ def main(
     others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
     from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_curves, write_points
-    from allelegro.effects.kmers import WordModel, distance_from_centre, sequences_of, signed_baselines
-    from allelegro.effects.matching import minor_frequency
-    from allelegro.effects.measured import TruthOptions, read_truth
-    from allelegro.effects.variants import sequences_measured
+    from allelegro.effects.kmers import KmerModel, sequences_of, signed_baselines
+    from allelegro.effects.matching import distance_from_centre, minor_frequency
+    from allelegro.effects.measured import MeasuredOptions, read_measured, sequences_measured
     from allelegro.io.metrics import write_metrics
 
-    options = TruthOptions(columns, zero_based, positive_allele, release, min_tags)
+    options = MeasuredOptions(columns, zero_based, positive_allele, release, min_tags)
     if measured := sequences_measured(truth, kind):
         fasta, sequences = None, measured
-    joined = join(read_truth(truth, kind, options), scores, others, cluster_distance)
+    joined = join(read_measured(truth, kind, options), scores, others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
     flag_matched(joined, seed)
     found = sequences_of(joined.table, fasta, sequences)
-    signed = signed_baselines(joined.table, found, WordModel.load(kmers) if kmers else None)
+    signed = signed_baselines(joined.table, found, KmerModel.load(kmers) if kmers else None)
     unsigned = {
         "baseline_distance": -distance_from_centre(joined.table),
         "baseline_frequency": minor_frequency(joined.table),
@@ -91,11 +91,3 @@ def main(
     if curves is not None:
         write_curves(joined, curves)
     write_metrics(rows, out)
-
-
-def name_and_value(text: str, option: str) -> tuple[str, str]:
-    """The two sides of a NAME=VALUE option."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")
-    return name, value

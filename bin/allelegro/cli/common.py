@@ -70,6 +70,14 @@ def settings_of(kind: type[S], context: typer.Context) -> S:
     return kind(**{name: value for name, value in chosen.items() if value not in (None, ())})
 
 
+def name_and_value(text: str, option: str) -> tuple[str, str]:
+    """The two sides of a NAME=VALUE option."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")
+    return name, value
+
+
 def fail(message: str) -> NoReturn:
     """Print ``error: message`` on one line of stderr and exit with status 1."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)

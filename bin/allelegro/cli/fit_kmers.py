@@ -21,13 +21,13 @@ def main(
 ) -> None:
     """Fit a ridge regression of activity on counts of 6-mers and gapped 6-mers: the baseline of the variant benchmarks."""
     limit_threads(threads)
-    from allelegro.effects.kmers import WordModel
+    from allelegro.effects.kmers import KmerModel
     from allelegro.errors import DataError
     from allelegro.io.tables import NAME, NUMBER, read_table
 
     examples = read_table(table, {"seq": NAME, "mean_value": NUMBER})
     try:
-        model = WordModel.fit(examples["seq"].tolist(), examples["mean_value"].to_numpy(dtype=float), seed)
+        model = KmerModel.fit(examples["seq"].tolist(), examples["mean_value"].to_numpy(dtype=float), seed)
     except DataError as error:
         raise DataError(f"{table}: {error}") from None
     model.save(out)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version
-from allelegro.cli.scoring_options import Checkpoints, Context, HeldOutOnly, ModelName
+from allelegro.cli.scoring_options import Checkpoints, Context, HeldOutOnly, ModelName, load_models
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -46,15 +46,9 @@ def main(
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.io.atomic import atomic_folder
     from allelegro.io.windows import read_windows
-    from allelegro.models.checkpoint import load_model
-    from allelegro.models.device import choose_device, keep_freed_memory
-    from allelegro.models.ensemble import members
 
-    keep_freed_memory()
     genome = Genome(fasta)
-    place = choose_device(device)
-    models = [load_model(path, place) for path in members(checkpoint)]
-    scorer = Scorer(name, models, context, slide=windows is None, held_out_only=held_out_only)
+    scorer = Scorer(name, load_models(checkpoint, device), context, slide=windows is None, held_out_only=held_out_only)
     if windows is None:
         regions = whole_contigs(genome)
     else:

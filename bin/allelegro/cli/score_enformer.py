@@ -8,6 +8,7 @@ import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version
 from allelegro.cli.scoring_options import CostRecord, DroppedList
+from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -20,10 +21,8 @@ def main(
     variants: Annotated[Path, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")],
     fasta: Annotated[Path, typer.Option(help="Genome of --variants: plain or bgzip FASTA.")],
     track: Annotated[list[int], typer.Option(help="Human output track, from 0; repeat to sum several.")],
-    out: Annotated[Path, typer.Option(help="Comparator table: chrom pos ref alt score.")],
-    kind: Annotated[
-        str | None, typer.Option(help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table.")
-    ] = None,
+    out: Annotated[Path, typer.Option(help="Scores: chrom pos ref alt score.")],
+    kind: Annotated[EffectKind | None, typer.Option(help="Read --variants as a table of measured effects.")] = None,
     bins: Annotated[int, typer.Option(min=1, help="Central 128-bp bins that are summed.")] = 3,
     dropped: DroppedList = None,
     cost: CostRecord = None,
@@ -33,19 +32,20 @@ def main(
 ) -> None:
     """Score variants with Enformer (needs enformer-pytorch): a table for benchmark_variants.py --comparator."""
     limit_threads(threads)
-    from allelegro.effects.enformer import COMPARATOR_COLUMNS, EnformerScorer
-    from allelegro.effects.measured import read_truth
+    from allelegro.effects.enformer import ENFORMER_COLUMNS, EnformerScorer
     from allelegro.effects.score_files import write_chunks
+    from allelegro.effects.score_set import VariantSet
     from allelegro.effects.scoring_cost import Meter
-    from allelegro.effects.variants import Dropped, chunks_of, parse_alleles, read_variants
+    from allelegro.effects.variants import Dropped
     from allelegro.effects.windows import Genome
     from allelegro.models.device import choose_device
 
+    given = VariantSet(variants, None, fasta, kind)
     scorer = EnformerScorer.load(weights, track, choose_device(device), bins)
     meter = Meter()
-    source = read_variants(variants) if kind is None else chunks_of(read_truth(variants, kind).table)
     with Dropped(dropped) as lost:
-        rows = write_chunks(scorer.score(parse_alleles(source, lost), Genome(fasta), lost), out, COMPARATOR_COLUMNS)
+        scores = scorer.score(given.chunks(lost), Genome(fasta), lost)
+        rows = write_chunks(scores, out, ENFORMER_COLUMNS, lambda: given.require_scores(lost))
         logger.info("Enformer: %s variants scored; dropped: %s", f"{rows:,}", lost.summary())
     if cost is not None:
         meter.cost("enformer", [("enformer", scorer.network)], rows, scorer.sequences, "fp32").write(cost)

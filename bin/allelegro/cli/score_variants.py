@@ -5,9 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.benchmark_variants import name_and_value
-from allelegro.cli.common import Device, Threads, Tool, Version
-from allelegro.cli.scoring_options import Checkpoints, Context, CostRecord, DroppedList, HeldOutOnly, ModelName
+from allelegro.cli.common import Device, Threads, Tool, Version, name_and_value
+from allelegro.cli.scoring_options import (
+    Checkpoints,
+    Context,
+    CostRecord,
+    DroppedList,
+    HeldOutOnly,
+    ModelName,
+    load_models,
+)
+from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -25,15 +33,15 @@ def main(
         Path | None, typer.Option(help="Instead of --variants: table with ref_sequence and alt_sequence.")
     ] = None,
     kind: Annotated[
-        str | None,
+        EffectKind | None,
         typer.Option(
-            help="Read --variants as a truth table: satmut mpra adastra udacha qtl truth table. A table of kind mpra "
-            "that holds ref_sequence and alt_sequence is scored on these, as --sequences."
+            help="Read --variants as a table of measured effects. One of kind mpra that holds ref_sequence and "
+            "alt_sequence is scored on these, as --sequences."
         ),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     column: Annotated[
-        list[str] | None, typer.Option(help="FIELD=COLUMN of a truth table, as pos=hg38_pos; repeatable.")
+        list[str] | None, typer.Option(help="FIELD=COLUMN of measured effects, as pos=hg38_pos; repeatable.")
     ] = None,
     name: ModelName = "model",
     context: Context = "auto",
@@ -54,11 +62,14 @@ def main(
         Literal["skip", "error"], typer.Option(help="A REF that the FASTA does not have: drop and count it, or stop.")
     ] = "skip",
     dropped: DroppedList = None,
+    counts: Annotated[
+        Path | None, typer.Option(help="Counts of variants: scored, and dropped for each reason (TSV).")
+    ] = None,
     haplotypes: Annotated[
         Path | None, typer.Option(help="Haplotype store: also score SNVs on each distinct haplotype around them.")
     ] = None,
     out_backgrounds: Annotated[
-        Path | None, typer.Option(help="Effects by haplotype background (with --haplotypes): one row a variant.")
+        Path | None, typer.Option(help="Effects on people's haplotypes (with --haplotypes): one row a variant.")
     ] = None,
     out_vcf: Annotated[
         Path | None, typer.Option(help="Copy of a VCF given as --variants with the scores as INFO fields.")
@@ -66,7 +77,9 @@ def main(
     cost: CostRecord = None,
     shard: Annotated[
         str | None,
-        typer.Option(help="Score part I of N of the chunks: I/N, I from 1. Part of a scatter may be without scores."),
+        typer.Option(
+            help="Score part I of N of the chunks: I/N, I from 1. A part may be without scores, a file may not."
+        ),
     ] = None,
     precision: Annotated[
         Literal["auto", "fp32"], typer.Option(help="auto: bfloat16 where the hardware has it; fp32: 32-bit throughout.")
@@ -90,21 +103,22 @@ def main(
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
     if (haplotypes is None) != (out_backgrounds is None) or (haplotypes is not None and variants is None):
         raise typer.BadParameter("--haplotypes, --out-backgrounds and --variants belong together")
-    part = _shard(shard or "1/1")
+    part = _shard(shard) if shard else None
     columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
-    from allelegro.effects.measured import TruthOptions
-    from allelegro.effects.run import Run, run
+    from allelegro.effects.measured import MeasuredOptions
+    from allelegro.effects.score_set import Outputs, VariantSet, score_set, score_set_on_haplotypes
+    from allelegro.effects.scoring import Scorer
+    from allelegro.genotype.store import HaplotypeStore
 
-    run(
-        Run(
-            checkpoints=checkpoint, out=out, variants=variants, fasta=fasta, sequences=sequences, kind=kind, truth=TruthOptions(columns, release=release), name=name,
-            context=context, strands=strands, shifts=shift or [0], slide=edges == "slide", held_out_only=held_out_only,
-            stop_on_mismatch=on_ref_mismatch == "error", dropped=dropped, haplotypes=haplotypes, out_backgrounds=out_backgrounds,
-            out_vcf=out_vcf, cost=cost, shard=part, may_be_empty=shard is not None,
-            precision=precision, batch_size=batch_size, threads=threads, device=device,
-        )
-    )  # fmt: skip
+    given = VariantSet(variants, sequences, fasta, kind, MeasuredOptions(columns, release=release), part)
+    models = load_models(checkpoint, device)
+    scorer = Scorer(
+        name, models, context, strands, shift or [0], edges == "slide", held_out_only, precision, batch_size
+    )
+    score_set(given, scorer, Outputs(out, dropped, counts, cost, out_vcf), stop_on_mismatch=on_ref_mismatch == "error")
+    if haplotypes is not None and out_backgrounds is not None:
+        score_set_on_haplotypes(given, scorer, HaplotypeStore.open(haplotypes), out_backgrounds)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -113,5 +127,5 @@ def _shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise typer.BadParameter(f"--shard {text}: write I/N, for example 3/8") from None
     if not 1 <= index <= total:
-        raise typer.BadParameter(f"--shard {text}: I must lie between 1 and N")
+        raise typer.BadParameter(f"--shard {text}: I must be between 1 and N")
     return index, total

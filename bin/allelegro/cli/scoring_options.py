@@ -1,9 +1,12 @@
 """Options that the tools share which score with checkpoints."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from allelegro.models.checkpoint import LoadedModel
 
 Checkpoints = Annotated[
     list[Path],
@@ -27,3 +30,14 @@ DroppedList = Annotated[
 CostRecord = Annotated[
     Path | None, typer.Option("--cost", help="Record of what scoring cost: parameters, time, memory (JSON).")
 ]
+
+
+def load_models(checkpoints: list[Path], device: str) -> list["LoadedModel"]:
+    """The models of ``--checkpoint`` on the device of ``--device``, in a process that keeps its memory."""
+    from allelegro.models.checkpoint import load_model
+    from allelegro.models.device import choose_device, keep_freed_memory
+    from allelegro.models.ensemble import members
+
+    keep_freed_memory()
+    place = choose_device(device)
+    return [load_model(path, place) for path in members(checkpoints)]

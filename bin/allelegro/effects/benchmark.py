@@ -4,6 +4,7 @@ Rows are resampled by cluster (the element, or neighbours on the genome), and mo
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -22,8 +23,8 @@ from allelegro.effects.curves import (
 )
 from allelegro.effects.legnet_protocol import legnet_protocol
 from allelegro.effects.matching import matched_subset
-from allelegro.effects.measured import Truth, read_comparator
-from allelegro.effects.score_files import read_scores
+from allelegro.effects.measured import MeasuredEffects
+from allelegro.effects.score_files import read_comparator, read_scores
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.metrics import metric_row
@@ -32,6 +33,7 @@ from allelegro.models.config import HeldOut, read_config
 from allelegro.models.ensemble import members
 from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, right_sign, spearman_ci
 
+FLAGS = ["seen", "matched"]
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
 MINIMAL_STRATUM = 20  # variants of a bin of strength, frequency or calibration
@@ -44,7 +46,7 @@ Row = dict[str, object]
 
 @dataclass
 class Points:
-    """The variants that the truth table and every model share: ``table`` with one effect column a model."""
+    """The measured variants that every model scored: ``table`` with one effect column a model."""
 
     table: pd.DataFrame
     models: list[str]
@@ -52,20 +54,19 @@ class Points:
 
 
 def join(
-    truth: Truth, scores: Sequence[Path], comparators: Sequence[tuple[str, Path]], cluster_distance: int
+    measured: MeasuredEffects, scores: Sequence[Path], comparators: Sequence[tuple[str, Path]], cluster_distance: int
 ) -> Points:
-    """Put scores beside measurements, keeping the variants that every model scored.
+    """Join scores with measurements, keeping the variants that every model scored.
 
     Files meet on position and alleles whatever their spelling (``chr``, VCF or ``-`` indels). Raises DataError when a
-    model has no variant in common with the truth table, or when two models have one name.
+    model has no variant in common with the measured ones, or when two models have one name (``my net``, ``my_net``).
     """
-    table = truth.table.copy()
+    table = measured.table.copy()
     key = canonical_key(table)
     models: list[str] = []
     spread: dict[str, pd.DataFrame] = {}
     for name, effects, source in _effects(scores, comparators):
-        if name in models:
-            raise DataError(f"{source}: model {name} is given twice; give each model its own --name when scoring")
+        _require_new(name, models, source)
         if repeats := int((again := effects.index.duplicated()).sum()):
             logger.warning(
                 "%s: %s repeated variants of %s; the first score of each counts", source, f"{repeats:,}", name
@@ -74,8 +75,8 @@ def join(
         at = effects.index.get_indexer(key)
         if (at < 0).all():
             raise DataError(
-                f"{source}: none of its variants is in the truth table (e.g. {_say(key[0])} of the truth table, "
-                f"{_say(effects.index[0])} of {name}); check assembly, coordinates and alleles"
+                f"{source}: none of its variants was measured (e.g. {_say(key[0])} was, {_say(effects.index[0])} is "
+                f"of {name}); check assembly, coordinates and alleles"
             )
         values = effects.to_numpy(dtype=float, na_value=np.nan)[at.clip(min=0)]
         values[at < 0] = np.nan
@@ -87,10 +88,19 @@ def join(
         )
     shared = table[models].notna().all(axis=1)
     if not shared.any():
-        raise DataError("no variant is scored by every model; leave out the model with the fewest variants")
+        raise DataError("no variant is scored by every model; exclude the model with the fewest variants")
     table = table[shared]
     table = table.assign(cluster=clusters_of(table, cluster_distance)).reset_index(drop=True)
     return Points(table, models, {name: frame[shared].reset_index(drop=True) for name, frame in spread.items()})
+
+
+def _require_new(name: str, models: Sequence[str], source: Path) -> None:
+    """Refuse a model whose name is, or in the name of a file would be, that of another or of a column."""
+    for other in (*models, *POINT_COLUMNS, *FLAGS):
+        if re.sub(r"[^\w.-]", "_", name) == re.sub(r"[^\w.-]", "_", other):
+            raise DataError(
+                f"{source}: model {name} is there already ({other}); give each model its own --name when scoring"
+            )
 
 
 def _effects(
@@ -136,7 +146,7 @@ def flag_overlap(points: Points, checkpoints: Sequence[Path], donors: Sequence[s
         if shared:
             logger.warning("%s was trained on %s, a donor of this measurement", path.name, ", ".join(shared))
     points.table["seen"] = np.where(unseen, "no", "yes")
-    logger.info("%s of %s variants lie where training looked", f"{int((~unseen).sum()):,}", f"{len(unseen):,}")
+    logger.info("%s of %s variants are where training looked", f"{int((~unseen).sum()):,}", f"{len(unseen):,}")
 
 
 def flag_matched(points: Points, seed: int) -> None:
@@ -148,7 +158,7 @@ def flag_matched(points: Points, seed: int) -> None:
 
 def write_points(points: Points, path: Path) -> None:
     """Write the variants behind the metrics: ``POINT_COLUMNS``, ``seen`` and ``matched`` when flagged, one column a model."""
-    flags = [name for name in ("seen", "matched") if name in points.table.columns]
+    flags = [name for name in FLAGS if name in points.table.columns]
     write_table(points.table[[*POINT_COLUMNS, *flags, *points.models]], path)
 
 
@@ -251,7 +261,7 @@ class Benchmark:
         ]
 
     def _majority(self, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
-        """Always guessing the commoner sign."""
+        """Always guessing the majority sign."""
         measured = self.table.loc[mask, "measured"]
         guess = 1.0 if (measured > 0).sum() >= (measured < 0).sum() else -1.0
         estimate = self._estimate(mean_ci, self.table.loc[mask, "cluster"], right_sign(guess, measured))

@@ -1,6 +1,6 @@
-"""Optional comparator: Enformer (Avsec et al. 2021, doi:10.1038/s41592-021-01252-x) by way of ``enformer-pytorch``.
+"""Optional comparison: Enformer (Avsec et al. 2021, doi:10.1038/s41592-021-01252-x) by way of ``enformer-pytorch``.
 
-The variant lies in the centre of the input; both alleles are read forward and reverse; the effect is the log2 ratio of the
+The variant is in the centre of the input; both alleles are read forward and reverse; the effect is the log2 ratio of the
 chosen tracks' sums over the central bins.
 """
 
@@ -22,7 +22,7 @@ from allelegro.models.encoding import one_hot, reverse_complement
 BIN = 128
 WIDTH = 196_608
 PSEUDOCOUNT = 1e-3
-COMPARATOR_COLUMNS = ["chrom", "pos", "ref", "alt", "score"]
+ENFORMER_COLUMNS = ["chrom", "pos", "ref", "alt", "score"]
 
 
 class EnformerScorer:
@@ -61,13 +61,13 @@ class EnformerScorer:
         return cls(network, tracks, device, WIDTH, bins)
 
     def score(self, chunks: Iterator[pd.DataFrame], genome: Genome, dropped: Dropped) -> Iterator[pd.DataFrame]:
-        """``COMPARATOR_COLUMNS`` of parsed variants, one variant at a time; those not in the genome are dropped."""
+        """``ENFORMER_COLUMNS`` of parsed variants, one variant at a time; those not in the genome are dropped."""
         for frame in place_and_check(chunks, genome, self.width, dropped):
             for first in range(len(frame)):
                 row = frame.iloc[[first]]
                 pairs = genome_pairs(row, genome, self.width, [0])
                 effect = self._log2(pairs.alternative[:, 0]) - self._log2(pairs.reference[:, 0])
-                yield row[COMPARATOR_COLUMNS[:4]].assign(score=effect)
+                yield row[ENFORMER_COLUMNS[:4]].assign(score=effect)
 
     @torch.inference_mode()
     def _log2(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:

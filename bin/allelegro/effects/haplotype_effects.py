@@ -1,4 +1,4 @@
-"""Effects on people's own haplotypes: does the effect of a variant depend on its background?"""
+"""Effects on people's haplotypes: does the effect of a variant depend on the alleles around it?"""
 
 from collections.abc import Iterator
 
@@ -10,30 +10,30 @@ from allelegro.effects.scoring import Scorer
 from allelegro.effects.variants import Dropped
 from allelegro.effects.windows import AllelePairs, Codes
 from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.contigs import plain_contig
 from allelegro.io.dna import N, encode
 
-BACKGROUND_COLUMNS = [
+HAPLOTYPE_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "model", "window", "backgrounds", "haplotypes",
     "effect_reference", "effect_mean", "effect_sd", "effect_min", "effect_max",
 ]  # fmt: skip
 
 
-def score_backgrounds(
+def score_haplotypes(
     chunks: Iterator[pd.DataFrame], scorer: Scorer, store: HaplotypeStore, dropped: Dropped
 ) -> Iterator[pd.DataFrame]:
     """Score single-nucleotide variants on every distinct haplotype of the store window whose centre is nearest.
 
     Both alleles are put on each haplotype, in a window of the model's width centred on the variant (bases beyond the
-    store window are N for every background alike). ``effect_mean`` and ``effect_sd`` weigh each distinct haplotype by
+    store window are N for every haplotype alike). ``effect_mean`` and ``effect_sd`` weigh each distinct haplotype by
     the people's haplotypes that carry it (``haplotypes``); ``effect_reference`` is the effect on the reference haplotype.
-    Haplotypes that lack the position (a deletion) are left out; variants outside every window or that are not SNVs are
+    Haplotypes that lack the position (a deletion) are excluded; variants outside every window or that are not SNVs are
     dropped with their reason.
     """
-    places = _Windows(store)
     for frame in chunks:
         snv = (frame["before"].str.len() == 1) & (frame["after"].str.len() == 1)
         frame = dropped.keep(frame, snv, "not_snv")
-        window = places.nearest(frame)
+        window = _nearest_windows(frame, store)
         frame, window = dropped.keep(frame, window >= 0, "outside_windows"), window[window >= 0]
         tables = [
             _one_variant(row, int(at), scorer, store, dropped)
@@ -41,38 +41,25 @@ def score_backgrounds(
         ]
         scored = [table for table in tables if table is not None]
         if scored:
-            yield pd.DataFrame(scored, columns=BACKGROUND_COLUMNS)
+            yield pd.DataFrame(scored, columns=HAPLOTYPE_COLUMNS)
 
 
-class _Windows:
-    """Finds the window whose centre is nearest among those that contain a position."""
-
-    def __init__(self, store: HaplotypeStore) -> None:
-        windows = store.windows
-        self.half = store.width // 2
-        self._centres: dict[str, tuple[NDArray[np.int64], NDArray[np.intp]]] = {}
-        for chrom, rows in windows.groupby("chrom"):
-            centres = rows["start"].to_numpy(np.int64) + self.half
-            order = np.argsort(centres, kind="stable")
-            self._centres[str(chrom).removeprefix("chr")] = centres[order], rows.index.to_numpy()[order]
-
-    def nearest(self, frame: pd.DataFrame) -> NDArray[np.intp]:
-        """Window of each variant, -1 where none contains it."""
-        found = np.full(len(frame), -1, np.intp)
-        names = frame["chrom"].astype(str).str.removeprefix("chr").to_numpy()
-        starts = frame["start"].to_numpy(np.int64)
-        for name, (centres, index) in self._centres.items():
-            rows = np.flatnonzero(names == name)
-            after = np.searchsorted(centres, starts[rows]).clip(1, max(1, len(centres) - 1))
-            left, right = centres[after - 1], centres[np.minimum(after, len(centres) - 1)]
-            place = np.where(
-                np.abs(starts[rows] - left) <= np.abs(starts[rows] - right),
-                after - 1,
-                np.minimum(after, len(centres) - 1),
-            )
-            inside = np.abs(starts[rows] - centres[place]) < self.half
-            found[rows[inside]] = index[place[inside]]
-        return found
+def _nearest_windows(frame: pd.DataFrame, store: HaplotypeStore) -> NDArray[np.intp]:
+    """The window with the nearest centre among those that contain a position, for each variant; -1 where none does."""
+    found = np.full(len(frame), -1, np.intp)
+    plain = frame["chrom"].map(plain_contig)
+    half = store.width // 2
+    for name, windows in store.windows.groupby(store.windows["chrom"].map(plain_contig)):
+        windows = windows.sort_values("start", kind="stable")
+        centres = windows["start"].to_numpy(np.int64) + half
+        rows = np.flatnonzero(plain == name)
+        starts = frame["start"].to_numpy(np.int64)[rows]
+        after = np.searchsorted(centres, starts).clip(max=len(centres) - 1)
+        before = (after - 1).clip(min=0)
+        place = np.where(np.abs(starts - centres[before]) <= np.abs(starts - centres[after]), before, after)
+        inside = np.abs(starts - centres[place]) < half
+        found[rows[inside]] = windows.index.to_numpy()[place[inside]]
+    return found
 
 
 def _one_variant(
@@ -83,10 +70,10 @@ def _one_variant(
     carriers = np.bincount(store.index[window].ravel(), minlength=len(store.distinct(window)))
     places = [(number, int(store.haplotype_offsets(first + number)[offset])) for number in range(len(carriers))]
     places = [(number, place) for number, place in places if place >= 0]
-    frame = pd.DataFrame([row] * len(places))
     if not places or store.sequences[first, offset] != encode(row["before"])[0]:
-        dropped.add(frame.head(1), "ref_mismatch")
+        dropped.add(pd.DataFrame([row]), "ref_mismatch" if places else "on_no_haplotype")
         return None
+    frame = pd.DataFrame([row] * len(places))
 
     def make_pairs(_: pd.DataFrame, width: int) -> AllelePairs:
         cut = np.stack([_centred(store.sequences[first + number], place, width) for number, place in places])

@@ -1,4 +1,4 @@
-"""What a model must beat: base composition, distance from the centre, the commoner sign, and a linear k-mer model."""
+"""What sequence alone predicts of a variant's effect, for models to beat: base composition and a linear k-mer model."""
 
 import logging
 import zipfile
@@ -25,17 +25,17 @@ from allelegro.io.atomic import atomic_path
 from allelegro.io.dna import N, encode
 from allelegro.statistics import LinearMoments
 
-WORDS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
+KMERS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
 LETTERS = 6
 PENALTIES = (10.0, 100.0, 1000.0, 10000.0)
 CHUNK = 4096
 FEWEST = 50  # sequences to fit on
-WINDOW = 200  # bp around a variant; words that do not touch it cancel
+WINDOW = 200  # bp around a variant; k-mers that do not touch it cancel
 
 logger = logging.getLogger(__name__)
 
 Codes = NDArray[np.uint8]
-Words = Sequence[tuple[int, ...]]
+Kmers = Sequence[tuple[int, ...]]
 
 
 def gc_change(pairs: AllelePairs) -> NDArray[np.float64]:
@@ -47,28 +47,21 @@ def gc_change(pairs: AllelePairs) -> NDArray[np.float64]:
     return count(pairs.alternative) - count(pairs.reference)[pairs.reference_row]
 
 
-def distance_from_centre(table: pd.DataFrame) -> NDArray[np.float64]:
-    """Distance in bp as the table gives it, else from the middle of the group's variants (an element); NaN without."""
-    middle = table.groupby("group")["pos"].transform(lambda pos: (pos.min() + pos.max()) / 2)
-    from_middle = (table["pos"] - middle).where(table["group"] != "")
-    return np.asarray(table["distance"].fillna(from_middle).abs(), dtype=np.float64)
-
-
 def _canonical() -> NDArray[np.int64]:
-    """Feature of each word of six letters; a word and its reverse complement share one (2,080 of 4,096)."""
+    """Feature of each 6-mer; one and its reverse complement share one (2,080 of 4,096)."""
     letters = np.arange(4**LETTERS)[:, None] // 4 ** np.arange(LETTERS) % 4
-    turned = (3 - letters[:, ::-1]) @ 4 ** np.arange(LETTERS)
-    return np.unique(np.minimum(np.arange(4**LETTERS), turned), return_inverse=True)[1]
+    complement = (3 - letters[:, ::-1]) @ 4 ** np.arange(LETTERS)
+    return np.unique(np.minimum(np.arange(4**LETTERS), complement), return_inverse=True)[1]
 
 
 _FEATURE = _canonical()
 _FEATURES = int(_FEATURE.max()) + 1
 
 
-def word_counts(codes: Codes, words: Words = WORDS) -> NDArray[np.float32]:
-    """Counts of (gapped) words, ``[n, features]``, from codes ``[n, width]``; strands are alike, words with N left out."""
+def kmer_counts(codes: Codes, kmers: Kmers = KMERS) -> NDArray[np.float32]:
+    """Counts of (gapped) k-mers, ``[n, features]``, from codes ``[n, width]``; strands are alike, k-mers with N are not counted."""
     parts = []
-    for word in words:
+    for word in kmers:
         places = codes.shape[1] - word[-1]
         letters = np.stack([codes[:, offset : offset + places] for offset in word]).astype(np.int64)
         feature = _FEATURE[np.minimum(np.tensordot(4 ** np.arange(LETTERS), letters, axes=1), 4**LETTERS - 1)]
@@ -78,24 +71,24 @@ def word_counts(codes: Codes, words: Words = WORDS) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _moments(codes: Codes, activity: NDArray[np.float64], words: Words) -> LinearMoments:
+def _moments(codes: Codes, activity: NDArray[np.float64], kmers: Kmers) -> LinearMoments:
     parts = (slice(first, first + CHUNK) for first in range(0, len(codes), CHUNK))
     return LinearMoments.of(
-        ((word_counts(codes[part], words), activity[part]) for part in parts), len(words) * _FEATURES
+        ((kmer_counts(codes[part], kmers), activity[part]) for part in parts), len(kmers) * _FEATURES
     )
 
 
 @dataclass
-class WordModel:
-    """Ridge regression of activity on word counts."""
+class KmerModel:
+    """Ridge regression of activity on k-mer counts."""
 
     weights: NDArray[np.float64]
-    words: Words = WORDS
+    kmers: Kmers = KMERS
 
     @classmethod
     def fit(
-        cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0, words: Words = WORDS
-    ) -> "WordModel":
+        cls, sequences: Sequence[str], activity: NDArray[np.float64], seed: int = 0, kmers: Kmers = KMERS
+    ) -> "KmerModel":
         """Fit on sequences of one width; the penalty is chosen on a tenth of the rows, then all are used.
 
         Raises DataError for fewer than 50 sequences or sequences of several widths.
@@ -107,24 +100,24 @@ class WordModel:
             )
         codes = np.stack([encode(sequence) for sequence in sequences])
         held_out = np.random.default_rng(seed).permutation(len(codes)) < len(codes) // 10
-        train, check = (_moments(codes[part], activity[part], words) for part in (~held_out, held_out))
+        train, check = (_moments(codes[part], activity[part], kmers) for part in (~held_out, held_out))
         best = min(PENALTIES, key=lambda penalty: check.error(train.ridge(penalty)))
-        return cls((train + check).ridge(best), words)
+        return cls((train + check).ridge(best), kmers)
 
     def save(self, path: Path) -> None:
         """Write the weights as ``.npz``."""
         with atomic_path(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, weights=self.weights.astype(np.float32), words=np.array(self.words))
+            np.savez_compressed(file, weights=self.weights.astype(np.float32), kmers=np.array(self.kmers))
 
     @classmethod
-    def load(cls, path: Path) -> "WordModel":
+    def load(cls, path: Path) -> "KmerModel":
         """Read what ``save`` wrote; DataError for anything else."""
         try:
             with np.load(path) as stored:
-                weights, words = stored["weights"].astype(np.float64), tuple(map(tuple, stored["words"].tolist()))
+                weights, kmers = stored["weights"].astype(np.float64), tuple(map(tuple, stored["kmers"].tolist()))
         except (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, zipfile.BadZipFile) as error:
             raise DataError(f"{path}: is not a k-mer model of fit_kmers.py") from error
-        return cls(weights, words)
+        return cls(weights, kmers)
 
     def effects(self, pairs: AllelePairs) -> NDArray[np.float64]:
         """Predicted change of activity of each pair."""
@@ -133,7 +126,7 @@ class WordModel:
 
     def _predict(self, codes: Codes) -> NDArray[np.float64]:
         parts = [
-            word_counts(codes[first : first + CHUNK], self.words) @ self.weights
+            kmer_counts(codes[first : first + CHUNK], self.kmers) @ self.weights
             for first in range(0, len(codes), CHUNK)
         ]
         return np.concatenate(parts)
@@ -150,11 +143,11 @@ class Sequences:
 def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None) -> Sequences | None:
     """Sequences around the variants of a table, from a genome or a table of sequence pairs; None when neither is given.
 
-    Variants that the genome or the table does not have are left out, with their number logged.
+    Variants that the genome or the table does not have are excluded, with their number logged.
     """
     if fasta is not None:
         genome = Genome(fasta)
-        require_contigs(table, genome)
+        require_contigs(table["chrom"].unique(), genome)
         placed = place_variants(with_alleles(table, Dropped()), genome, WINDOW, Dropped())
         placed = placed[reference_agrees(placed, genome)]
         found = None if placed.empty else Sequences(placed.index, genome_pairs(placed, genome, WINDOW, [0]))
@@ -177,14 +170,14 @@ def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None
 
 
 def signed_baselines(
-    table: pd.DataFrame, found: Sequences | None, words: WordModel | None
+    table: pd.DataFrame, found: Sequences | None, kmers: KmerModel | None
 ) -> dict[str, NDArray[np.float64]]:
     """``baseline_gc`` and, given a k-mer model, ``baseline_kmer``: effects of every row, NaN without sequence."""
     if found is None:
         return {}
     effects = {"baseline_gc": gc_change(found.pairs)}
-    if words is not None:
-        effects["baseline_kmer"] = words.effects(found.pairs)
+    if kmers is not None:
+        effects["baseline_kmer"] = kmers.effects(found.pairs)
     places = table.index.get_indexer(found.rows)
     columns = {name: np.full(len(table), np.nan) for name in effects}
     for name, values in effects.items():

@@ -1,6 +1,6 @@
 """Controls matched to significant variants, so that a ranking of the two cannot rest on frequency or position.
 
-Significant variants of QTL studies are commoner (power) and nearer to the element or promoter than others. A control of
+Significant variants of QTL studies are more frequent (power) and nearer to the element or promoter than others. A control of
 the same bin of minor allele frequency and of distance differs from them in neither.
 """
 
@@ -22,6 +22,13 @@ def minor_frequency(table: pd.DataFrame) -> NDArray[np.float64]:
     """Frequency of the rarer allele, NaN where unknown."""
     frequency = table["af"].to_numpy(dtype=np.float64)
     return np.asarray(np.minimum(frequency, 1 - frequency))
+
+
+def distance_from_centre(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Distance in bp as the table gives it, else from the middle of the group's variants (an element); NaN without."""
+    middle = table.groupby("group")["pos"].transform(lambda pos: (pos.min() + pos.max()) / 2)
+    from_middle = (table["pos"] - middle).where(table["group"] != "")
+    return np.asarray(table["distance"].fillna(from_middle).abs(), dtype=np.float64)
 
 
 def matched_subset(table: pd.DataFrame, seed: int) -> NDArray[np.bool_] | None:

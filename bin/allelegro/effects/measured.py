@@ -1,221 +1,312 @@
-"""Measured variant effects: one reader per source, which converts coordinates, alleles and sign once.
+"""Measured variant effects: one reader for each kind of table, which converts coordinates, alleles and sign once.
 
-Every reader gives ``TRUTH_COLUMNS``: ``chrom pos ref alt`` (1-based), ``id``, ``group`` (element or factor; "" where
+Every reader gives ``MEASURED_COLUMNS``: ``chrom pos ref alt`` (1-based), ``id``, ``group`` (element or factor; "" where
 there is none), ``measured`` (log2, positive when the alternative allele increases activity), ``significant`` (1, 0, or
 NaN for neither), ``active`` (1/0 where the source says whether the element is active at all, else NaN), ``af``
 (frequency of the alternative allele, NaN when unknown), ``evidence`` (signed −log2 FDR of allele-specific sources,
 positive for the alternative allele, else NaN), ``distance`` (bp from the element's centre, peak or TSS, NaN when unknown)
 ``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none) and
 ``true_effect`` (log2, of simulated tables, else NaN).
+
+Columns are found whatever their case, punctuation and blanks (``P-Value``, ``p_value`` and ``pvalue`` are one).
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from allelegro.effects.variants import ALIASES
 from allelegro.errors import DataError
-from allelegro.io.tables import COUNT, GUESS, NAME, NUMBER, TEXT, read_table
+from allelegro.io.effect_kinds import EffectKind
+from allelegro.io.tables import (
+    COUNT,
+    FLAG,
+    MISSING,
+    NUMBER,
+    POSITION,
+    TEXT,
+    Kind,
+    maybe,
+    p_value,
+    read_header,
+    read_table,
+)
 
-TRUTH_COLUMNS = [
+MEASURED_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
     "true_effect",
 ]  # fmt: skip
-_DISTANCES = ("distance", "tss_distance", "start_distance", "peak_distance", "distance_to_tss", "distance_to_peak")
-KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
 FDR_POSITIVE, FDR_NEGATIVE, FDR_FLOOR = 0.05, 0.5, 1e-10  # thresholds and pseudocount of human_legnet's protocol
+P_SATMUT, P_QTL, P_CONTROL = 1e-5, 1e-5, 1e-3
+CONFIDENCE = 0.1  # of CAGI5: p = 1e-5
 
 logger = logging.getLogger(__name__)
+Columns = Mapping[str, tuple[Kind, tuple[str, ...]]]
+
+# Field: what its cells are, and the names of its column, the first that a table has.
+_COMMON: Columns = {
+    "chrom": (TEXT, ("chrom", "chr", "chromosome")),
+    "pos": (maybe(POSITION), ("pos", "position")),
+    "start": (maybe(COUNT), ("start",)),
+    "ref": (TEXT, ("ref", "RefAllele", "reference", "reference_allele")),
+    "alt": (TEXT, ("alt", "AltAllele", "alternative", "alternative_allele", "alternate")),
+    "id": (TEXT, ("id", "rsid", "name", "variant", "variant_id")),
+    "af": (maybe(NUMBER), ("af", "alt_af", "frequency", "maf")),
+    "distance": (
+        maybe(NUMBER),
+        ("distance", "tss_distance", "start_distance", "peak_distance", "distance_to_tss", "distance_to_peak"),
+    ),
+    "match": (TEXT, ("match", "matched_set")),
+    "true_effect": (maybe(NUMBER), ("true_effect",)),
+}
+_SATMUT: Columns = {
+    "measured": (maybe(NUMBER), ("coefficient", "value", "log2_effect", "effect", "measured")),
+    "p": (maybe(p_value(P_SATMUT)), ("pvalue", "p", "pval")),
+    "confidence": (maybe(NUMBER), ("confidence",)),
+    "tags": (maybe(NUMBER), ("barcodes", "tags", "n_barcodes", "n_tags")),
+    "group": (TEXT, ("element", "element_name", "region")),
+    "release": (TEXT, ("release", "assembly", "genome_build")),
+}
+_MPRA: Columns = {
+    "measured": (
+        maybe(NUMBER),
+        ("LogSkew.Comb", "log2_skew", "skew", "LogSkew", "log2FC", "logFC", "measured"),
+    ),
+    "significant": (maybe(FLAG), ("emVar_Hit", "emVar", "significant")),
+    "fdr": (maybe(p_value(FDR_POSITIVE)), ("fdr", "adj.P.Val", "padj", "qvalue")),
+    "active": (maybe(FLAG), ("Regulatory_Hit", "active")),
+}
+_ALLELE_SPECIFIC: Columns = {
+    "preferred": (TEXT, ("pref_allele",)),
+    "group": (TEXT, ("group", "tf", "transcription_factor")),
+    "es": (maybe(NUMBER), ("comb_es",)),
+    "fdr": (maybe(p_value(FDR_POSITIVE)), ("fdr_comb_pval",)),
+    "es_ref": (maybe(NUMBER), ("es_mean_ref", "ref_comb_es", "es_ref")),
+    "es_alt": (maybe(NUMBER), ("es_mean_alt", "alt_comb_es", "es_alt")),
+    "fdr_ref": (maybe(p_value(FDR_POSITIVE)), ("fdrp_bh_ref", "ref_fdr_comb_pval")),
+    "fdr_alt": (maybe(p_value(FDR_POSITIVE)), ("fdrp_bh_alt", "alt_fdr_comb_pval")),
+    "log_fdr_ref": (maybe(NUMBER), ("FDR_Ref",)),
+    "log_fdr_alt": (maybe(NUMBER), ("FDR_Alt",)),
+}
+# Names that say more than the field: positions of an assembly, and ADASTRA's website (TF_or_cell_FDR_Ref).
+_PATTERNS = {
+    "pos": re.compile(r"pos(ition)?(hg|grch)\d+"),
+    **{f"es_{allele}": re.compile(f".*effectsize{allele}") for allele in ("ref", "alt")},
+    **{f"log_fdr_{allele}": re.compile(f".*fdr{allele}") for allele in ("ref", "alt")},
+}
+_QTL: Columns = {
+    "measured": (maybe(NUMBER), ("beta", "slope", "effect_size", "effect", "measured")),
+    "effect_allele": (TEXT, ("effect_allele", "assessed_allele", "tested_allele")),
+    "significant": (maybe(FLAG), ("significant", "label")),
+    "p": (maybe(p_value(P_QTL)), ("pvalue", "p", "pval", "pval_nominal", "pval_beta", "Pr(>|t|)")),
+    "variant_id": (TEXT, ("variant_id", "variant")),
+}
+_TRUTH: Columns = {"measured": (maybe(NUMBER), ("effect", "true_effect", "measured"))}
+_TABLE: Columns = {
+    "measured": (maybe(NUMBER), ("measured",)),
+    "significant": (maybe(FLAG), ("significant",)),
+    "active": (maybe(FLAG), ("active",)),
+    "group": (TEXT, ("group",)),
+}
 
 
 @dataclass(frozen=True)
-class TruthOptions:
-    """How to read a truth table: filters, and for look-alikes the names and conventions of its columns."""
+class MeasuredOptions:
+    """How to read a table of measured effects: filters, and of look-alikes the names and conventions of columns."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     zero_based: bool = False
     positive_allele: str = "alt"
     release: str | None = None
     min_tags: int = 10
-    max_p: float = 1e-5
 
 
 @dataclass
-class Truth:
-    """A truth table in one convention, with what was left out by reason."""
+class MeasuredEffects:
+    """Measured effects in one convention, with what was excluded by reason."""
 
     table: pd.DataFrame
-    kind: str
+    kind: EffectKind
     dropped: Counter[str]
 
 
+def read_measured(path: Path, kind: EffectKind | str, options: MeasuredOptions | None = None) -> MeasuredEffects:
+    """Read a table of measured effects; raises DataError for anything that does not fit its kind."""
+    kind, options = EffectKind(kind), options or MeasuredOptions()
+    columns, convert = _READERS[kind]
+    if options.zero_based:
+        columns = {**columns, "pos": (maybe(COUNT), _COMMON["pos"][1])}
+    rows = _Rows(path, options, {**_COMMON, **columns})
+    convert(rows)
+    table = rows.finish(kind)
+    excluded = ", ".join(f"{reason} {n:,}" for reason, n in rows.dropped.items()) or "none"
+    logger.info("%s: %s variants (%s); excluded: %s", path.name, f"{len(table):,}", kind, excluded)
+    unknown = int(table["significant"].isna().sum())
+    if 0 < unknown < len(table):
+        logger.info("%s: %s variants are neither significant nor not", path.name, f"{unknown:,}")
+    return MeasuredEffects(table, kind, rows.dropped)
+
+
+def plain_name(column: str) -> str:
+    """A column's name without case, punctuation and blanks."""
+    return re.sub(r"[^a-z0-9]", "", column.lower())
+
+
 class _Rows:
-    """A source table while it is read: renamed columns and counted filters."""
+    """A table while it is read: ``table`` has the fields that were found, by their names here, and counted filters."""
 
-    def __init__(self, path: Path, options: TruthOptions) -> None:
-        raw = read_table(path, others=GUESS)
-        self.path, self.options = path, options
-        missing = [f"{name}={column}" for name, column in options.columns.items() if column not in raw.columns]
-        if missing:
-            raise DataError(f"{path}: --column {', '.join(missing)}: no such column; found {', '.join(raw.columns)}")
-        self.table = raw.rename(columns={column: name for name, column in options.columns.items()})
+    def __init__(self, path: Path, options: MeasuredOptions, fields: Columns) -> None:
+        self.path, self.options, self.fields = path, options, fields
         self.dropped: Counter[str] = Counter()
+        self.header = read_header(path)
+        self.given = {self._field(name): column for name, column in options.columns.items()}
+        found = {name: column for name in fields if (column := self._column(name)) is not None}
+        cells = read_table(path, {column: fields[name][0] for name, column in found.items()})
+        self.table = pd.DataFrame({name: cells[column] for name, column in found.items()})
 
-    def find(self, *names: str) -> str | None:
-        """The first of these columns that exists (case ignored)."""
-        lower = {str(column).lower(): str(column) for column in self.table.columns}
-        return next((lower[name.lower()] for name in names if name.lower() in lower), None)
+    def _field(self, name: str) -> str:
+        """The field that ``--column NAME=COLUMN`` means, by its name here or one of its column's names."""
+        column = self.options.columns[name]
+        if column not in self.header:
+            raise DataError(f"{self.path}: --column {name}={column}: no such column; found {', '.join(self.header)}")
+        for known, (_, names) in self.fields.items():
+            if plain_name(name) in map(plain_name, (known, *names)):
+                return known
+        raise DataError(f"{self.path}: --column {name}={column}: fields are {', '.join(self.fields)}")
 
-    def need(self, *names: str) -> pd.Series:
-        """The first of these columns that exists; DataError when none does."""
-        column = self.find(*names)
-        if column is None:
+    def _column(self, name: str) -> str | None:
+        """The column of a field: as ``--column`` says, else by the first of its names."""
+        if name in self.given:
+            return self.given[name]
+        plain = [plain_name(column) for column in self.header]
+        for wanted in map(plain_name, self.fields[name][1]):
+            if wanted in plain:
+                return self.header[plain.index(wanted)]
+        pattern = _PATTERNS.get(name)
+        alike = [self.header[at] for at, column in enumerate(plain) if pattern and pattern.fullmatch(column)]
+        if len(alike) > 1:
             raise DataError(
-                f"{self.path}: no column {' or '.join(names)}; found {', '.join(map(str, self.table.columns))} "
-                "(name it with --column)"
+                f"{self.path}: columns {' and '.join(alike[:3])} may be {name}; choose one with --column {name}=COLUMN"
             )
-        return self.table[column]
+        return alike[0] if alike else None
 
-    def number(self, *names: str) -> pd.Series:
-        """A column as numbers; text that is no number is missing."""
-        return pd.to_numeric(self.need(*names), errors="coerce")
+    def has(self, name: str) -> bool:
+        """Whether the table has this field."""
+        return name in self.table.columns
 
-    def optional(self, *names: str) -> pd.Series:
-        """A numeric column, or NaN throughout when it does not exist."""
-        return self.number(*names) if self.find(*names) else pd.Series(np.nan, self.table.index)
+    def __getitem__(self, name: str) -> pd.Series:
+        """A field; DataError when the table has no such column."""
+        self.need(name)
+        return self.table[name]
+
+    def __setitem__(self, name: str, values: pd.Series | NDArray[Any] | float | str) -> None:
+        self.table[name] = values
+
+    def need(self, *names: str) -> None:
+        """Raise DataError when the table has none of these fields."""
+        if not any(map(self.has, names)):
+            wanted = " or ".join(dict.fromkeys(alias for name in names for alias in self.fields[name][1]))
+            raise DataError(
+                f"{self.path}: no column {wanted}; found {', '.join(self.header)} (name it with --column {names[0]}=COLUMN)"
+            )
 
     def keep(self, good: pd.Series, reason: str) -> None:
-        """Drop and count the rows that are not ``good``; DataError when none is left."""
-        self.table = self.filtered(self.table, good, reason)
-
-    def filtered(self, table: pd.DataFrame, good: pd.Series, reason: str) -> pd.DataFrame:
-        """The ``good`` rows of ``table``; the others are counted under ``reason``."""
+        """Keep the ``good`` rows; the others are counted under ``reason``. DataError when none is left."""
         if lost := int((~good).sum()):
             self.dropped[reason] += lost
         if not good.any():
             raise DataError(f"{self.path}: the filter {reason} leaves no variants")
-        return table[good]
+        self.table = self.table[good]
 
-    def split_variant_id(self) -> None:
-        """Make ``chrom pos ref alt`` of ``variant_id`` (``chr1_1000_A_G``, a further part ignored); others are dropped."""
-        parts = (
-            self.need("variant_id")
-            .astype(str)
-            .str.extract(r"^([^_:]+)[_:](\d+)[_:]([A-Za-z]+)[_:]([A-Za-z]+)(?:[_:]|$)")
-        )
-        self.table = self.table.assign(
-            **dict(zip(("chrom", "pos", "ref", "alt"), (parts[n] for n in parts), strict=True))
-        )
-        self.keep(parts[0].notna(), "variant_id_not_read")
-
-    def position(self, base: int) -> pd.Series:
-        """1-based positions from the column at hand: ``pos`` (counted from ``base``) or 0-based ``start``."""
-        if self.find("pos", "position"):
-            return self.number("pos", "position") + (1 - base)
-        return self.number("start") + 1
-
-    def finish(self, kind: str, pos: pd.Series, **columns: pd.Series | str | float) -> Truth:
-        """Assemble ``TRUTH_COLUMNS``, dropping rows without coordinates, alleles or measurement."""
-        table = pd.DataFrame(
-            {
-                "chrom": self.need("chrom", "chr", "chromosome").astype(str).str.replace(r"\.0$", "", regex=True),
-                "pos": pos,
-                "ref": self.need("ref", "RefAllele").astype(str).str.upper(),
-                "alt": self.need("alt", "AltAllele").astype(str).str.upper(),
-                "id": self.table[column].astype(str) if (column := self.find("id", "rsid", "name", "variant")) else ".",
-                "group": "", "significant": np.nan, "active": np.nan, "af": self.optional("af", "alt_af", "frequency", "maf"),
-                "evidence": np.nan, "distance": self.optional(*_DISTANCES),
-                "match": self.table[match].fillna("").astype(str) if (match := self.find("match", "matched_set")) else "",
-                "true_effect": self.optional("true_effect", "TrueEffect"), **columns,
-            },
-            index=self.table.index,
-        )  # fmt: skip
-        located = table["pos"].notna() & (table["pos"] >= 1) & (table["chrom"] != "nan")
-        table = self.filtered(table, located, "no_coordinates")
-        dna = table["ref"].str.fullmatch("[ACGT]+|-") & table["alt"].str.fullmatch("[ACGT]+|-")
-        table = self.filtered(table, dna, "not_acgt")
-        known = table["measured"].notna() | (table["significant"].notna() if kind == "qtl" else False)
-        table = self.filtered(table, known, "no_measurement")
-        table = self.filtered(table, ~table.duplicated(["chrom", "pos", "ref", "alt", "group"]), "duplicate")
-        table = table.astype({"pos": "int64", "significant": float, "active": float})[TRUTH_COLUMNS]
-        return Truth(table.sort_index().reset_index(drop=True), kind, self.dropped)
+    def finish(self, kind: EffectKind) -> pd.DataFrame:
+        """``MEASURED_COLUMNS`` of the rows that have coordinates, alleles and a measurement."""
+        for name in ("chrom", "ref", "alt", "measured"):
+            self.need(name)
+        self.need("pos", "start")
+        first = 1 if self.options.zero_based or not self.has("pos") else 0
+        self["pos"] = self.table["pos" if self.has("pos") else "start"] + first
+        self["chrom"] = self["chrom"].str.replace(r"^(\d+)\.0$", r"\1", regex=True)  # a spreadsheet's number
+        self.keep(self["pos"].notna() & ~self["chrom"].isin(MISSING), "no_coordinates")
+        self["ref"], self["alt"] = self["ref"].str.upper(), self["alt"].str.upper()
+        self.keep(~self["alt"].str.contains(",", regex=False), "several_alternatives")
+        self.keep(self["ref"].str.fullmatch("[ACGT]+|-") & self["alt"].str.fullmatch("[ACGT]+|-"), "not_acgt")
+        self["measured"] = self["measured"].replace([np.inf, -np.inf], np.nan)
+        control = self["significant"].notna() if kind == EffectKind.qtl else False
+        self.keep(self["measured"].notna() | control, "no_measurement")
+        defaults = {"id": ".", "group": "", "match": ""}
+        table = self.table.assign(
+            **{name: defaults.get(name, np.nan) for name in MEASURED_COLUMNS if not self.has(name)}
+        )[MEASURED_COLUMNS]
+        group = table["group"]
+        self.table = table.assign(group=group.mask(group.isin(MISSING), "") if self.has("group") else "")
+        self.keep(~self.table.duplicated(["chrom", "pos", "ref", "alt", "group"]), "duplicate")
+        table = self.table.astype({"pos": "int64", "significant": float, "active": float})
+        return table.sort_index().reset_index(drop=True)
 
 
-def read_truth(path: Path, kind: str, options: TruthOptions | None = None) -> Truth:
-    """Read a truth table of ``kind`` (one of ``KINDS``); raises DataError for anything that does not fit it."""
-    if kind not in _READERS:
-        raise DataError(f"{path}: kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
-    truth = _READERS[kind](_Rows(path, options or TruthOptions()))
-    left_out = ", ".join(f"{reason} {n:,}" for reason, n in truth.dropped.items()) or "none"
-    logger.info("%s: %s variants (%s); left out: %s", path.name, f"{len(truth.table):,}", kind, left_out)
-    return truth
+def _significance(values: pd.Series, below: float, above: float) -> pd.Series:
+    """1 below the one threshold, 0 above the other; NaN between, and where the value is missing."""
+    return pd.Series(np.select([values < below, values > above], [1.0, 0.0], np.nan), values.index)
 
 
-def _satmut(rows: _Rows) -> Truth:
-    """Saturation mutagenesis: Kircher 2019 (``Coefficient``, ``pValue``) or CAGI5 (``Value``, ``Confidence``); 1-based."""
-    if release := rows.find("release"):
-        releases = sorted(rows.table[release].astype(str).unique())
-        if rows.options.release is None and len(releases) > 1:
-            raise DataError(f"{rows.path}: positions of {' and '.join(releases)}; choose one with --release")
+def _satmut(rows: _Rows) -> None:
+    """Saturation mutagenesis: Kircher 2019 (repository and website) or CAGI5 (``Value``, ``Confidence``); 1-based."""
+    if rows.has("release"):
+        releases = sorted(rows["release"].unique())
         if rows.options.release is not None:
-            rows.keep(rows.table[release].astype(str) == rows.options.release, "other_release")
-    if rows.find("barcodes", "tags"):
-        rows.keep(rows.number("barcodes", "tags") >= rows.options.min_tags, "few_tags")
-    if rows.find("pvalue", "p"):
-        significant = rows.number("pvalue", "p") < rows.options.max_p
+            rows.keep(rows["release"] == rows.options.release, "other_release")
+        elif len(releases) > 1:
+            raise DataError(f"{rows.path}: positions of {' and '.join(releases)}; choose one with --release")
+    if rows.has("tags") and rows.options.min_tags:
+        rows.keep(rows["tags"] >= rows.options.min_tags, "few_tags")
+    rows.need("p", "confidence")
+    evidence = rows["p"] if rows.has("p") else rows["confidence"]
+    significant = evidence < P_SATMUT if rows.has("p") else evidence >= CONFIDENCE
+    rows["significant"] = significant.astype(float).where(evidence.notna())
+    if not rows.has("group"):
+        rows["group"] = rows.path.name.split(".")[0]
+
+
+def _mpra(rows: _Rows) -> None:
+    """Allelic MPRA (Tewhey 2016, Abell 2022 and look-alikes): log2 skew alt − ref, emVar calls or FDR; 1-based."""
+    if not rows.has("significant") and rows.has("fdr"):
+        rows["significant"] = _significance(rows["fdr"], FDR_POSITIVE, FDR_NEGATIVE)
+
+
+def _allele_specific(rows: _Rows) -> None:
+    """ADASTRA (dumps: v5 with ``pos``, Mabel with 0-based ``start``; website) and UDACHA or other MixALime exports.
+
+    Either the preferred allele is named, with its combined effect and FDR, or both alleles have an effect size (that
+    of the preferred one is positive) and an FDR. The FDR columns of ADASTRA's website hold −log10 of it, so some are
+    above 1 (ASB_app/service/adastra_service.py of autosome-ru/ASB-backend).
+    """
+    if rows.has("preferred") and rows.has("es"):
+        rows["preferred"] = rows["preferred"].str.lower()
+        rows.keep(rows["preferred"].isin(["ref", "alt"]), "no_preferred_allele")
+        alt_preferred, fdr = rows["preferred"] == "alt", rows["fdr"]
+        ref_es = alt_es = rows["es"]
     else:
-        significant = rows.number("confidence") >= 0.1  # CAGI5: confidence 0.1 is p = 1e-5
-    group = rows.need("element").astype(str) if rows.find("element") else rows.path.name.split(".")[0]
-    measured = rows.number("coefficient", "value", "measured")
-    return rows.finish(
-        "satmut", rows.position(1), measured=measured, group=group, significant=significant.astype(float)
-    )
+        ref_es, alt_es = rows["es_ref"], rows["es_alt"]
+        kind = "log_fdr" if rows.has("log_fdr_ref") and not rows.has("fdr_ref") else "fdr"
+        ref_fdr, alt_fdr = rows[f"{kind}_ref"], rows[f"{kind}_alt"]
+        if kind == "log_fdr" and (np.maximum(ref_fdr, alt_fdr) > 1).any():
+            ref_fdr, alt_fdr = 10.0**-ref_fdr, 10.0**-alt_fdr
+        fdr = ref_fdr.where(ref_fdr < alt_fdr.fillna(np.inf), alt_fdr)
+        ref_fdr, alt_fdr = ref_fdr.fillna(np.inf), alt_fdr.fillna(np.inf)
+        alt_preferred = (alt_fdr < ref_fdr) | ((alt_fdr == ref_fdr) & (alt_es > ref_es))
+    rows["measured"] = alt_es.where(alt_preferred, -ref_es)
+    rows["significant"] = _significance(fdr, FDR_POSITIVE, FDR_NEGATIVE)
+    rows["evidence"] = -np.log2(fdr + FDR_FLOOR) * np.where(alt_preferred, 1.0, -1.0)
 
 
-def _mpra(rows: _Rows) -> Truth:
-    """Allelic MPRA (Tewhey 2016 and look-alikes): log2 skew alt − ref, emVar calls, active elements; 1-based."""
-    measured = rows.number("LogSkew.Comb", "log2_skew", "log2skew", "skew", "LogSkew", "measured")
-    return rows.finish(
-        "mpra", rows.position(1), measured=measured,
-        significant=rows.optional("emVar_Hit", "emvar", "significant"),
-        active=rows.optional("Regulatory_Hit", "active"),
-    )  # fmt: skip
-
-
-def _adastra(rows: _Rows) -> Truth:
-    """ADASTRA dumps: v5 (``pos``, 1-based) and Mabel (``start``, 0-based); effect sizes of both alleles, one positive."""
-    ref_fdr, alt_fdr = rows.number("fdrp_bh_ref"), rows.number("fdrp_bh_alt")
-    ref_es, alt_es = rows.number("es_mean_ref"), rows.number("es_mean_alt")
-    alt_preferred = (alt_fdr < ref_fdr) | ((alt_fdr == ref_fdr) & (alt_es > ref_es))
-    return _allele_specific(rows, "adastra", alt_preferred, ref_es, alt_es, ref_fdr.where(ref_fdr < alt_fdr, alt_fdr))
-
-
-def _udacha(rows: _Rows) -> Truth:
-    """UDACHA and other MixALime exports (0-based ``start``): the preferred allele with its combined effect and FDR."""
-    effect = rows.number("comb_es")
-    preferred = rows.need("pref_allele").astype(str).str.lower()
-    rows.keep(preferred.isin(["ref", "alt"]), "no_preferred_allele")
-    preferred, effect = preferred[rows.table.index], effect[rows.table.index]
-    return _allele_specific(rows, "udacha", preferred == "alt", effect, effect, rows.number("fdr_comb_pval"))
-
-
-def _allele_specific(
-    rows: _Rows, kind: str, alt_preferred: pd.Series, ref_es: pd.Series, alt_es: pd.Series, fdr: pd.Series
-) -> Truth:
-    sign = np.where(alt_preferred, 1.0, -1.0)
-    significant = np.select([fdr < FDR_POSITIVE, fdr > FDR_NEGATIVE], [1.0, 0.0], np.nan)
-    return rows.finish(
-        kind, rows.position(1), measured=alt_es.where(alt_preferred, -ref_es),
-        significant=pd.Series(significant, fdr.index), evidence=-np.log2(fdr + FDR_FLOOR) * sign,
-    )  # fmt: skip
-
-
-def _qtl(rows: _Rows) -> Truth:
+def _qtl(rows: _Rows) -> None:
     """Molecular QTLs: ``beta`` per copy of the alternative (or the named ``effect_allele``), significance or p; 1-based.
 
     Without a ``significant`` (or ``label``) column, p < 1e-5 is significant and p > 1e-3 is not, as in the
@@ -223,49 +314,47 @@ def _qtl(rows: _Rows) -> Truth:
     variant in ``variant_id`` (``chr1_1000_A_G``). A variant tested for several molecules keeps its smallest p. Controls
     may be without an effect.
     """
-    if rows.find("variant_id") and not rows.find("chrom", "chr", "chromosome"):
-        rows.split_variant_id()
-    p_names = ("pvalue", "p", "pval", "pval_nominal", "p_value", "pval_beta")
-    if rows.find(*p_names):
-        rows.table = rows.table.loc[rows.number(*p_names).sort_values(kind="stable").index]
-    beta = rows.optional("beta", "slope", "effect_size", "measured")
-    if rows.find("effect_allele"):
-        counted, ref, alt = (rows.need(name).astype(str).str.upper() for name in ("effect_allele", "ref", "alt"))
-        beta = beta * np.select([counted == alt, counted == ref], [1.0, -1.0], np.nan)
-    if rows.find("significant", "label"):
-        significant = rows.number("significant", "label")
-    else:
-        p = rows.number(*p_names)
-        significant = pd.Series(np.select([p < 1e-5, p > 1e-3], [1.0, 0.0], np.nan), p.index)
-    return rows.finish("qtl", rows.position(1), measured=beta, significant=significant)
+    if not rows.has("chrom"):
+        parts = rows["variant_id"].str.extract(r"^([^_:]+)[_:](\d+)[_:]([A-Za-z]+)[_:]([A-Za-z]+)(?:[_:]|$)")
+        for name, part in zip(("chrom", "pos", "ref", "alt"), parts, strict=True):
+            rows[name] = parts[part]
+        rows.keep(parts[0].notna(), "variant_id_not_read")
+        rows["pos"] = rows["pos"].astype("int64")
+    if rows.has("p"):
+        rows.table = rows.table.loc[rows["p"].sort_values(kind="stable").index]
+    if not rows.has("measured"):
+        rows["measured"] = np.nan
+    if rows.has("effect_allele"):
+        counted, ref, alt = (rows[name].str.upper() for name in ("effect_allele", "ref", "alt"))
+        rows["measured"] *= np.select([counted == alt, counted == ref], [1.0, -1.0], np.nan)
+        rows.keep((counted == alt) | (counted == ref) | counted.isin(MISSING), "effect_allele_is_neither")
+    if not rows.has("significant"):
+        rows["significant"] = _significance(rows["p"], P_QTL, P_CONTROL)
 
 
-def _truth(rows: _Rows) -> Truth:
-    """The simulator's own truth (``effect``, log2): an effect is significant from 0.1 and absent below 0.01."""
-    effect = rows.number("effect", "true_effect", "measured")
-    size = effect.abs()
-    significant = pd.Series(np.select([size >= 0.1, size < 0.01], [1.0, 0.0], np.nan), effect.index)
-    return rows.finish("truth", rows.position(1), measured=effect, significant=significant, true_effect=effect)
+def _truth(rows: _Rows) -> None:
+    """A simulation's own effects (``effect``, log2): significant from 0.1 on and absent below 0.01."""
+    size = rows["measured"].abs()
+    rows["significant"] = np.select([size >= 0.1, size < 0.01], [1.0, 0.0], np.nan)
+    rows["true_effect"] = rows["measured"]
 
 
-def _table(rows: _Rows) -> Truth:
+def _table(rows: _Rows) -> None:
     """Any table, by ``--column measured=…``; ``--zero-based`` and ``--positive-allele ref`` name other conventions."""
-    measured = rows.number("measured")
-    sign = -1.0 if rows.options.positive_allele == "ref" else 1.0
-    group = rows.need("group").astype(str) if rows.find("group") else ""
-    return rows.finish(
-        "table", rows.position(0 if rows.options.zero_based else 1), measured=sign * measured, group=group,
-        significant=rows.optional("significant"), active=rows.optional("active"),
-    )  # fmt: skip
+    if rows.options.positive_allele == "ref":
+        rows["measured"] = -rows["measured"]
 
 
-_READERS: Mapping[str, Callable[[_Rows], Truth]] = {
-    "satmut": _satmut, "mpra": _mpra, "adastra": _adastra, "udacha": _udacha,
-    "qtl": _qtl, "truth": _truth, "table": _table,
+_READERS: Mapping[EffectKind, tuple[Columns, Callable[[_Rows], None]]] = {
+    EffectKind.satmut: (_SATMUT, _satmut), EffectKind.mpra: (_MPRA, _mpra), EffectKind.qtl: (_QTL, _qtl),
+    EffectKind.adastra: (_ALLELE_SPECIFIC, _allele_specific), EffectKind.udacha: (_ALLELE_SPECIFIC, _allele_specific),
+    EffectKind.truth: (_TRUTH, _truth), EffectKind.table: (_TABLE, _table),
 }  # fmt: skip
 
 
-def read_comparator(path: Path) -> pd.DataFrame:
-    """An outside model's score table: ``chrom pos ref alt score``, positive for the alternative allele, 1-based."""
-    kinds = {"chrom": NAME, "pos": COUNT, "ref": TEXT, "alt": TEXT, "score": NUMBER}
-    return read_table(path, kinds, aliases=ALIASES)
+def sequences_measured(path: Path, kind: EffectKind | None) -> Path | None:
+    """A reporter table that brings the sequences it measured (``ref_sequence alt_sequence``), else None."""
+    if kind != EffectKind.mpra:
+        return None
+    header = {plain_name(column) for column in read_header(path)}
+    return path if header & {"refsequence", "refseq"} and header & {"altsequence", "altseq"} else None

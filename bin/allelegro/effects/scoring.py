@@ -28,6 +28,7 @@ from allelegro.models.inference import Precision, StrandPredictor
 
 Context = Literal["auto", "genomic", "construct"]
 Strands = Literal["both", "forward"]
+ENOUGH = 100  # variants to tell by their REF that the genome is another
 PairMaker = Callable[[pd.DataFrame, int], AllelePairs]
 
 logger = logging.getLogger(__name__)
@@ -68,9 +69,9 @@ class Scorer:
         return model.insert_width if self._in_construct(model) else model.width
 
     @property
-    def widest(self) -> int:
-        """The largest input width among the models."""
-        return max(self.input_width(model) for model in self.models)
+    def narrowest(self) -> int:
+        """The smallest input width among the models."""
+        return min(self.input_width(model) for model in self.models)
 
     @property
     def knows_held_out(self) -> bool:
@@ -166,40 +167,61 @@ class _Moments:
 
 
 def score_variants(
-    chunks: Iterator[pd.DataFrame], scorer: Scorer, genome: Genome, dropped: Dropped, stop_on_mismatch: bool = False
+    chunks: Iterator[pd.DataFrame],
+    scorer: Scorer,
+    genome: Genome,
+    dropped: Dropped,
+    stop_on_mismatch: bool = False,
+    in_shard: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk; see ``place_and_check``."""
-    for frame in place_and_check(chunks, genome, scorer.widest, dropped, stop_on_mismatch):
+    for frame in place_and_check(chunks, genome, scorer.narrowest, dropped, stop_on_mismatch, in_shard):
         yield scorer.score(
             frame, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts, scorer.slide), dropped
         )
 
 
 def place_and_check(
-    chunks: Iterator[pd.DataFrame], genome: Genome, width: int, dropped: Dropped, stop_on_mismatch: bool = False
+    chunks: Iterator[pd.DataFrame],
+    genome: Genome,
+    width: int,
+    dropped: Dropped,
+    stop_on_mismatch: bool = False,
+    in_shard: bool = False,
 ) -> Iterator[pd.DataFrame]:
     """The variants that the genome has and that fit a window of ``width``; the others are dropped with their reason.
 
-    Raises DataError when no contig, or the REF of fewer than half of the variants, is in the FASTA: another genome.
-    With ``stop_on_mismatch`` a single disagreeing REF is an error.
+    Raises DataError when no contig, or the REF of fewer than half of the variants, is in the FASTA: another genome. Of
+    a shard among several neither is asked of its few variants. With ``stop_on_mismatch`` a single REF that disagrees
+    is an error.
     """
-    seen = 0
+    names: dict[str, None] = {}
+    seen, wrong = 0, None
     for frame in chunks:
-        if seen == 0:
-            require_contigs(frame, genome)
+        names |= dict.fromkeys(frame["chrom"].unique())
         seen += len(frame)
         located = place_variants(frame, genome, width, dropped)
         agrees = reference_agrees(located, genome)
         kept = dropped.keep(located, agrees, "ref_mismatch")
-        mismatches = dropped.counts["ref_mismatch"]
-        if 2 * mismatches > seen or (stop_on_mismatch and mismatches):
+        if not agrees.all():
             wrong = located[~agrees].iloc[0]
-            raise DataError(
-                f"{genome.path}: REF of {mismatches:,} of the first {seen:,} variants is not in the FASTA, "
-                f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
-            )
+        if wrong is not None and (stop_on_mismatch or seen >= ENOUGH):
+            _require_reference(genome, dropped.counts["ref_mismatch"], seen, wrong, stop_on_mismatch)
         if not kept.empty:
             yield kept
+    if not in_shard:
+        if names:
+            require_contigs(names, genome)
+        if wrong is not None:
+            _require_reference(genome, dropped.counts["ref_mismatch"], seen, wrong, stop_on_mismatch)
+
+
+def _require_reference(genome: Genome, mismatches: int, seen: int, wrong: pd.Series, one_is_enough: bool) -> None:
+    if one_is_enough or 2 * mismatches > seen:
+        raise DataError(
+            f"{genome.path}: REF of {mismatches:,} of the first {seen:,} variants is not in the FASTA, "
+            f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
+        )
 
 
 def score_sequences(chunks: Iterator[pd.DataFrame], scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:

@@ -1,12 +1,14 @@
-"""Variants from VCF/BCF, tables and truth tables, in chunks of flat memory; what cannot be scored is counted and named.
+"""Variants from VCF/BCF and tables, in chunks of flat memory; what cannot be scored is counted and named.
 
 Inside the code a variant is a row ``chrom pos ref alt id`` as its file spells it (``pos`` 1-based) plus ``start``
 (0-based position of the first replaced base), ``before`` (bases replaced) and ``after`` (bases put in their place);
 a deletion may be written the VCF way (``CA`` > ``C``) or as the MPRA tables do (``A`` > ``-``).
 """
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -16,16 +18,21 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from allelegro.errors import DataError
-from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, maybe, read_header, read_table, table_chunks
+from allelegro.io.compression import open_binary
+from allelegro.io.contigs import plain_contig
+from allelegro.io.tables import COUNT, POSITION, TEXT, maybe, read_table, table_chunks, write_table
 from allelegro.io.vcf import read_sites
 
 VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096
-_KINDS = {"chrom": NAME, "pos": POSITION, "ref": TEXT, "alt": TEXT}
+HELD_OUT = frozenset({"seen_by_every_model", "no_coordinates"})  # reasons that say nothing against the file
 ALIASES = {
-    "chrom": ("chr", "chromosome"), "pos": ("position",), "ref": ("refallele", "reference"),
-    "alt": ("altallele", "alternative"), "id": ("name", "variant", "variant_id", "snp"),
+    "chrom": ("chr", "chromosome", "contig"), "pos": ("position",), "ref": ("refallele", "reference", "ref_allele"),
+    "alt": ("altallele", "alternative", "alternate", "alt_allele"),
+    "id": ("name", "variant", "variant_id", "snp", "rsid"),
+    "ref_sequence": ("ref_seq",), "alt_sequence": ("alt_seq",),
 }  # fmt: skip
+_KINDS = {"chrom": TEXT, "pos": POSITION, "ref": TEXT, "alt": TEXT}
 
 
 class Dropped:
@@ -44,7 +51,7 @@ class Dropped:
         if self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._partial = self._path.with_name(f".partial-{self._path.name}")
-            self._file = self._partial.open("w")
+            self._file = self._partial.open("w", encoding="utf-8")
             self._file.write("\t".join([*VARIANT_COLUMNS, "reason"]) + "\n")
         return self
 
@@ -64,7 +71,7 @@ class Dropped:
         self.counts[reason] += len(rows)
         if self._file is not None:
             rows[VARIANT_COLUMNS].assign(reason=reason).to_csv(
-                self._file, sep="\t", index=False, header=False, na_rep="."
+                self._file, sep="\t", index=False, header=False, na_rep=".", quoting=csv.QUOTE_NONE
             )
 
     def keep(self, rows: pd.DataFrame, good: ArrayLike, reason: str) -> pd.DataFrame:
@@ -74,17 +81,56 @@ class Dropped:
         return rows[mask]
 
     def summary(self) -> str:
+        """``duplicate 1, ref_mismatch 3`` or ``none``."""
+        return summary(self.counts)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many variants were scored, and dropped for each reason."""
+
+    scored: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(self.scored + other.scored, self.dropped + other.dropped)
+
+    def summary(self) -> str:
         """``ref_mismatch 3, duplicate 1`` or ``none``."""
-        return ", ".join(f"{reason} {n:,}" for reason, n in sorted(self.counts.items())) or "none"
+        return summary(self.dropped)
+
+    def require_scores(self, source: object, seen_is_enough: bool = True) -> None:
+        """Raise DataError when nothing was scored, unless (``seen_is_enough``) some of it was seen in training."""
+        if not self.scored and not (seen_is_enough and self.dropped.keys() & HELD_OUT):
+            raise DataError(f"{source}: no variant was left to score; dropped: {self.summary()}")
+
+    def write(self, path: Path) -> None:
+        """Write a table of ``reason variants``, ``scored`` first."""
+        rows = [("scored", self.scored), *sorted(self.dropped.items())]
+        write_table(pd.DataFrame(rows, columns=["reason", "variants"]), path)
+
+    @classmethod
+    def read(cls, path: Path) -> "Counts":
+        """What :meth:`write` wrote; DataError for anything else."""
+        table = read_table(path, {"reason": TEXT, "variants": COUNT})
+        dropped = Counter(dict(zip(table["reason"], table["variants"].tolist(), strict=True)))
+        return cls(dropped.pop("scored", 0), dropped)
+
+
+def summary(dropped: Counter[str]) -> str:
+    """``duplicate 1, ref_mismatch 3`` or ``none``."""
+    return ", ".join(f"{reason} {n:,}" for reason, n in sorted(dropped.items())) or "none"
 
 
 def is_vcf(path: Path) -> bool:
-    """Whether the name says VCF or BCF."""
-    return path.name.lower().endswith((".vcf", ".vcf.gz", ".vcf.bgz", ".bcf"))
+    """Whether the file begins as a VCF or BCF does, whatever its name; DataError when it cannot be read."""
+    with open_binary(path) as file:
+        start = file.read(64).removeprefix(b"\xef\xbb\xbf")
+    return start.startswith((b"##fileformat=VCF", b"BCF"))
 
 
 def read_variants(path: Path, chunk: int = CHUNK) -> Iterator[pd.DataFrame]:
-    """Chunks of ``chrom pos ref alt id`` from a VCF/BCF (one row an alternative allele) or a TSV/CSV (1-based pos).
+    """Chunks of ``chrom pos ref alt id`` from a VCF/BCF or a TSV/CSV (1-based pos): one row an alternative allele.
 
     Raises DataError for a missing, empty or truncated file, a missing column or a position that is no number.
     """
@@ -109,9 +155,13 @@ def chunks_of(table: pd.DataFrame, chunk: int = CHUNK) -> Iterator[pd.DataFrame]
 
 
 def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
-    """The same of a table, whose columns may be called ``chr``, ``#CHROM``, ``RefAllele``…; a missing id becomes ``.``."""
+    """Several alternatives in one cell are split as in a VCF; a missing id becomes ``.``."""
     for table in table_chunks(path, _KINDS, chunk, optional={"id": TEXT}, aliases=ALIASES):
-        yield (table if "id" in table else table.assign(id="."))[VARIANT_COLUMNS]
+        table = table if "id" in table else table.assign(id=".")
+        if table["alt"].str.contains(",", regex=False).any():
+            table = table.assign(alt=table["alt"].str.split(",")).explode("alt", ignore_index=True)
+            table = table.assign(alt=table["alt"].str.strip())
+        yield table[VARIANT_COLUMNS]
 
 
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
@@ -125,28 +175,48 @@ def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
         yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
 
 
-def parse_alleles(chunks: Iterable[pd.DataFrame], dropped: Dropped) -> Iterator[pd.DataFrame]:
-    """Add ``start``, ``before`` and ``after`` to every chunk; drop alleles that are no DNA, and repeated variants.
+def parse_alleles(
+    chunks: Iterable[pd.DataFrame],
+    dropped: Dropped,
+    shard: tuple[int, int] = (1, 1),
+    source: object = "variants",
+) -> Iterator[pd.DataFrame]:
+    """Add ``start``, ``before`` and ``after`` to the chunks of a shard; drop alleles that are no DNA, and repeats.
 
-    A repeat is recognised when it follows in the same chunk or at the last position of the chunk before, as in any
-    sorted file, so that memory does not grow with the file.
+    Shard (i, n) has every n-th chunk, from the i-th on. A repeat is recognised when it follows in the same chunk or at
+    the last position of the chunk before, as in any sorted file, so that memory does not grow with the file. All
+    chunks are parsed, so that a file of which nothing can be read is a DataError with the reasons, whatever the shard.
     """
+    index, total = shard
+    elsewhere = Dropped()
     tail: set[tuple[str, int, str, str]] = set()
-    for frame in chunks:
-        # pandas tells a repeat within the chunk; the tail tells one across its edge.
-        key = ["chrom", "pos", "ref", "alt"]
-        repeated = frame.duplicated(key).to_numpy(copy=True)
-        if tail:
-            _, tail_pos, _, _ = next(iter(tail))
-            for i in np.flatnonzero(frame["pos"].to_numpy() == tail_pos):
-                repeated[i] |= tuple(frame[key].iloc[i]) in tail
-        last = frame.iloc[-1]
-        at_last = (frame["chrom"] == last["chrom"]) & (frame["pos"] == last["pos"])
-        tail = {row for row in tail if row[:2] == (last["chrom"], last["pos"])}
-        tail.update(frame.loc[at_last, key].itertuples(index=False, name=None))
-        parsed = with_alleles(dropped.keep(frame, ~repeated, "duplicate"), dropped)
-        if not parsed.empty:
+    readable = 0
+    for number, frame in enumerate(chunks):
+        mine = number % total == index - 1
+        repeated, tail = _repeats(frame, tail)
+        lost = dropped if mine else elsewhere
+        parsed = with_alleles(lost.keep(frame, ~repeated, "duplicate"), lost)
+        readable += len(parsed)
+        if mine and not parsed.empty:
             yield parsed
+    if not readable:
+        Counts(0, elsewhere.counts + dropped.counts).require_scores(source)
+
+
+def _repeats(
+    frame: pd.DataFrame, tail: set[tuple[str, int, str, str]]
+) -> tuple[np.ndarray, set[tuple[str, int, str, str]]]:
+    """Which rows repeat one before, in the chunk or in ``tail``, and the variants at the last position so far."""
+    key = VARIANT_COLUMNS[:4]
+    repeated = frame.duplicated(key).to_numpy(copy=True)
+    if tail:
+        last_pos = next(iter(tail))[1]
+        for i in np.flatnonzero(frame["pos"].to_numpy() == last_pos):
+            repeated[i] |= tuple(frame[key].iloc[i]) in tail
+    last = frame.iloc[-1]
+    at_last = (frame["chrom"] == last["chrom"]) & (frame["pos"] == last["pos"])
+    tail = {row for row in tail if row[:2] == (last["chrom"], last["pos"])}
+    return repeated, tail | set(frame.loc[at_last, key].itertuples(index=False, name=None))
 
 
 def with_alleles(frame: pd.DataFrame, dropped: Dropped) -> pd.DataFrame:
@@ -167,7 +237,7 @@ def canonical_key(table: pd.DataFrame) -> pd.MultiIndex:
 
     ``chr1 100 CA C`` (VCF) and ``1 101 A -`` (MPRA tables) have one key.
     """
-    chrom = table["chrom"].astype(str).str.replace(r"^chr", "", regex=True)
+    chrom = table["chrom"].astype(str).map(plain_contig)
     alleles = [
         _trim(int(pos), str(ref), str(alt))
         for pos, ref, alt in zip(table["pos"], table["ref"], table["alt"], strict=True)
@@ -187,20 +257,18 @@ def _trim(pos: int, ref: str, alt: str) -> tuple[int, str, str]:
     return pos, ref or "-", alt or "-"
 
 
-def sequences_measured(path: Path, kind: str | None) -> Path | None:
-    """A reporter table that brings the sequences it measured (``ref_sequence alt_sequence``), else None."""
-    found = kind == "mpra" and {"ref_sequence", "alt_sequence"} <= set(read_header(path))
-    return path if found else None
-
-
 def read_sequence_pairs(path: Path) -> pd.DataFrame:
     """Pairs of allele sequences: ``ref_sequence alt_sequence`` and, when known, ``chrom pos ref alt id``.
 
     Unknown coordinates become ``.``/0, so that scores keep one layout; gaps (``-``) of aligned alleles are taken out.
     Raises DataError for letters outside ACGTN.
     """
-    known = dict.fromkeys(["chrom", "ref", "alt", "id"], TEXT) | {"pos": maybe(COUNT)}
-    table = read_table(path, {"ref_sequence": NAME, "alt_sequence": NAME}, optional=known, aliases=ALIASES)
+    table = read_table(
+        path, {"ref_sequence": TEXT, "alt_sequence": TEXT},
+        optional={**_KINDS, "pos": maybe(COUNT), "id": TEXT}, aliases=ALIASES,
+    )  # fmt: skip
+    if "pos" in table:
+        table = table.assign(pos=table["pos"].fillna(0).astype("int64"))
     unknown: dict[str, Any] = {
         "chrom": ".",
         "pos": 0,
@@ -209,11 +277,13 @@ def read_sequence_pairs(path: Path) -> pd.DataFrame:
         "id": [f"pair{row + 1}" for row in range(len(table))],
     }
     table = table.assign(**{column: value for column, value in unknown.items() if column not in table.columns})
-    table["pos"] = table["pos"].fillna(0).astype("int64")
     for column in ("ref_sequence", "alt_sequence"):
         table[column] = table[column].str.upper().str.replace("-", "")
         bad = ~table[column].str.fullmatch("[ACGTN]+")
         if bad.any():
             row = int(bad.to_numpy().argmax())
-            raise DataError(f"{path} row {row + 1}: {column} is not a DNA sequence; use letters A C G T N")
+            raise DataError(
+                f"{path} row {row + 1}, column {column}: '{table[column].iloc[row][:20]}' is not a DNA sequence; "
+                "use the letters A C G T N"
+            )
     return table[[*VARIANT_COLUMNS, "ref_sequence", "alt_sequence"]]

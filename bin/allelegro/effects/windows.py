@@ -1,5 +1,6 @@
 """Reference and alternative sequences of variants: fixed-width windows of a genome, or given pairs of sequences."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Genome:
         self.path, self.lengths = path, self._fasta.lengths
 
     def contig(self, name: str) -> str | None:
-        """The FASTA's own name of a contig, or None."""
+        """The FASTA's own name of a contig, or None; ``chr1`` and ``1`` are one."""
         return match_contigs([name], self.lengths)[name]
 
     def codes(self, contig: str, start: int, end: int) -> Codes:
@@ -52,14 +53,18 @@ class AllelePairs:
 
 
 def place_variants(frame: pd.DataFrame, genome: Genome, width: int, dropped: Dropped) -> pd.DataFrame:
-    """Add ``contig`` (the FASTA's name); drop variants that lie outside it or do not fit a window of ``width``."""
-    names = {name: genome.contig(str(name)) for name in frame["chrom"].unique()}
+    """Add ``contig`` (the FASTA's name); drop variants outside it and alleles longer than half a window of ``width``."""
+    names = match_contigs(frame["chrom"].unique(), genome.lengths)
     frame = frame.assign(contig=frame["chrom"].map(names))
     frame = dropped.keep(frame, frame["contig"].notna(), "contig_not_in_fasta")
-    longest = np.maximum(frame["before"].str.len(), frame["after"].str.len())
+    longest = np.maximum(_lengths(frame["before"]), _lengths(frame["after"]))
     frame = dropped.keep(frame, longest <= width // 2, "allele_longer_than_window")
-    ends = frame["start"] + frame["before"].str.len()
-    return dropped.keep(frame, ends <= frame["contig"].map(genome.lengths), "beyond_contig_end")
+    ends = frame["start"].to_numpy() + _lengths(frame["before"])
+    return dropped.keep(frame, ends <= [genome.lengths[contig] for contig in frame["contig"]], "beyond_contig_end")
+
+
+def _lengths(alleles: pd.Series) -> NDArray[np.int64]:
+    return np.array([len(allele) for allele in alleles], dtype=np.int64)
 
 
 def reference_agrees(frame: pd.DataFrame, genome: Genome) -> NDArray[np.bool_]:
@@ -81,13 +86,13 @@ def genome_pairs(
     contig (centred on it where it is shorter), for a FASTA of elements rather than chromosomes.
     """
     margin = max(abs(shift) for shift in shifts)
-    before, after = frame["before"].str.len().to_numpy(), frame["after"].str.len().to_numpy()
+    before, after = _lengths(frame["before"]), _lengths(frame["after"])
     extra = int((before - after).clip(min=0).max())
     span = width + 2 * margin + extra
     first = frame["start"].to_numpy() - width // 2
     if slide:
-        room = frame["contig"].map(genome.lengths).to_numpy() - width
-        first = np.where(room >= 0, first.clip(0, room.clip(min=0)), room // 2)
+        spare = np.array([genome.lengths[contig] for contig in frame["contig"]]) - width
+        first = np.where(spare >= 0, first.clip(0, spare.clip(min=0)), spare // 2)
     place = frame["start"].to_numpy() - first + margin
     row, unique = pd.MultiIndex.from_arrays([frame["contig"], first - margin]).factorize()
     regions = np.stack([genome.codes(contig, left, left + span) for contig, left in unique])
@@ -128,10 +133,10 @@ def _place(row: Codes, codes: Codes, offset: int) -> None:
     row[offset : offset + used] = codes[:used]
 
 
-def require_contigs(frame: pd.DataFrame, genome: Genome) -> None:
-    """Raise DataError when not one contig of these variants is in the FASTA (another genome)."""
-    names = [str(name) for name in frame["chrom"].unique()]
-    if all(genome.contig(name) is None for name in names):
+def require_contigs(names: Iterable[str], genome: Genome) -> None:
+    """Raise DataError when not one of these contigs of variants is in the FASTA (another genome)."""
+    names = list(names)
+    if not any(match_contigs(names, genome.lengths).values()):
         raise DataError(
             f"{genome.path}: contig {names[0]} of the variants is not in the FASTA; {contig_hint(names, genome.lengths)}"
         )

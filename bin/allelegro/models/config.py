@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Regions
+from allelegro.io.contigs import plain_contig
 
 Config = dict[str, Any]
 
@@ -69,8 +70,10 @@ class HeldOut:
         """Read ``held_out_chromosomes`` and ``held_out_regions`` of a checkpoint's ``training``."""
         chromosomes, regions = training.get("held_out_chromosomes"), training.get("held_out_regions")
         return cls(
-            None if chromosomes is None else frozenset(_plain(name) for name in chromosomes),
-            None if regions is None else [(_plain(chrom), int(start), int(end)) for chrom, start, end in regions],
+            None if chromosomes is None else frozenset(plain_contig(str(name)) for name in chromosomes),
+            None
+            if regions is None
+            else [(plain_contig(str(chrom)), int(start), int(end)) for chrom, start, end in regions],
         )
 
     @property
@@ -82,7 +85,7 @@ class HeldOut:
         """Which positions (0-based) were held out; all of them when unknown."""
         if self.unknown:
             return np.ones(len(chrom), bool)
-        plain = chrom.astype(str).str.removeprefix("chr").to_numpy()
+        plain = chrom.astype(str).map(plain_contig).to_numpy()
         unseen = np.isin(plain, list(self.chromosomes or ()))
         position = start.to_numpy()
         regions = Regions.of(pd.DataFrame(self.regions or [], columns=["chrom", "start", "end"]))
@@ -90,7 +93,3 @@ class HeldOut:
             on_contig = plain == name
             unseen[on_contig] |= regions.contain(name, position[on_contig])
         return unseen
-
-
-def _plain(name: str) -> str:
-    return str(name).removeprefix("chr")

@@ -42,6 +42,7 @@ def variant_effects(results: Results, book: Book) -> None:
     metrics = results.metrics[results.metrics["stage"] == "effects"]
     if metrics.empty:
         scores = sorted(path.name for path in results.path("effects", "scores").glob("*.tsv"))
+        scores = [name for name in scores if not name.endswith(".dropped.tsv")]
         section.say("No benchmark of variant effects ran: no variant set was given.")
         if scores:
             section.say(f"Variants were scored: {', '.join(scores)} in effects/scores.")

@@ -1,0 +1,15 @@
+"""The sources of measured variant effects that are read: the one list of what ``--kind`` may be."""
+
+from enum import StrEnum
+
+
+class EffectKind(StrEnum):
+    """A source of measured effects, which fixes the columns, coordinates and sign of its tables."""
+
+    satmut = "satmut"
+    mpra = "mpra"
+    adastra = "adastra"
+    udacha = "udacha"
+    qtl = "qtl"
+    truth = "truth"  # a simulation's own effects
+    table = "table"  # any other, by --column

@@ -181,9 +181,10 @@ def test_procap_archive_becomes_a_library_sheet(tmp_path: Path) -> None:
 
 def test_what_was_fetched_becomes_sheets_and_parameters(tmp_path: Path) -> None:
     """With the shipped manifest: the tables that are there, and no others."""
-    for path in ("genome/hs37d5.fa.gz", "genome/hg38.fa.gz"):
-        (tmp_path / "genome").mkdir(exist_ok=True)
-        (tmp_path / path).write_bytes(gzip.compress(b">1\nACGT\n"))
+    (tmp_path / "genome").mkdir()
+    (tmp_path / "genome/hg38.fa.gz").write_bytes(gzip.compress(b">1\nACGT\n"))
+    index = b"\x00\x00\x00\x01 of another tool, as 1000 Genomes serves its genome"
+    (tmp_path / "genome/hs37d5.fa.gz").write_bytes(gzip.compress(b">1\nACGT\n") + index)
     for path in (
         "lentimpra/K562.tsv",
         "udacha/K562__myelogenous_leukemia_.atac.tsv",
@@ -197,11 +198,12 @@ def test_what_was_fetched_becomes_sheets_and_parameters(tmp_path: Path) -> None:
     assert set(given) == {"libraries", "genome", "variants", "mpra", "variant_sets"}
     assert given["variants"] == str(tmp_path / "genotypes" / "*.vcf.gz")
     assert Path(given["genome"] + ".fai").is_file()
+    assert Path(given["genome"]).read_text() == ">1\nACGT\n"
     assert pd.read_csv(given["mpra"], sep="\t")["name"].tolist() == ["K562"]
     sets = pd.read_csv(given["variant_sets"], sep="\t")
     assert sets[["name", "genome"]].values.tolist() == [["udacha_K562_atac", "genome/hg38.fa"]]
     (tmp_path / "genome" / "hg38.fa.gz").write_bytes(gzip.compress(b">1\nACGT\n" * 99)[:-9])
     (tmp_path / "genome" / "hg38.fa").unlink()
-    with pytest.raises(DataError, match="not a whole gzip file"):
+    with pytest.raises(DataError, match=r"hg38.fa.gz: the gzip stream ends early"):
         write_study(tmp_path, {})
     assert not (tmp_path / "genome" / "hg38.fa").exists()

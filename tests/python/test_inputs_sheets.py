@@ -43,9 +43,9 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write_bam(path: Path, header: pysam.AlignmentHeader) -> None:
+def write_bam(path: Path, header: pysam.AlignmentHeader, reads: int = 200) -> None:
     with pysam.AlignmentFile(str(path), "wb", header=header) as file:
-        for start in range(200):
+        for start in range(reads):
             read = pysam.AlignedSegment(header)
             read.query_name, read.reference_id, read.reference_start = f"r{start}", 0, start
             read.query_sequence, read.cigarstring, read.mapping_quality = "ACGT" * 9, "36M", 60
@@ -71,8 +71,7 @@ def arguments(cohort: Path) -> list[object]:
 
 
 def test_good_inputs_become_json_with_runs_merged(cohort: Path) -> None:
-    (cohort / "b.bam").write_bytes((cohort / "a.bam").read_bytes())
-    pysam.index(str(cohort / "b.bam"))
+    write_bam(cohort / "b.bam", pysam.AlignmentFile(str(cohort / "a.bam")).header, reads=150)
     (cohort / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD1\ta.bam\nA\tD1\tb.bam\n")
     result = check(*arguments(cohort))
     assert result.returncode == 0, result.stderr
@@ -209,5 +208,83 @@ def test_fastq_rows(cohort: Path) -> None:
     (cohort / "libraries.tsv").write_text(f"{table}A\tD1\t3.fq.gz\t\nB\tD2\t\t4.fq\n")
     text = "\n".join(problems(*arguments(cohort)))
     assert "row 2: library 'A' has fastq_1 and fastq_2 above and fastq_1 here; runs must be of one kind" in text
-    assert "3.fq.gz: the gzip stream is damaged or ends early" in text
+    assert "3.fq.gz: the gzip stream ends early" in text
     assert "row 3: fastq_1 is empty; read 2 alone cannot be used" in text
+
+
+@pytest.mark.parametrize("way", ["spelling", "link", "hard link", "copy"])
+@pytest.mark.parametrize("donor", ["D1", "D2"])
+def test_the_same_data_twice_is_a_problem(cohort: Path, way: str, donor: str) -> None:
+    again = {"spelling": "./sub/../a.bam"}.get(way, "again.bam")
+    (cohort / "sub").mkdir()
+    if way == "link":
+        (cohort / again).symlink_to(cohort / "a.bam")
+    elif way == "hard link":
+        (cohort / again).hardlink_to(cohort / "a.bam")
+    elif way == "copy":
+        (cohort / again).write_bytes((cohort / "a.bam").read_bytes())
+    (cohort / "libraries.tsv").write_text(f"library\tdonor\tbam\nA\tD1\ta.bam\nB\t{donor}\t{again}\n")
+    (line,) = problems(*arguments(cohort))
+    said = "has the content of a.bam in row 1" if way == "copy" else "is the file a.bam of row 1"
+    assert line.startswith(f"libraries.tsv row 2: {again} {said}")
+
+
+def test_one_file_for_both_strands(cohort: Path) -> None:
+    (cohort / "libraries.tsv").write_text("library\tdonor\tplus\tminus\nA\tD1\tx.bedgraph\tx.bedgraph\n")
+    (cohort / "x.bedgraph").write_text("chr1\t5\t6\t1\n")
+    assert problems(*arguments(cohort)) == [
+        "libraries.tsv row 1: plus and minus are one file, x.bedgraph; give each its own"
+    ]
+
+
+def test_problems_come_once_in_the_order_of_rows_and_not_by_the_thousand(cohort: Path) -> None:
+    rows = [f"L{row}\tD{row % 3 + 7}\tno{row}.bam\n" for row in range(1000)]
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\n" + "".join(rows))
+    lines = problems(*arguments(cohort))
+    assert len(lines) == 51 and lines[-1] == "libraries.tsv: and 1950 more problems"
+    numbers = [int(line.split("row ")[1].split(":")[0]) for line in lines[:-1]]
+    assert numbers == sorted(numbers) and len(set(lines)) == len(lines)
+
+
+def test_several_files_of_genotypes(cohort: Path) -> None:
+    """A donor who is in none is said once; a contig belongs to one file."""
+    write_vcf(cohort / "more.vcf", "chr2")
+    (cohort / "genome.fa").write_text("".join(f">chr{n}\n" + "ACGT" * 250 + "\n" for n in (1, 2)))
+    pysam.faidx(str(cohort / "genome.fa"))
+    assert check(*arguments(cohort), "--variants", cohort / "more.vcf.gz").returncode == 0
+    (cohort / "inputs.json").unlink()
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD9\ta.bam\n")
+    assert problems(*arguments(cohort), "--variants", cohort / "more.vcf.gz") == [
+        "libraries.tsv row 1: donor 'D9' is not in variants.vcf.gz and 1 other files (it has D1, D2)"
+    ]
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD1\ta.bam\n")
+    write_vcf(cohort / "more.vcf", "chr1")
+    (line,) = problems(*arguments(cohort), "--variants", cohort / "more.vcf.gz")
+    assert line.startswith("more.vcf.gz: variants.vcf.gz has records of chr1, too")
+
+
+def test_contigs_that_are_excluded_anyway_do_not_count(cohort: Path) -> None:
+    """hg19 and its 1000 Genomes edition have two different mitochondria."""
+    lengths = [{"SN": "chr1", "LN": 1000}, {"SN": "chrM", "LN": 16571}]
+    write_bam(cohort / "a.bam", pysam.AlignmentHeader.from_dict({"HD": {"SO": "coordinate"}, "SQ": lengths}))
+    (cohort / "genome.fa").write_text(">chr1\n" + "ACGT" * 250 + "\n>chrM\n" + "A" * 16569 + "\n")
+    pysam.faidx(str(cohort / "genome.fa"))
+    assert check(*arguments(cohort)).returncode == 0
+
+
+def test_unphased_genotypes_are_said_early(cohort: Path) -> None:
+    text = gzip.decompress((cohort / "variants.vcf.gz").read_bytes()).decode()
+    for genotype, said in (("0/1", True), ("1/1", False), ("10/1", True), ("./.", False)):
+        (cohort / "variants.vcf").write_text(text.replace("0|1", genotype))
+        pysam.tabix_index(str(cohort / "variants.vcf"), preset="vcf", force=True)
+        assert ("chr1:5 are not phased" in check(*arguments(cohort)).stderr) == said, genotype
+
+
+def test_tables_of_one_name_keep_their_checksums(cohort: Path) -> None:
+    for folder, cell in (("x", "1"), ("y", "2")):
+        (cohort / folder).mkdir()
+        (cohort / folder / "t.tsv").write_text(f"seq\tmean_value\nACGT\t{cell}\n")
+    (cohort / "mpra.tsv").write_text("name\ttable\na\tx/t.tsv\nb\ty/t.tsv\n")
+    assert check(*arguments(cohort), "--mpra", cohort / "mpra.tsv").returncode == 0
+    found = json.loads((cohort / "inputs.json").read_text())["checksums"]
+    assert found["x/t.tsv"] != found["y/t.tsv"]

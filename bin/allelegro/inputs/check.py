@@ -1,7 +1,8 @@
 """All inputs of a run, checked against each other."""
 
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from allelegro.inputs.references import (
     check_fastq,
     compare_contigs,
     fasta_contigs,
-    missing_donors,
     signal_contigs,
+    unphased_at,
     variant_header,
 )
 from allelegro.inputs.sheets import (
     FILE_COLUMNS,
     Sheet,
     check_files,
+    check_same_data,
     merge_runs,
     read_comparators,
     read_libraries,
@@ -28,6 +30,9 @@ from allelegro.inputs.sheets import (
 )
 from allelegro.io.atomic import atomic_path
 from allelegro.io.checksums import sha256
+from allelegro.io.contigs import few
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -81,13 +86,15 @@ def check_inputs(
             check_files(sheet, file_columns)
     if not rows_only:
         found.problems += reference_problems(sheets.get("libraries"), genome, variants)
+        for name in ("libraries", "mpra"):
+            if name in sheets:
+                check_same_data(sheets[name], readers[name][2])
     for name, sheet in sheets.items():
-        leave_out = skip_bad_libraries and name == "libraries"
-        found.problems += sheet.problems + ([] if leave_out else [problem for _, problem in sorted(sheet.faults)])
+        found.problems += sheet.lines(with_faults=not (skip_bad_libraries and name == "libraries"))
     if "libraries" in sheets:
         found.libraries = merge_runs(sheets["libraries"].rows)
         if skip_bad_libraries:
-            _leave_out_libraries(found, sheets["libraries"])
+            _exclude_libraries(found, sheets["libraries"])
     found.mpra = sheets["mpra"].rows if "mpra" in sheets else []
     found.variant_sets = sheets["variant_sets"].rows if "variant_sets" in sheets else []
     found.comparators = sheets["comparators"].rows if "comparators" in sheets else []
@@ -96,14 +103,30 @@ def check_inputs(
         if row["set"] not in known:
             found.problems.append(f"{comparators} row {number}: set '{row['set']}' is not in the sheet of variant sets")
     if not found.problems and not rows_only:
-        named = ("mpra", "variant_sets", "comparators")
-        tables = [sheets[name].located(row["table"]) for name in named if name in sheets for row in sheets[name].rows]
-        given = [libraries, mpra, variant_sets, comparators, genome, *variants, *tables]
-        found.checksums = {path.name: sha256(path) for path in given if path and path.is_file()}
+        given = [path for path in (libraries, mpra, variant_sets, comparators, genome, *variants) if path]
+        tables = [
+            (row["table"], sheets[name].located(row["table"]))
+            for name in ("mpra", "variant_sets", "comparators")
+            for row in (sheets[name].rows if name in sheets else [])
+        ]
+        files = [*tables, *((path.name, path) for path in given)]
+        found.checksums = {name: sha256(path) for name, path in files if path.is_file()}
+        _warn_of_unphased(variants)
     return found
 
 
-def _leave_out_libraries(found: Inputs, sheet: Sheet) -> None:
+def _warn_of_unphased(variants: Sequence[Path]) -> None:
+    """Say early what extraction will not take without being told how."""
+    for path in variants[:1]:
+        if place := unphased_at(path):
+            log.warning(
+                "%s: the genotypes at %s are not phased; phase them, or say with --unphased what becomes of such",
+                path,
+                place,
+            )
+
+
+def _exclude_libraries(found: Inputs, sheet: Sheet) -> None:
     """Take the libraries with faults from ``found.libraries``, noting the first fault of each."""
     for number, problem in sorted(sheet.faults):
         found.excluded.setdefault(sheet.rows[number]["library"], problem)
@@ -121,20 +144,35 @@ def reference_problems(libraries: Sheet | None, genome: Path | None, variants: S
             contigs = fasta_contigs(genome)
         except DataError as error:
             problems.append(str(error))
+    owner: dict[str, Path] = {}
+    donors: dict[Path, list[str]] = {}
     for path in variants:
         try:
-            variant_contigs, donors = variant_header(path)
+            own_contigs, donors[path] = variant_header(path)
         except DataError as error:
             problems.append(str(error))
-        else:
-            if contigs and genome:
-                problems += compare_contigs(path.name, variant_contigs, contigs, genome.name)
-            if libraries:
-                for number, problem in missing_donors(libraries.rows, donors, path.name):
-                    libraries.fault(number, problem)
+            continue
+        if contigs and genome:
+            problems += compare_contigs(path.name, own_contigs, contigs, genome.name)
+        if twice := next((name for name in own_contigs if name in owner), None):
+            problems.append(
+                f"{path.name}: {owner[twice].name} has records of {twice}, too; give each contig in one file"
+            )
+        owner |= dict.fromkeys(own_contigs, path)
     if libraries:
+        _check_donors(libraries, donors)
         _check_signal(libraries, contigs, genome.name if genome else "the genome")
     return problems
+
+
+def _check_donors(libraries: Sheet, donors: Mapping[Path, Sequence[str]]) -> None:
+    """Note rows whose donor is not in all files of genotypes."""
+    for number, donor in enumerate(row["donor"] for row in libraries.rows):
+        lacking = [path for path, known in donors.items() if donor and donor not in known]
+        if lacking:
+            others = f" and {len(lacking) - 1} other files" if len(lacking) > 1 else ""
+            known = few(sorted(donors[lacking[0]]))
+            libraries.fault(number, f"donor '{donor}' is not in {lacking[0].name}{others} (it has {known})")
 
 
 def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> None:
@@ -148,7 +186,7 @@ def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> Non
                 if column.startswith("fastq"):
                     check_fastq(path)
                     continue
-                found = signal_contigs(path)
+                found = signal_contigs(path, column)
             except DataError as error:
                 libraries.fault(number, str(error))
                 continue

@@ -1,6 +1,5 @@
 """The manifest of public datasets, and the study's sheets made from what was fetched."""
 
-import gzip
 import json
 import shutil
 import tarfile
@@ -13,6 +12,7 @@ import pandas as pd
 from allelegro.errors import DataError
 from allelegro.inputs.download import RemoteFile
 from allelegro.io.atomic import atomic_path
+from allelegro.io.compression import open_binary
 from allelegro.io.tables import NAME, read_table, write_table
 
 STRANDS = {"plus": "pl", "minus": "mn"}
@@ -97,11 +97,10 @@ def plain_genome(archive: Path) -> Path:
 
     fasta = archive.with_suffix("")
     if not fasta.is_file() or fasta.stat().st_mtime < archive.stat().st_mtime:
-        try:
-            with gzip.open(archive) as source, atomic_path(fasta) as partial, partial.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 24)
-        except (OSError, EOFError) as error:
-            raise DataError(f"{archive}: not a whole gzip file ({error}); delete it and fetch again") from None
+        with open_binary(archive) as source, atomic_path(fasta) as partial, partial.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 24)
+        Path(f"{fasta}.fai").unlink(missing_ok=True)
+    if not Path(f"{fasta}.fai").is_file():
         pysam.faidx(str(fasta))
     return fasta
 

@@ -1,13 +1,18 @@
 """Do genome, genotypes and signal files speak of the same contigs and donors? Every disagreement is one line."""
 
-import gzip
-import zlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from allelegro.errors import DataError
 from allelegro.io import bgzf
+from allelegro.io.compression import open_binary
+from allelegro.io.contigs import contig_hint, few, is_excluded
 
+MAX_LENGTH = 1 << 29  # bp that a .tbi can index
+BIGWIG_MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
+UNPHASED = re.compile(r"\t(\d+)/(?!\1[:\t])\d+(?=[:\t]|$)")
 Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
 
 
@@ -28,17 +33,16 @@ def variant_header(path: Path) -> tuple[Contigs, list[str]]:
     return vcf.lengths, vcf.samples
 
 
-def signal_contigs(path: Path) -> Contigs:
-    """Contigs of a BAM, CRAM or bigWig file; none of files that do not list them.
+def signal_contigs(path: Path, column: str) -> Contigs:
+    """Contigs of the alignments or the signal of a column of the library sheet; none of a bedGraph, which does not list them.
 
     Raises DataError when the file is truncated or of another kind.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes[-1:] in ([".bam"], [".cram"], [".sam"]):
+    if column == "bam":
         return _alignment_contigs(path)
-    if suffixes[-1:] in ([".bw"], [".bigwig"]):
-        return _bigwig_contigs(path)
-    return {}
+    with path.open("rb") as file:
+        is_bigwig = file.read(4) in BIGWIG_MAGIC
+    return _bigwig_contigs(path) if is_bigwig else {}
 
 
 def _alignment_contigs(path: Path) -> Contigs:
@@ -61,14 +65,15 @@ def _bigwig_contigs(path: Path) -> Contigs:
 
 
 def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, int], genome_name: str) -> list[str]:
-    """Problems of a file's contigs against the genome's: none in common, or one name with two lengths."""
-    shared = [contig for contig in contigs if contig in genome]
+    """Problems of a file's contigs against the genome's: none in common, or one name with two lengths.
+
+    Contigs that are excluded anyway do not count: hg19 and its 1000 Genomes edition have two different chrM.
+    """
+    counted = [contig for contig in contigs if not is_excluded(contig)] or list(contigs)
+    shared = [contig for contig in counted if contig in genome]
     if contigs and not shared:
-        stripped = {contig.removeprefix("chr") for contig in contigs} & {
-            contig.removeprefix("chr") for contig in genome
-        }
-        hint = "one has the prefix chr and the other does not; rename one of them" if stripped else "another genome?"
-        return [f"{name}: no contig in common with {genome_name} ({_few(contigs)} against {_few(genome)}); {hint}"]
+        hint = contig_hint(counted, genome)
+        return [f"{name}: no contig in common with {genome_name} ({few(counted)} against {few(genome)}); {hint}"]
     return [
         f"{name}: {contig} is {contigs[contig]} bp long, in {genome_name} {genome[contig]} bp; they are of two assemblies"
         for contig in shared
@@ -76,32 +81,20 @@ def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, 
     ][:1]
 
 
-def missing_donors(
-    libraries: Iterable[Mapping[str, str]], donors: Iterable[str], variants: str
-) -> list[tuple[int, str]]:
-    """Rows of the library sheet (from 0) whose donor has no genotypes, and what to say of each."""
-    known = set(donors)
-    return [
-        (number, f"donor '{row['donor']}' is not in {variants} (it has {_few(sorted(known))})")
-        for number, row in enumerate(libraries)
-        if row["donor"] and row["donor"] not in known
-    ]
+def unphased_at(path: Path, records: int = 200) -> str | None:
+    """Where one of the first records of an indexed VCF has an unphased heterozygote, or None."""
+    from allelegro.io.vcf import IndexedVcf
+
+    vcf = IndexedVcf(path)
+    lines = (line for contig in vcf.contigs[:1] for line in vcf.lines(contig, 0, MAX_LENGTH))
+    found = next((line for line in islice(lines, records) if UNPHASED.search(line)), None)
+    vcf.close()
+    return None if found is None else ":".join(found.split("\t", 2)[:2])
 
 
 def check_fastq(path: Path) -> None:
     """The first record of a FASTQ, plain or gzipped; raises DataError when it is not one."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    try:
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            record = [file.readline().rstrip() for _ in range(4)]
-    except (OSError, EOFError, zlib.error):
-        raise DataError(f"{path}: the gzip stream is damaged or ends early; copy the file again") from None
+    with open_binary(path) as file:
+        record = [file.readline().rstrip() for _ in range(4)]
     if not (record[0][:1] == b"@" and record[2][:1] == b"+" and len(record[1]) == len(record[3])):
         raise DataError(f"{path}: does not begin with a FASTQ record (@name, bases, +, as many qualities)")
-
-
-def _few(names: Iterable[str]) -> str:
-    """The first names of many."""
-    listed = list(names)
-    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")

@@ -1,15 +1,20 @@
 """The three sheets of a run: libraries, lentiMPRA tables, variant sets. Every problem is collected, none hides another."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from allelegro.io.checksums import sha256
 from allelegro.io.tables import TEXT, read_table
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
+MOST_LINES = 50  # said of one sheet
+COMPARED = 1024  # bytes: files below hold no more than a header, and many have the same
 FILE_COLUMNS = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 
 
@@ -17,22 +22,29 @@ FILE_COLUMNS = ("bam", "plus", "minus", "fastq_1", "fastq_2")
 class Sheet:
     """Rows of a sheet as text (an empty cell is ``""``) and the problems found so far.
 
-    ``problems`` holds one line each: sheet, row (the first after the header is 1), column, value, what is wrong. ``faults`` are
-    those of what a row names (its files, its donor) rather than of how it is written, with the row's number from 0.
+    ``problems`` are those of how rows are written, ``faults`` those of what a row names (its files, its donor). Both hold the
+    row, from 0 (-1: the whole sheet), and a line: sheet, row (the first after the header is 1), column, value, what is wrong.
     """
 
     path: Path
     rows: list[dict[str, str]]
-    problems: list[str] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
     faults: list[tuple[int, str]] = field(default_factory=list)
 
     def report(self, row: int, problem: str) -> None:
         """Note a problem of a row, counted from 0."""
-        self.problems.append(f"{self.path.name} row {row + 1}: {problem}")
+        self.problems.append((row, f"{self.path.name} row {row + 1}: {problem}"))
 
     def fault(self, row: int, problem: str) -> None:
         """Note that what a row names cannot be used."""
         self.faults.append((row, f"{self.path.name} row {row + 1}: {problem}"))
+
+    def lines(self, *, with_faults: bool = True) -> list[str]:
+        """What is wrong, each line once and in the order of rows; the first ``MOST_LINES`` of many."""
+        found = sorted(self.problems + (self.faults if with_faults else []), key=lambda problem: problem[0])
+        lines = list(dict.fromkeys(line for _, line in found))
+        more = len(lines) - MOST_LINES
+        return lines[:MOST_LINES] + ([f"{self.path.name}: and {more} more problems"] if more > 0 else [])
 
     def located(self, cell: str) -> Path:
         """A cell's path: absolute, or relative to the sheet (links followed)."""
@@ -52,7 +64,9 @@ def read_sheet(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
     known = (*required, *optional)
     unknown = [name for name in table.columns if name not in known]
     if unknown:
-        sheet.problems.append(f"{path.name}: column {', '.join(unknown)} is not known; known are {', '.join(known)}")
+        sheet.problems.append(
+            (-1, f"{path.name}: column {', '.join(unknown)} is not known; known are {', '.join(known)}")
+        )
     for number, row in enumerate(rows):
         for column in required:
             if not row[column]:
@@ -84,6 +98,35 @@ def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
                 sheet.fault(number, f"{column} {cell}: the file is empty; copy or make it again")
 
 
+def check_same_data(sheet: Sheet, columns: tuple[str, ...]) -> None:
+    """Note files that two rows use: under another spelling of the path, by a link, or as a copy.
+
+    Files of rows with other faults are not compared, and copies of less than ``COMPARED`` bytes may be.
+    """
+    bad = {number for number, _ in sheet.faults}
+    files: dict[tuple[int, int], tuple[int, str]] = {}
+    contents: dict[tuple[int, str], tuple[int, str]] = {}
+    sizes = Counter(path.stat().st_size for _, _, path in _existing(sheet, columns))
+    for number, cell, path in _existing(sheet, columns):
+        status = path.stat()
+        first, name = files.setdefault((status.st_dev, status.st_ino), (number, cell))
+        if number in bad or (first, name) != (number, cell):
+            if name != cell:
+                sheet.report(number, f"{cell} is the file {name} of row {first + 1}; each file belongs to one row")
+        elif status.st_size >= COMPARED and sizes[status.st_size] > 1:
+            first, name = contents.setdefault((status.st_size, sha256(path)), (number, cell))
+            if first != number:
+                sheet.report(number, f"{cell} has the content of {name} in row {first + 1}; give each row its own data")
+
+
+def _existing(sheet: Sheet, columns: tuple[str, ...]) -> Iterator[tuple[int, str, Path]]:
+    """Row (from 0), cell and path of the files that a sheet names and that are there."""
+    for number, row in enumerate(sheet.rows):
+        for cell in (row.get(column, "") for column in columns):
+            if cell and "://" not in cell and (path := sheet.located(cell)).is_file():
+                yield number, cell, path
+
+
 def read_libraries(path: Path) -> Sheet:
     """``library donor`` and one of ``bam`` · ``plus minus`` · ``fastq_1 [fastq_2]``; rows of one library are its runs."""
     sheet = read_sheet(path, ("library", "donor"), FILE_COLUMNS)
@@ -101,12 +144,15 @@ def read_libraries(path: Path) -> Sheet:
             sheet.report(
                 number, f"library '{library}' has {kinds[library]} above and {kind} here; runs must be of one kind"
             )
-    first: dict[str, int] = {}
-    for cell, number in [
-        (row.get(column, ""), number) for number, row in enumerate(sheet.rows) for column in FILE_COLUMNS
-    ]:
-        if cell and first.setdefault(cell, number) != number:
-            sheet.report(number, f"{cell} is already used in row {first[cell] + 1}; each file belongs to one row")
+    first: dict[str, tuple[int, str]] = {}
+    for number, row in enumerate(sheet.rows):
+        for column in FILE_COLUMNS:
+            cell = row.get(column, "")
+            earlier = first.setdefault(cell, (number, column)) if cell else (number, column)
+            if earlier[0] != number:
+                sheet.report(number, f"{cell} is already used in row {earlier[0] + 1}; each file belongs to one row")
+            elif earlier[1] != column:
+                sheet.report(number, f"{earlier[1]} and {column} are one file, {cell}; give each its own")
     return sheet
 
 

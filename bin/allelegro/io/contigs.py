@@ -6,8 +6,20 @@ letter, since other tools read them too: :func:`check_contigs` and :func:`check_
 """
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from allelegro.errors import DataError
+
+# Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
+EXCLUDED_CONTIGS = (
+    "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
+    "HLA-*", "chrM", "MT", "M",
+)  # fmt: skip
+
+
+def is_excluded(name: str) -> bool:
+    """Whether a contig is excluded from all counts unless asked otherwise, so that its name and length do not matter."""
+    return any(fnmatchcase(name, pattern) for pattern in EXCLUDED_CONTIGS)
 
 
 def plain_contig(name: str) -> str:

@@ -15,9 +15,8 @@ from allelegro.cli.common import read_names
 from allelegro.errors import DataError
 from allelegro.genotype.extract import Rules, extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.io.fasta import Fasta
 from allelegro.io.vcf import IndexedVcf
-from helpers.slow_haplotypes import Cohort, Record, wrap, write_windows
+from helpers.slow_haplotypes import Cohort, Record, write_windows
 
 GENOME = "ACGTTGCAAGCTTACGGATCCATGACCTGATTTCAGGCTA" * 5
 BIN = Path(__file__).parents[2] / "bin"
@@ -134,53 +133,6 @@ def test_one_contig_in_two_files(tmp_path: Path) -> None:
         extract_haplotypes(
             [first.paths["vcf"], second.paths["vcf"]], first.paths["fasta"], first.paths["windows"], tmp_path / "store"
         )
-
-
-@pytest.mark.parametrize("bgzip", [False, True])
-def test_stale_fasta_index(tmp_path: Path, bgzip: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found from the content, whatever the time stamps; a longer, shorter, renamed or rewrapped genome."""
-    path = tmp_path / ("genome.fa.gz" if bgzip else "genome.fa")
-
-    def write(text: str) -> None:
-        if bgzip:
-            with pysam.BGZFile(str(path), "w") as handle:  # type: ignore[call-arg]
-                handle.write(text.encode())
-        else:
-            path.write_text(text)
-
-    write(f">chr1 the first\n{wrap(GENOME)}>chr2\n{wrap(GENOME[:90])}")
-    pysam.faidx(str(path))
-    with Fasta(path) as genome:
-        assert genome.lengths == {"chr1": 200, "chr2": 90}
-        assert genome.codes("chr2", 2, 5).tolist() == [2, 3, 3]
-        with pytest.raises(DataError, match=r"chr2:81-95 leaves the contig, which has 90 bp"):
-            genome.codes("chr2", 80, 95)
-    for changed in (
-        f">chr1 the first\n{wrap(GENOME)}>chr2\n{wrap(GENOME[:91])}",
-        f">chr1 the first\n{wrap(GENOME)}>chr2\n{wrap(GENOME[:80])}",
-        f">chr1 the first\n{wrap(GENOME)}>chrX\n{wrap(GENOME[:90])}",
-        f">chr1 the first\n{wrap(GENOME, 50)}>chr2\n{wrap(GENOME[:90], 50)}",
-        f">chr1 the first\n{wrap(GENOME[:-1])}>chr2\n{wrap(GENOME[:90])}",
-    ):
-        write(changed)
-        with pytest.raises(DataError, match=r"stale index"):
-            Fasta(path)
-    path.with_name(path.name + ".fai").unlink()
-    with Fasta(path) as genome:  # made again
-        assert genome.lengths == {"chr1": 199, "chr2": 90}
-    path.with_name(path.name + ".fai").unlink()
-    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
-    with pytest.raises(DataError, match=r"\.fai: no such file; make it with: samtools faidx"):
-        Fasta(path)
-
-
-def test_large_bgzip_fasta_with_many_blocks(tmp_path: Path) -> None:
-    path = tmp_path / "genome.fa.gz"
-    with pysam.BGZFile(str(path), "w") as handle:  # type: ignore[call-arg]
-        handle.write(f">chr1\n{wrap(GENOME * 2000)}>chr2\n{wrap(GENOME * 900)}".encode())
-    pysam.faidx(str(path))
-    with Fasta(path) as genome:
-        assert genome.lengths == {"chr1": 400_000, "chr2": 180_000}
 
 
 def test_one_bcf_a_chromosome(tmp_path: Path) -> None:

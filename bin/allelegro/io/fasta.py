@@ -173,18 +173,31 @@ def _require(path: Path, advice: str) -> None:
 def _check_index(path: Path, index: Path, handle: pyfaidx.Faidx) -> None:
     """Compare the index with the file at a few places of every contig: cheap, and independent of time stamps."""
     stale = f"{index}: stale index, it does not fit {path.name} at contig %s; make it again: samtools faidx {path}"
+    previous_end = 0
     for name, (length, offset, bases, stride, *_) in handle.index.items():
         try:
             before = _read(handle, max(0, offset - READ_BEFORE), min(offset, READ_BEFORE))
-            header = before.rsplit(b"\n", 2)[-2].split()[:1] if before.endswith(b"\n") else []
-            last = offset + (length - 1) // bases * stride + (length - 1) % bases if length else offset
+            header = before.rsplit(b"\n", 2)[-2] if before.endswith(b"\n") else b""
+            last = offset + (length - 1) // bases * stride + (length - 1) % bases if length else offset - 1
             first_break = _read(handle, offset + bases, 1) if length > bases else b"\n"
             tail = _read(handle, last, 4) if length else b"A"
         except _UNREADABLE:  # an offset in the middle of nowhere
             raise DataError(stale % name) from None
-        fits = header == [f">{name}".encode()] and first_break in (b"\r", b"\n") and tail[:1].isalpha()
+        fits = header.split()[:1] == [f">{name}".encode()] and first_break in (b"\r", b"\n") and tail[:1].isalpha()
         if not fits or tail[1:].lstrip(b"\r\n")[:1] not in (b"", b">"):
             raise DataError(stale % name)
+        gap = max(0, offset - len(header) - 1 - previous_end)
+        if previous_end and _read(handle, previous_end, gap).strip():
+            raise DataError(
+                f"{path}: before contig {name} there is a sequence that {index.name} lacks, so one name occurs twice; "
+                f"rename or drop it, then make the index again: samtools faidx {path}"
+            )
+        previous_end = last + 1
+    if previous_end and _read(handle, previous_end, READ_BEFORE).strip():
+        raise DataError(
+            f"{path}: behind the last contig of {index.name} there is another, so one name occurs twice, or it is a stale "
+            f"index; rename or drop it, then make the index again: samtools faidx {path}"
+        )
 
 
 def _read(handle: pyfaidx.Faidx, offset: int, size: int) -> bytes:

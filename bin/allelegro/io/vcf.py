@@ -45,7 +45,7 @@ class IndexedVcf:
                 self._file = pysam.VariantFile(str(path), index_filename=str(indices[0]))
                 header = str(self._file.header).splitlines()
             else:
-                self._file = pysam.TabixFile(str(path), index=str(indices[0]))
+                self._file = pysam.TabixFile(str(path), index=str(indices[0]), encoding="utf-8")
                 header = list(self._file.header)
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: not a readable VCF or BCF with its index ({error}); index it again") from None
@@ -171,7 +171,7 @@ def _ends_at(path: Path, end: int) -> bool:
     with path.open("rb") as handle:
         handle.seek(end >> 16)
         data = handle.read(2 * BGZF_BLOCK)
-    skip = end & 0xFFFF
+    skip, ends = end & 0xFFFF, bool(data)
     while data:
         block = zlib.decompressobj(wbits=31)
         try:
@@ -180,7 +180,7 @@ def _ends_at(path: Path, end: int) -> bool:
         except zlib.error:
             return False
         data, skip = block.unused_data, 0
-    return skip == 0
+    return ends and skip == 0
 
 
 def check_bgzf(path: Path) -> None:

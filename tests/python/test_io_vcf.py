@@ -269,6 +269,11 @@ def unindexed(vcf: Path) -> Path:
     return vcf
 
 
+def with_damaged_index(vcf: Path) -> Path:
+    Path(f"{vcf}.tbi").write_bytes(b"no index")
+    return vcf
+
+
 def rewritten(make: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     def edit(vcf: Path) -> Path:
         vcf.write_bytes(make(vcf.read_bytes()))
@@ -289,7 +294,7 @@ FILES: dict[str, tuple[Callable[[Path], Path], str, str]] = {
     "records taken away behind the index": (
         lambda vcf: change(vcf, lambda text: "\n".join(text.splitlines()[:-1]) + "\n"), "stale index", "no variants"
     ),
-    "damaged index": (lambda vcf: Path(f"{vcf}.tbi").write_bytes(b"no index") and vcf, "not a readable index", ""),
+    "damaged index": (with_damaged_index, "not a readable index", ""),
     "plain text": (rewritten(gzip.decompress), "not bgzip-compressed", ""),
     "gzip": (rewritten(lambda data: gzip.compress(gzip.decompress(data))), "not bgzip-compressed", ""),
     "truncated": (rewritten(lambda data: data[:-28]), "truncated", ""),

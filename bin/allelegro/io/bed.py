@@ -55,10 +55,17 @@ def read_bed(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_COLUMNS, "line"])
 
 
+def whole_number(text: str) -> int:
+    """A whole number as users write it (``1000``, ``1e3``, ``1000.0``); raises ValueError for anything else."""
+    if not set(text) <= set("0123456789+-.eE") or not float(text).is_integer():
+        raise ValueError
+    return int(float(text))
+
+
 def interval(cells: list[str], path: Path, number: int) -> tuple[int, int]:
     """Start and end of a BED line; raises DataError unless 0 ≤ start ≤ end."""
     try:
-        start, end = int(cells[1]), int(cells[2])
+        start, end = whole_number(cells[1]), whole_number(cells[2])
     except (IndexError, ValueError):
         shown = " ".join(cells[:3])
         raise DataError(f"{path} line {number}: not a BED line of contig, start and end ('{shown[:60]}')") from None

@@ -188,7 +188,7 @@ class BedGraph:
                 empty += 1
                 continue
             try:
-                rows.append((cells[0], start, end, float(cells[3])))
+                rows.append((cells[0], start, end, float(cells[3].replace("_", "x"))))
             except ValueError:
                 raise DataError(f"{self.path} line {number}: the value '{cells[3]}' is not a number") from None
         if empty:

@@ -563,12 +563,12 @@ def _scan(data, kept, lengths, settings, tally, place, keys, umis):  # type: ign
         if end < 0 or not -1 <= contig < len(kept):
             return at, found, _DAMAGED
         flag = _u16(data, at + _FLAG)
-        position = _i32(data, at + _POSITION)
+        position = max(_i32(data, at + _POSITION), 0)
         if contig < 0:
             contig, position, flag = len(kept), 0, flag | _UNMAPPED_READ
         if contig < place[0] or (contig == place[0] and position < place[1]):
             return at, found, _UNSORTED
-        place[0], place[1] = contig, max(position, 0)
+        place[0], place[1] = contig, position
         reason = _exclusion(flag, data[at + _MAPQ], contig < len(kept) and kept[contig], settings)
         if reason == _COUNTS and flag & _DUPLICATE_READ:
             tally[_DUPLICATES_SEEN] += 1

@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
 from allelegro.simulate.grammar import correlated, draw_grammar
-from allelegro.simulate.population import Caller, Variants
+from allelegro.simulate.population import Caller, Variants, draw_variants, recombination_map
 from allelegro.simulate.settings import PRESETS, REPORTER, Settings
 
 SMALL = Settings(
@@ -137,8 +137,6 @@ def test_buffered_loci_show_a_tenth_of_an_effect(folders: tuple[Path, Path]) -> 
 
 
 def test_an_expansion_makes_rare_alleles_commoner() -> None:
-    from allelegro.simulate.population import draw_variants
-
     genome = np.random.default_rng(1).integers(0, 4, 300_000).astype(np.uint8)
     rare = []
     for settings in (SMALL, replace(SMALL, ancestral_size=1000, expansion=2000)):
@@ -146,6 +144,27 @@ def test_an_expansion_makes_rare_alleles_commoner() -> None:
         count = variants.genotypes.sum(1)
         rare.append(np.mean(np.minimum(count, 16 - count) == 1))
     assert rare[1] > rare[0] + 0.1
+
+
+def test_hotspots_hold_their_share_of_the_crossovers() -> None:
+    length = 1_000_001
+    assert recombination_map(length, SMALL) == SMALL.recombination_rate
+    rates = recombination_map(length, replace(SMALL, hotspot_share=0.8))
+    width = np.diff(rates.position)
+    assert (width * rates.rate).sum() == pytest.approx(SMALL.recombination_rate * length)
+    hot = rates.rate > SMALL.recombination_rate
+    assert (width * rates.rate)[hot].sum() == pytest.approx(0.8 * SMALL.recombination_rate * length)
+    assert width[hot].sum() < 0.1 * length
+
+
+def test_sharper_initiators_focus_initiation() -> None:
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 4, (50, 600)).astype(np.uint8)
+    share = [
+        draw_grammar(Settings(initiator_sharpness=sharpness), np.random.default_rng(1)).initiation(codes).site_share
+        for sharpness in (0.9, 1.8)
+    ]
+    assert share[1][:, :, 0].mean() > share[0][:, :, 0].mean() + 0.1
 
 
 def residuals(folder: Path) -> tuple[pd.DataFrame, np.ndarray]:

@@ -23,6 +23,7 @@ TAG_NOISE, FEWEST_TAGS = 1.5, 10  # log2 activity of a single tag (sd); construc
 OVERDISPERSION = 800.0  # beta-binomial concentration of allelic counts
 ACCESSIBILITY_SHARE = 0.8  # of the effect on activity that shows as accessibility
 REFERENCE_BIAS = 0.02
+TINY = 1e-9  # error below which a measurement counts as exact
 ADASTRA_DEPTH, UDACHA_DEPTH = 150.0, 120.0  # mean reads of a heterozygote
 
 
@@ -100,7 +101,12 @@ def _tiles(
 
 
 def saturation(
-    chromosome: Chromosome, count: int, activity: Floats, grammar: Grammar, rng: np.random.Generator
+    chromosome: Chromosome,
+    count: int,
+    activity: Floats,
+    grammar: Grammar,
+    settings: Settings,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Every substitution and single-base deletion of the ``count`` most active loci, in Kircher's columns plus the truth."""
     tables = []
@@ -118,7 +124,7 @@ def saturation(
             mutant[row, -1] = chromosome.genome[start + SATURATED]
         effect = grammar.activity(mutant, REPORTER) - grammar.activity(wild[None], REPORTER)
         barcodes = rng.negative_binomial(3, 3 / (3 + 60.0), len(effect)) + 1
-        error = 0.9 / np.sqrt(barcodes)
+        error = settings.satmut_noise / np.sqrt(barcodes)
         measured = effect + rng.normal(0, error)
         dna = rng.poisson(barcodes * 20) + 1
         tables.append(
@@ -132,7 +138,7 @@ def saturation(
                     "DNA": dna,
                     "RNA": np.rint(dna * 2.5 * np.exp2(measured)).astype(int),
                     "Coefficient": measured,
-                    "pValue": 2 * stats.norm.sf(np.abs(measured) / error),
+                    "pValue": 2 * stats.norm.sf(np.abs(measured) / np.maximum(error, TINY)),
                     "Element": f"{chromosome.name}_element{rank + 1}",
                     "Release": "simulated",
                     "TrueEffect": effect,
@@ -142,7 +148,9 @@ def saturation(
     return pd.concat(tables) if tables else pd.DataFrame()
 
 
-def allelic_mpra(chromosome: Chromosome, grammar: Grammar, rng: np.random.Generator) -> pd.DataFrame:
+def allelic_mpra(
+    chromosome: Chromosome, grammar: Grammar, settings: Settings, rng: np.random.Generator
+) -> pd.DataFrame:
     """Both alleles of the variants near elements in 150-bp oligos, in the CAGI4 layout of Tewhey 2016 plus the truth."""
     variants, genome = chromosome.variants, chromosome.genome
     rows = np.unique(
@@ -165,12 +173,12 @@ def allelic_mpra(chromosome: Chromosome, grammar: Grammar, rng: np.random.Genera
         )
     oligos = np.array(pairs, np.uint8).reshape(len(rows), 2, OLIGO)
     level = np.stack([grammar.activity(oligos[:, a], REPORTER) for a in (0, 1)], axis=1)
-    error = rng.uniform(0.05, 0.2, (len(rows), 2))
+    error = settings.allelic_noise * rng.uniform(0.05, 0.2, (len(rows), 2))
     measured = level + rng.normal(0, error)
     skew = measured[:, 1] - measured[:, 0]
     control = rng.lognormal(5, 0.6, level.shape)
-    p_active = stats.norm.sf(measured / error)
-    p_skew = 2 * stats.norm.sf(np.abs(skew) / np.sqrt((error**2).sum(1)))
+    p_active = stats.norm.sf(measured / np.maximum(error, TINY))
+    p_skew = 2 * stats.norm.sf(np.abs(skew) / np.maximum(np.sqrt((error**2).sum(1)), TINY))
     alleles = [variants.alleles(genome, int(v)) for v in rows]
     table = pd.DataFrame(
         {"ID": [f"{chromosome.name}:{variants.pos[v] + 1}:{r}:{a}" for v, (r, a) in zip(rows, alleles, strict=True)]}

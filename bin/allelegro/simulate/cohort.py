@@ -135,9 +135,9 @@ def _measure(
     count = shares(settings.satmut_elements, settings.chromosomes)[number]
     first = haplotypes.offsets[:-1]
     if count:
-        saturation = assays.saturation(chromosome, count, haplotypes.log2_activity[first], grammar, rng)
+        saturation = assays.saturation(chromosome, count, haplotypes.log2_activity[first], grammar, settings, rng)
         files.append_saturation(plan.folder, saturation)
-    tables.allelic.append(assays.allelic_mpra(chromosome, grammar, rng))
+    tables.allelic.append(assays.allelic_mpra(chromosome, grammar, settings, rng))
     height = haplotypes.log2_activity[first]
     for kind, measure, depth in (
         (tables.adastra, assays.adastra, assays.ADASTRA_DEPTH),

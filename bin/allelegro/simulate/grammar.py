@@ -19,9 +19,7 @@ LOCAL_REACH, DISTAL_REACH = 100.0, 250.0  # bp: standard deviations of the dista
 SPACING_TOLERANCE, MAX_SLIP = 1.5, 4  # bp
 TSS_OFFSET, TSS_REACH = 55.0, 22.0  # bp: where initiation prefers to start, downstream of the centre on either strand
 TSS_SITES = 8  # initiation sites kept per strand and haplotype
-INITIATOR_SHARPNESS = 0.9
 FLOOR, CEILING = -1.5, 8.0  # log2 activity of a sequence that no factor binds, and of one that factors saturate
-USUAL_INITIATOR = 50.0  # summed initiator weight at which a reporter's activity does not change
 SLOPE = 1.6  # steepness of occupancy per bit
 WORD, MAX_WIDTH = 6, 12  # a motif is scored as two 6-letter words looked up in tables
 NEGLIGIBLE = 5.0  # bits below half occupancy at which a site counts as empty
@@ -67,7 +65,9 @@ class Grammar:
     intercept: float
     scale: float
     initiator_effect: float
+    initiator_sharpness: float
     reporter_initiator: float
+    usual_initiator: float  # log2 of the summed initiator weight of a strand at the median element
     words: Floats = field(repr=False)  # [T, strand, half, 4**WORD] bits of every word
     widths: NDArray[np.int64] = field(repr=False)
     threshold: Floats = field(repr=False)  # [T] bits
@@ -109,6 +109,7 @@ class Grammar:
                 "motif": INITIATOR.tolist(),
                 "start": INITIATOR_START,
                 "effect": self.initiator_effect,
+                "sharpness": self.initiator_sharpness,
                 "reporter_effect": self.reporter_initiator,
             },
         }
@@ -148,24 +149,23 @@ class Grammar:
         doses = self.doses(codes)
         log2_initiator: Floats | float = 0.0
         if self.reporter_initiator > 0:
-            log2_initiator = self.reporter_initiator * np.log2(_initiators(codes)[2][:, 0] / USUAL_INITIATOR)
+            log2_initiator = self.reporter_initiator * (np.log2(self.initiators(codes)[2][:, 0]) - self.usual_initiator)
         return {cell: self.combine(*doses, cell) + log2_initiator for cell in cells}
 
     def initiation(self, codes: Codes, cell: str = "LCL") -> Activity:
         """Activity, strand rates and initiation sites of haplotypes ``[n, width]``."""
         log2_activity = self.activity(codes, cell)
-        sites, weight, total = _initiators(codes)
+        sites, weight, total = self.initiators(codes)
         log2_strand = log2_activity[:, None] + self.initiator_effect * np.log2(total)
         share = weight / weight.sum(2, keepdims=True)
         return Activity(log2_activity, log2_strand, sites, share)
 
-
-def _initiators(codes: Codes) -> tuple[NDArray[np.int32], Floats, Floats]:
-    """Strongest initiation sites ``[n, 2, K]`` of sequences, their weights, and each strand's summed weight ``[n, 2]``."""
-    downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
-    place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
-    sites, weight, total = _initiation_sites(codes, _bits(INITIATOR), place)
-    return sites, weight, total
+    def initiators(self, codes: Codes) -> tuple[NDArray[np.int32], Floats, Floats]:
+        """Strongest initiation sites ``[n, 2, K]`` of sequences, their weights, and each strand's summed weight ``[n, 2]``."""
+        downstream = np.arange(TSS_OFFSET + 4 * TSS_REACH)
+        place = np.exp(-0.5 * ((downstream - TSS_OFFSET) / TSS_REACH) ** 2)
+        sites, weight, total = _initiation_sites(codes, _bits(INITIATOR), place, self.initiator_sharpness)
+        return sites, weight, total
 
 
 def saturate(dose: Floats) -> Floats:
@@ -216,7 +216,9 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
         intercept=0.0,
         scale=1.0,
         initiator_effect=settings.initiator_effect,
+        initiator_sharpness=settings.initiator_sharpness,
         reporter_initiator=settings.reporter_initiator,
+        usual_initiator=0.0,
         words=np.stack([_word_scores(motif) for motif in motifs]),
         widths=np.array([len(motif) for motif in motifs]),
         threshold=top - tolerance,
@@ -322,7 +324,8 @@ def calibrated(grammar: Grammar, elements: Codes, background: Codes, settings: S
     level, resting = (grammar.raw_level(*grammar.doses(codes), "LCL") for codes in (elements, background))
     scale = settings.activity_sd / float(level.std())
     intercept = -scale * float(np.median(resting)) - 0.5
-    return replace(grammar, scale=scale, intercept=intercept)
+    usual = float(np.median(np.log2(grammar.initiators(elements)[2])))
+    return replace(grammar, scale=scale, intercept=intercept, usual_initiator=usual)
 
 
 @njit(cache=True, nogil=True)
@@ -372,7 +375,7 @@ def _doses(codes, words, widths, threshold, kernel, pair_members, pair_spacing, 
 
 
 @njit(cache=True, nogil=True)
-def _initiation_sites(codes, bits, place):  # type: ignore[no-untyped-def]
+def _initiation_sites(codes, bits, place, sharpness):  # type: ignore[no-untyped-def]
     """Strongest initiation sites ``[n, 2, K]`` and their weights, and the strand's summed weight ``[n, 2]``.
 
     ``place`` holds the preference for a distance downstream of the centre, index 0 = the centre.
@@ -394,7 +397,7 @@ def _initiation_sites(codes, bits, place):  # type: ignore[no-untyped-def]
                         score += bits[i, codes[row, x - INITIATOR_START + i]]
                     else:
                         score += bits[i, 3 - codes[row, x + INITIATOR_START - i]]
-                weight = 2.0 ** (INITIATOR_SHARPNESS * score) * place[downstream]
+                weight = 2.0 ** (sharpness * score) * place[downstream]
                 total[row, strand] += weight
                 rank = TSS_SITES
                 while rank > 0 and weight > best[row, strand, rank - 1]:

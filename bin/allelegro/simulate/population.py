@@ -14,6 +14,7 @@ from allelegro.simulate.streams import stream
 
 Codes = NDArray[np.uint8]
 MAX_INDEL = 20
+HOTSPOT, HOTSPOT_SPACING = 2000, 40_000  # bp
 TRANSITION = np.array([2, 3, 0, 1], np.uint8)  # A<->G, C<->T
 
 
@@ -53,7 +54,7 @@ def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -
         settings.individuals + 1,
         demography=demography,
         sequence_length=len(genome),
-        recombination_rate=settings.recombination_rate,
+        recombination_rate=recombination_map(len(genome), settings),
         random_seed=int(rng.integers(1, 2**31)),
     )
     mutated = msprime.sim_mutations(
@@ -69,6 +70,20 @@ def draw_variants(genome: Codes, settings: Settings, rng: np.random.Generator) -
         genotypes[site] = variant.genotypes[:-2] != variant.genotypes[-1]
     seen = inside & genotypes.any(1)
     return _assign_alleles(genome, position[seen], genotypes[seen], settings.indel_share, rng)
+
+
+def recombination_map(length: int, settings: Settings) -> float | msprime.RateMap:
+    """Crossovers per bp along a chromosome: even, or in hotspots of ``HOTSPOT`` bp at random places."""
+    if not settings.hotspot_share:
+        return settings.recombination_rate
+    rng = stream(settings.seed, "hotspots", length)
+    number = max(1, round(length / HOTSPOT_SPACING))
+    slots = np.sort(rng.choice(length // HOTSPOT - 1, min(number, length // HOTSPOT - 1), replace=False)) + 1
+    edges = np.unique(np.concatenate([[0], slots * HOTSPOT, (slots + 1) * HOTSPOT, [length]]))
+    hot = np.isin(edges[:-1] // HOTSPOT, slots) & (edges[:-1] % HOTSPOT == 0)
+    width = np.diff(edges)
+    share = np.where(hot, settings.hotspot_share / width[hot].sum(), (1 - settings.hotspot_share) / width[~hot].sum())
+    return msprime.RateMap(position=edges, rate=share * settings.recombination_rate * length)
 
 
 def _assign_alleles(

@@ -39,6 +39,7 @@ class Settings:
     expansion: float = _dial(16_000, "Generations since the population grew from --ancestral-size", 0)
     mutation_rate: float = _dial(1.25e-8, "Mutations per bp and generation", 1e-15, 1e-3)
     recombination_rate: float = _dial(1e-8, "Crossovers per bp and generation", 0)
+    hotspot_share: float = _dial(0.0, "Share of crossovers in hotspots of 2 kb, one every 40 kb on average", 0, 0.99)
     indel_share: float = _dial(0.1, "Share of variants that are indels", 0, 1)
     genotype_error: float = _dial(0.0, "Share of called genotypes that are wrong in the VCF", 0, 0.2)
     switch_error: float = _dial(0.0, "Phase switches per heterozygous site of a donor in the VCF", 0, 0.5)
@@ -50,6 +51,7 @@ class Settings:
     interaction: float = _dial(0.8, "Strength of interactions relative to single factors", 0)
     distal: float = _dial(0.25, "Share of activators that act over hundreds of bp, beyond a 230-bp construct", 0, 1)
     initiator_effect: float = _dial(0.5, "Exponent of initiator strength in the initiation rate", 0)
+    initiator_sharpness: float = _dial(0.9, "log2 weight of an initiation site per bit of its initiator", 0, 4)
     activity_sd: float = _dial(3.0, "Standard deviation of log2 activity between elements", 0.1)
     buffered: float = _dial(0.0, "Share of loci at which variants have a tenth of their effect", 0, 1)
     # reporter and LCL
@@ -87,6 +89,8 @@ class Settings:
     mpra_noise: float = _dial(0.6, "Noise of lentiMPRA log2 activity (sd), half of its variance per orientation", 0)
     mpra_orientation: float = _dial(0.0, "Real difference of lentiMPRA log2 activity between orientations (sd)", 0)
     mpra_tags: float = _dial(0.0, "Mean tags of a lentiMPRA construct, at least 10 kept; 0 for no noise from tags", 0)
+    satmut_noise: float = _dial(0.9, "Noise of a saturation-mutagenesis effect measured by one barcode (sd)", 0)
+    allelic_noise: float = _dial(1.0, "Noise of allelic MPRA, relative to a log2 sd of 0.05 to 0.2 an allele", 0)
     coverage_sd: float = _dial(0.0, "Spread of log coverage in ADASTRA and UDACHA tables, half following activity", 0)
     qtl_table: bool = _dial(False, "Also test variants against PRO-cap levels of the donors (truth/tiqtl.tsv)")
 

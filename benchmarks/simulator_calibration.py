@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(REPOSITORY / "bin"))
 
-from allelegro.effects.measured import read_truth
+from allelegro.effects.measured import read_measured
 from allelegro.io.bigwig import open_signal
 from allelegro.io.dna import encode
 from allelegro.simulate import qtl
@@ -350,7 +350,7 @@ def ceilings(cohort: Cohort) -> None:
         path = truth / ("effects.tsv" if name == "truth" else f"{name}.tsv")
         if not path.exists():
             continue
-        table = read_truth(path, kind).table
+        table = read_measured(path, kind).table
         table = table[(table["ref"].str.len() == 1) & (table["alt"].str.len() == 1) & table["measured"].notna()]
         table = table.sample(min(len(table), 6000), random_state=1)
         for subset, part in (("all", table), ("significant", table[table["significant"] == 1])):

@@ -11,7 +11,7 @@ import pysam
 import pytest
 
 from allelegro.cli.simulate_cohort import Preset
-from allelegro.effects.measured import read_truth
+from allelegro.effects.measured import read_measured
 from allelegro.errors import DataError
 from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
@@ -343,7 +343,7 @@ def test_associations_are_a_readable_set_of_measured_effects(folders: tuple[Path
     assert sheet.loc["tiqtl", "kind"] == "qtl" and "tiqtl" not in set(table(folders[0], "variant_sets.tsv")["name"])
     rows = table(folders[1], "truth/tiqtl.tsv")
     assert rows["pvalue"].between(0, 1).all() and set(rows["significant"].dropna()) <= {0.0, 1.0}
-    read = read_truth(folders[1] / "truth/tiqtl.tsv", "qtl")
+    read = read_measured(folders[1] / "truth/tiqtl.tsv", "qtl")
     assert len(read.table) == len(rows)
 
 

@@ -1,12 +1,15 @@
 """What every tool shares: the app with its error contract, and common options."""
 
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections.abc import Callable, Sequence
+from dataclasses import Field, fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from types import GenericAlias
+from typing import Annotated, Any, NoReturn, get_args, get_origin
 
 import typer
 
@@ -15,7 +18,6 @@ from allelegro.errors import DataError
 from allelegro.provenance import recorded
 from allelegro.resources import private_caches
 
-S = TypeVar("S")
 DATA_ERROR = 1
 
 
@@ -63,11 +65,41 @@ class Tool(typer.Typer):
             raise SystemExit(DATA_ERROR) from None
 
 
-def settings_of(kind: type[S], context: typer.Context) -> S:
-    """A tool's settings dataclass from its options of the same names; options that were not given keep its defaults."""
-    given = {field.name: context.params.get(field.name) for field in fields(kind)}  # type: ignore[arg-type]
-    chosen = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    return kind(**{name: value for name, value in chosen.items() if value not in (None, ())})
+def with_settings(kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a settings dataclass as options (help and range are their metadata).
+
+    The command gets them as ``settings``. Fields without metadata are filled from its own options of their names.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+
+        @wraps(command)
+        def with_options(**given: Any) -> None:
+            chosen = {field.name: given[field.name] for field in fields(kind)}
+            lists = {name: tuple(value) for name, value in chosen.items() if isinstance(value, list)}
+            command(**{option.name: given[option.name] for option in own}, settings=kind(**(chosen | lists)))
+
+        options = [option_of(field) for field in fields(kind) if field.metadata]
+        with_options.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+def option_of(field: Field[Any]) -> inspect.Parameter:
+    """The command-line option of a field of settings; a tuple is an option that can be repeated, a flag has no opposite."""
+    kind: Any = field.type
+    default: Any = field.default
+    names, limits = [], {"min": field.metadata["low"], "max": field.metadata["high"]}
+    if get_origin(kind) is tuple:
+        kind, default = GenericAlias(list, get_args(kind)[0]), list(default)
+    elif kind is bool:
+        names, limits = [f"--{field.name.replace('_', '-')}"], {}
+    option = typer.Option(*names, help=field.metadata["help"], **limits)
+    annotation: Any = Annotated[kind, option]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def name_and_value(text: str, option: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Seed, Threads, Tool, Version, settings_of
+from allelegro.cli.common import Seed, Threads, Tool, Version, with_settings
 from allelegro.resources import limit_threads
 from allelegro.training.settings import MpraSettings
 
@@ -15,16 +15,14 @@ log = logging.getLogger(__name__)
 
 
 @app.command()
+@with_settings(MpraSettings)
 def main(
-    context: typer.Context,
+    settings: MpraSettings,
     table: Annotated[
         Path, typer.Option(help="lentiMPRA table (TSV or CSV, may be gzipped): a sequence and a log2 RNA/DNA per row.")
     ],
     name: Annotated[str, typer.Option(help="Name of the data set, for the log.")],
     out: Annotated[Path, typer.Option(help="Training table to write (TSV).")],
-    value_column: Annotated[
-        str | None, typer.Option(help="Column of the activity, where the table has one for each cell line.")
-    ] = None,
     exclude_windows: Annotated[
         list[Path] | None, typer.Option(help="windows.bed whose held-out loci must not be in the table; repeatable.")
     ] = None,
@@ -34,9 +32,6 @@ def main(
     compare_windows: Annotated[
         list[Path] | None, typer.Option(help="windows.bed whose overlap with the table is reported only; repeatable.")
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds to make when the table has none.")] = MpraSettings.folds,
-    left_adaptor: Annotated[str, typer.Option(help="Adaptor before the insert.")] = MpraSettings.left_adaptor,
-    right_adaptor: Annotated[str, typer.Option(help="Adaptor after the insert.")] = MpraSettings.right_adaptor,
     seed: Seed = 0,
     threads: Threads = 1,
     version: Version = False,
@@ -52,7 +47,7 @@ def main(
     from allelegro.training import mpra
 
     excluded = mpra.held_out_windows(exclude_windows or [], exclude_fold or [0, 1])
-    prepared = mpra.prepare_mpra(table, settings_of(MpraSettings, context), excluded)
+    prepared = mpra.prepare_mpra(table, settings, excluded)
     for path in compare_windows or []:
         mpra.report_overlap(prepared, path, table)
     write_table(prepared, out)

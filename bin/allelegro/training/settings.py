@@ -1,10 +1,15 @@
-"""What training is told, a frozen dataclass a tool: without torch, since the command line takes its defaults from here."""
+"""What training is told, a frozen dataclass a tool: one field an option of the command line. Imports no torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 LEFT_ADAPTOR, RIGHT_ADAPTOR = "AGGACCGGATCAACT", "CATTGCGTGAACCGA"  # of the study's constructs
+
+
+def _option(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
+    """A field with the help text and the inclusive range of its command-line option."""
+    return field(default=default, metadata={"help": text, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -49,41 +54,48 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class MpraSettings:
-    """How a lentiMPRA table is prepared. ``value_column`` picks the activity where the layout has several (a joint library)."""
+    """How a lentiMPRA table is prepared."""
 
-    value_column: str | None = None
-    left_adaptor: str = LEFT_ADAPTOR
-    right_adaptor: str = RIGHT_ADAPTOR
-    folds: int = 10
+    value_column: str | None = _option(None, "Column of the activity, where the table has one for each cell line.")
+    left_adaptor: str = _option(LEFT_ADAPTOR, "Adaptor before the insert.")
+    right_adaptor: str = _option(RIGHT_ADAPTOR, "Adaptor after the insert.")
+    folds: int = _option(10, "Folds to make when the table has none.", 2)
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """What LegNet is pretrained with, and what it must not see: a test fold, chromosomes, folds of windows.
+    """What LegNet is pretrained with, and what it must not see: a test fold, chromosomes, folds of windows."""
 
-    With ``allow_unplaced`` a table that cannot be compared with the windows is trained on all the same, and the checkpoint
-    says that nothing is known to be held out.
-    """
-
-    test_fold: int | None = None
-    validation_fold: int = 1
-    preset: str = "published"
-    epochs: int = 25
-    batch_size: int = 1024
-    max_lr: float = 0.01
-    weight_decay: float = TrainingSettings.weight_decay
-    dropout: float = 0.0
-    average: float = TrainingSettings.average
-    shift_before: int = Augmentation.before
-    shift_after: int = Augmentation.after
-    mutation: float = Augmentation.mutation
-    patience: int | None = None
-    held_out_chromosome: tuple[str, ...] = ()
-    held_out_windows: tuple[Path, ...] = ()
-    held_out_fold: tuple[int, ...] = (0, 1)
-    allow_unplaced: bool = False
-    micro_batch: int | None = None
+    test_fold: int | None = _option(None, "Fold never looked at; its r is reported at the end.")
+    validation_fold: int = _option(1, "Fold that picks the best epoch.")
+    preset: Literal["published", "compact", "small", "tiny"] = _option(
+        "published", "published: 1,322,465 parameters; compact: 857,825; small and tiny for small machines."
+    )
+    epochs: int = _option(25, "Passes over the training rows.", 1)
+    batch_size: int = _option(1024, "Sequences per update, over all devices.", 2)
+    max_lr: float = _option(0.01, "Peak of the one-cycle learning rate.", 0)
+    weight_decay: float = _option(TrainingSettings.weight_decay, "Weight decay of AdamW.", 0)
+    dropout: float = _option(0.0, "Dropout before the head (0 as published).", 0, 0.9)
+    average: float = _option(0.0, "Memory of the running mean of weights that is kept; 0: none.", 0, 0.9999)
+    shift_before: int = _option(Augmentation.before, "Largest shift to the left, bp.", 0, 21)
+    shift_after: int = _option(Augmentation.after, "Largest shift to the right, bp.", 0, 54)
+    mutation: float = _option(
+        Augmentation.mutation, "Share of bases randomly mutated in every epoch; 0.05 suits small tables.", 0, 0.5
+    )
+    patience: int | None = _option(None, "Stop after so many epochs without a better one.", 1)
+    held_out_chromosome: tuple[str, ...] = _option(
+        (), "Exclude elements of this chromosome, and record it; repeatable."
+    )
+    held_out_windows: tuple[Path, ...] = _option(
+        (), "Exclude elements that overlap these windows.bed, and record them; repeatable."
+    )
+    held_out_fold: tuple[int, ...] = _option((0, 1), "Folds of --held-out-windows to hold out; repeatable.")
+    allow_unplaced: bool = _option(
+        False,
+        "Train also on a table without coordinates on the windows' genome, and record that overlap is unknown.",
+    )
+    micro_batch: int | None = _option(None, "Sequences held on the device at a time; gradients are accumulated.", 1)
     seed: int = 0
 
     @property
@@ -110,27 +122,41 @@ class PretrainSettings:
 class FinetuneSettings:
     """What is fine-tuned and how."""
 
-    model: str = "legnet"
-    genotypes: str = "personal"
-    init: Path | None = None
-    preset: str = "published"
-    input_width: int | None = None
-    target_width: int = 500
-    max_shift: int = 5
-    test_fold: int = 0
-    validation_fold: int = 1
-    test_donors: tuple[str, ...] = ()
-    test_donor_fraction: float = 0.2
-    split_seed: int = 0
-    loss: str = "nb"
-    between_weight: float = 1.0
-    quantity_weight: float = 1 / 500
-    epochs: int = 20
-    batch_loci: int = 32
-    max_lr: float | None = None
-    clipnet_lr: float = 0.001
-    layer_decay: float = 0.7
-    frozen_epochs: int = 0
-    weight_decay: float = 0.05
-    patience: int = 10
+    model: str = _option("legnet", "legnet or clipnet.")
+    genotypes: str = _option(
+        "personal",
+        "personal; reference (every donor carries the reference sequence); shuffled (donors' genotypes permuted within "
+        "each locus).",
+    )
+    init: Path | None = _option(  # noqa: RUF009 (a field)
+        None, "Checkpoint to start from (pretrain_legnet.py); without it, from scratch."
+    )
+    preset: str = _option("published", "Size of a model from scratch: published, compact (LegNet), small, tiny.")
+    input_width: int | None = _option(
+        None, "Sequence the model sees, bp; default: of --init, or 230 (legnet), 1000 (clipnet)."
+    )
+    target_width: int = _option(500, "Central bp over which counts are summed.", 1)
+    max_shift: int = _option(5, "Largest random shift of the input, bp (legnet).", 0)
+    test_fold: int = _option(0, "Fold of windows.bed that is never seen.")
+    validation_fold: int = _option(1, "Fold for early stopping.")
+    test_donors: tuple[str, ...] = _option((), "A donor to hold out (repeat), instead of a share.")
+    test_donor_fraction: float = _option(0.2, "Share of donors held out, drawn by --split-seed.", 0, 0.9)
+    split_seed: int = _option(0, "Seed of the draw of held-out donors; one for all models.", 0)
+    loss: str = _option("nb", "Likelihood of counts: nb, poisson; or mse of log1p RPM (legnet).")
+    between_weight: float = _option(
+        1.0, "Weight of differences between donors within a locus (legnet); 1 is the likelihood.", 0
+    )
+    quantity_weight: float = _option(
+        1 / 500, "Weight of squared log1p quantity relative to the profile's cosine, as published (clipnet).", 0
+    )
+    epochs: int = _option(20, "Epochs at most.", 1)
+    batch_loci: int = _option(
+        32, "Loci per batch, each with all its donors; clipnet takes 8 times as many windows of donors.", 1
+    )
+    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0005 with --init, 0.005 without.")
+    clipnet_lr: float = _option(0.001, "Learning rate, constant as published (clipnet).", 0)
+    layer_decay: float = _option(0.7, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
+    frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
+    weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
+    patience: int = _option(10, "Epochs without a lower validation loss before stopping.", 1)
     seed: int = 0

@@ -4,22 +4,22 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from allelegro.effects.curves import auprc_ci, auroc_ci
+from allelegro.effects.curves import curves_of
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import write_metrics
 from allelegro.io.tables import write_table
 from allelegro.procap.counts import CountsStore
-from allelegro.report.build import build_report, write_book
+from allelegro.report.build import build_report, collect
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.results import Results
-from allelegro.report.sections.effects import ranking_curve
 from helpers.toy_stores import Toy, make_toy, toy_windows
 
 MODELS = {
@@ -112,6 +112,9 @@ def _costs(folder: Path) -> None:
         path = folder / "effects" / "scores" / f"{name}.legnet.cost.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record))
+        dropped = [("chr1", 5, "A", "C", "a", "ref_mismatch"), ("chr1", 7, "A", "C", "b", "ref_mismatch")]
+        names = ["chrom", "pos", "ref", "alt", "id", "reason"]
+        write_table(pd.DataFrame(dropped, columns=names), path.with_name(f"{name}.legnet.dropped.tsv"))
 
 
 def _row(stage: str, dataset: str, model: str, subset: str, metric: str, value: float) -> dict[str, object]:
@@ -122,10 +125,10 @@ def _row(stage: str, dataset: str, model: str, subset: str, metric: str, value: 
 
 
 def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffled_r: float) -> None:
-    for name in MODELS:
-        model = folder / "finetuned" / name
+    for name, fold in product(MODELS, (0, 1)):
+        model = folder / "finetuned" / name / f"fold{fold}-seed1"
         model.mkdir(parents=True)
-        training = {"genotypes": MODELS[name], "init": "pretrained", "test_fold": 0, "test_donors": donors[:2]}
+        training = {"genotypes": MODELS[name], "init": "pretrained", "test_fold": fold, "test_donors": donors[:2]}
         config = {"architecture": "clipnet" if name == "clipnet" else "legnet", "width": 230, "training": training}
         (model / "model.json").write_text(json.dumps(config))
         history = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "loss": [2.1, 1.4]})
@@ -164,6 +167,9 @@ def _effects(folder: Path, rng: np.random.Generator) -> None:
         points[name] = truth + rng.normal(size=400)
     folder = folder / "benchmarks"
     write_table(points, folder / "mpra.points.tsv.gz")
+    given = [points[column].to_numpy(float) for column in ("measured", "significant")]
+    curves = [curves_of(name, points[name].to_numpy(), *given) for name in MODELS]
+    write_table(pd.concat(curves), folder / "mpra.curves.tsv")
     rows = [_row("effects", "mpra", name, "all", metric, 0.5) for name in MODELS for metric in ("pearson", "auroc")]
     write_metrics(rows, folder / "mpra.metrics.tsv")
 
@@ -181,7 +187,7 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if given.get("id"):
-            assert given["id"] not in self.anchors, f"id {given['id']} stands twice"
+            assert given["id"] not in self.anchors, f"id {given['id']} is given twice"
             self.anchors.add(str(given["id"]))
         if tag == "a" and given.get("href"):
             self.links.append(str(given["href"]))
@@ -249,18 +255,18 @@ def test_verdicts_follow_the_intervals(whole: Path) -> None:
     html = whole.read_text()
     assert "fine-tuned LegNet is better than CLIPNET" in html
     assert "The control holds" in html
-    assert "personal genotypes taught LegNet more than shuffled ones (unseen loci, unseen donors" in html
-    assert "its twin trained on the reference genome does so less well (difference of r +0.10" in html
+    assert "LegNet learned more from personal genotypes than from shuffled ones (unseen loci, unseen donors" in html
+    assert "the control model trained on the reference genome does so less well (difference of r +0.10" in html
 
 
-def test_a_failed_control_stands_first(tmp_path: Path) -> None:
+def test_a_failed_control_comes_first(tmp_path: Path) -> None:
     html = build_report(results_folder(tmp_path / "r", shuffled_r=0.4), tmp_path / "out", "t").read_text()
     assert "The control failed" in html[: html.index('class="cards"')]
 
 
-def test_unrelated_genotypes_teach_nothing(tmp_path: Path) -> None:
+def test_nothing_is_learned_from_unrelated_genotypes(tmp_path: Path) -> None:
     html = build_report(results_folder(tmp_path / "r", shuffled_r=0.6), tmp_path / "out", "t").read_text()
-    assert "personal genotypes taught LegNet nothing measurable beyond shuffled ones" in html
+    assert "LegNet learned nothing measurable from personal genotypes beyond what it learned from shuffled ones" in html
 
 
 @pytest.mark.parametrize(
@@ -278,15 +284,14 @@ def test_one_donor_is_said(tmp_path: Path, parts: str) -> None:
     assert ("all donors, who have one sequence here" in html) == (parts == "pgtesc")
 
 
-def test_what_was_not_made_is_said_where_it_would_stand(tmp_path: Path) -> None:
+def test_what_was_not_made_is_said_in_its_place(tmp_path: Path) -> None:
     """No benchmark, no saturation, no costs: each place says so, and loci are shown all the same."""
     folder = results_folder(tmp_path / "r", parts="pgt")
-    scores = folder / "effects" / "scores"
-    scores.mkdir(parents=True)
-    (scores / "mine.legnet.tsv").touch()
+    _costs(folder)
+    (folder / "pipeline_info" / "costs.tsv").unlink()
     html = build_report(folder, tmp_path / "out", "t").read_text()
     for said in (
-        "No benchmark of variant effects ran", "Variants were scored: mine.legnet.tsv", "No saturation mutagenesis was made",
+        "No benchmark of variant effects ran", "Variants were scored: one by legnet, two by legnet", "No saturation mutagenesis was made",
         "What the tasks took was not recorded", "Parameters were not recorded",
     ):  # fmt: skip
         assert said in html
@@ -320,9 +325,9 @@ def test_variants_that_models_saw_are_warned_of(tmp_path: Path) -> None:
     write_table(points.assign(seen=np.where(np.arange(len(points)) < 30, "yes", "no")), path)
     (folder / "pipeline_info").mkdir()
     (folder / "pipeline_info" / "params.json").write_text(json.dumps({"score_seen": True}))
-    book = write_book(Results(folder))
-    assert any("30 of 400 variants of mpra lie where a model was trained" in warning for warning in book.warnings)
-    assert any("--score_seen" in warning for warning in book.warnings)
+    report = collect(Results(folder))
+    assert any("30 of 400 variants of mpra are where a model was trained" in warning for warning in report.warnings)
+    assert any("--score_seen" in warning for warning in report.warnings)
 
 
 def test_tracks_are_the_mean_of_the_donors_of_a_genotype(whole: Path) -> None:
@@ -357,14 +362,37 @@ def test_logo_heights_are_minus_the_mean_effect(whole: Path) -> None:
     assert table["importance"].to_numpy() == pytest.approx(place.to_numpy() * doubled / 100)
 
 
-def test_ranking_curves_have_the_areas_of_the_benchmark() -> None:
-    rng = np.random.default_rng(3)
-    score, positive = rng.integers(0, 40, 300).astype(float), rng.random(300) < 0.3
-    curve = ranking_curve(score, positive)
-    x, y = (np.r_[0, curve[column]] for column in ("false_positive_rate", "recall"))
-    assert np.trapezoid(y, x) == pytest.approx(auroc_ci(score, positive, n_boot=10).value)
-    steps = np.diff(curve["recall"], prepend=0) * curve["precision"]
-    assert steps.sum() == pytest.approx(auprc_ci(score, positive, n_boot=10).value)
+def test_benchmark_curves_are_drawn_as_written(whole: Path) -> None:
+    written = pd.read_csv(whole.parents[1] / "results/effects/benchmarks/mpra.curves.tsv", sep="\t").set_index("model")
+    for name, curve in (("sign", "right_sign"), ("calibration", "calibration")):
+        drawn = pd.read_csv(whole.parent / "data" / f"effects-mpra-{name}.tsv", sep="\t").set_index("series")
+        for model in MODELS:
+            rows = written.loc[model]
+            assert drawn.loc[model, "y"].tolist() == rows.loc[rows["curve"] == curve, "y"].tolist()
+    ranked = pd.read_csv(whole.parent / "data" / "effects-mpra-ranking.tsv", sep="\t")
+    assert set(ranked["model"]) == {f"{model} 0.50 / nan" for model in MODELS}
+    assert len(ranked) == written["curve"].isin(["roc", "precision_recall"]).sum()
+
+
+def test_folds_and_seeds_are_members_of_one_model(whole: Path) -> None:
+    html = whole.read_text()
+    assert "Unseen loci are those of fold 0, 1. A model has up to 2 checkpoints (2 test folds)" in html
+    assert f"fold 0, 1: {WINDOWS // 2} windows" in html
+    curves = pd.read_csv(whole.parent / "data" / "fine-tuning-train-loss.tsv", sep="\t")
+    assert {"legnet, fold0-seed1", "legnet, fold1-seed1", "reference, fold0-seed1"} <= set(curves["series"])
+    drawing = (whole.parent / "figures" / "fine-tuning-train-loss.svg").read_text()
+    assert drawing.count(">legnet<") == 1, "one entry of the legend for all members"
+
+
+def test_variants_that_were_not_scored_are_counted_by_reason(whole: Path, tmp_path: Path) -> None:
+    html = whole.read_text()
+    assert re.search(r"<td>one</td><td>legnet</td><td[^>]*>1,000</td><td>ref mismatch</td><td[^>]*>2</td>", html)
+    assert "was scored by any model" not in html
+    folder = results_folder(tmp_path / "r", parts="c")
+    for path in folder.glob("effects/scores/two.*.cost.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"variants": 0}))
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    assert "No variant of two was scored by any model" in html[: html.index('class="cards"')]
 
 
 def test_costs_are_shown_by_process_and_by_model(whole: Path) -> None:

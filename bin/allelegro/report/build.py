@@ -1,15 +1,34 @@
-"""Results folder → book → files."""
+"""Results folder → report → files."""
 
 import logging
+import os
 from pathlib import Path
+
+# Matplotlib would otherwise look for a writable home, which a container task may not have.
+os.environ.setdefault("MPLCONFIGDIR", os.environ.get("TMPDIR", "/tmp"))
 
 from allelegro.io.atomic import atomic_folder
 from allelegro.report.html import render
-from allelegro.report.report import Book, save_figures
+from allelegro.report.report import Report, save_figures
 from allelegro.report.results import Results
 from allelegro.report.sections import effects, genotype, loci, overview, procap, provenance, training
 
 log = logging.getLogger(__name__)
+
+SECTIONS = (
+    overview.schemes,
+    procap.libraries,
+    procap.peaks,
+    genotype.haplotypes,
+    training.learning_curves,
+    training.held_out,
+    effects.variant_effects,
+    loci.example_loci,
+    provenance.methods,
+    provenance.provenance,
+    provenance.glossary,
+    overview.summary,  # printed first, written last: it draws on what the others found
+)
 
 
 def build_report(results_folder: Path, out: Path, title: str) -> Path:
@@ -18,31 +37,17 @@ def build_report(results_folder: Path, out: Path, title: str) -> Path:
     Raises DataError when ``results_folder`` is not a results folder or one of its files is damaged.
     """
     results = Results(results_folder)
-    book = write_book(results)
+    report = collect(results)
     with atomic_folder(out, "report.html") as partial:
-        save_figures(book, partial)
-        (partial / "report.html").write_text(render(book, title, overview.subtitle(results)), encoding="utf-8")
-    report = out / "report.html"
-    log.info("%s: %d sections, %d warnings", report, len(book.sections), len(book.warnings))
+        save_figures(report, partial)
+        (partial / "report.html").write_text(render(report, title, overview.subtitle(results)), encoding="utf-8")
+    log.info("%s: %d sections, %d warnings", out / "report.html", len(report.sections), len(report.warnings))
+    return out / "report.html"
+
+
+def collect(results: Results) -> Report:
+    """All sections in the order of the pipeline; each says what is missing."""
+    report = Report()
+    for section in SECTIONS:
+        section(results, report)
     return report
-
-
-def write_book(results: Results) -> Book:
-    """All chapters in the order of the pipeline; each says what is missing."""
-    book = Book()
-    for chapter in (
-        overview.schemes,
-        procap.libraries,
-        procap.peaks,
-        genotype.haplotypes,
-        training.curves,
-        training.held_out,
-        effects.variant_effects,
-        loci.example_loci,
-        provenance.methods,
-        provenance.provenance,
-        provenance.glossary,
-    ):
-        chapter(results, book)
-    overview.summary(results, book)
-    return book

@@ -1,4 +1,4 @@
-"""Render a book into one HTML file that needs nothing else."""
+"""Render a report into one HTML file that needs nothing else."""
 
 import math
 from collections.abc import Iterator
@@ -13,10 +13,10 @@ from markupsafe import Markup, escape
 
 from allelegro import __version__
 from allelegro.report.glossary import GLOSSARY
-from allelegro.report.report import Book
+from allelegro.report.report import Report
 
 
-def render(book: Book, title: str, subtitle: str) -> str:
+def render(report: Report, title: str, subtitle: str) -> str:
     """The report as a string: style inline, figures as inline SVG, no scripts, no network."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(runs=_runs, define=_define, show=show)
@@ -24,7 +24,7 @@ def render(book: Book, title: str, subtitle: str) -> str:
     template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = here.joinpath("style.css").read_text(encoding="utf-8")
     return template.render(
-        book=book, title=title, subtitle=subtitle, style=style, version=__version__, glossary=GLOSSARY
+        report=report, title=title, subtitle=subtitle, style=style, version=__version__, glossary=GLOSSARY
     )
 
 

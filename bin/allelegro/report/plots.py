@@ -13,12 +13,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from allelegro.report.report import GREY, INK, PALETTE, STYLE, Figure, figure_of
+from allelegro.report.report import GREY, INK, MEMBERS, PALETTE, STYLE, Figure, figure_of
 
 DENSITY = LinearSegmentedColormap.from_list("density", ["#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c"])
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#2f7fc1", "#c9ced6", "#cf4a5c"])
 BINS_ACROSS = 32
-
 
 # A model has one colour in all figures; its name begins with one of these in the pipeline's own runs.
 MODEL_COLOURS = dict(
@@ -34,7 +33,7 @@ def colour_of(label: str, place: int) -> str:
 def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str, *, zero: bool = True) -> Figure | None:
     """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n`` and maybe ``group``.
 
-    Rows without a value are left out of the drawing and kept in the data.
+    Rows without a value are not drawn; they are in the data.
     """
     drawn = rows.dropna(subset=["value"]).reset_index(drop=True)
     if drawn.empty:
@@ -44,10 +43,7 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
         groups = list(dict.fromkeys(drawn["group"])) if "group" in drawn else [""]
         positions = np.arange(len(drawn))[::-1]
         for position, row in zip(positions, drawn.to_dict("records"), strict=True):
-            colour = colour_of(str(row["label"]), groups.index(row.get("group", "")))
-            if pd.notna(row["ci_low"]):
-                axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
-            axes.plot(row["value"], position, "o", color=colour, ms=6)
+            _interval(axes, position, row, colour_of(str(row["label"]), groups.index(row.get("group", ""))))
             axes.annotate(
                 f"{row['value']:z.2f}", (1.01, position), xycoords=("axes fraction", "data"), va="center", fontsize=9
             )
@@ -57,6 +53,12 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
         axes.set_ylim(-0.6, len(drawn) - 0.4)
         axes.set_xlabel(xlabel)
         return figure_of(figure, name, title, caption, rows)
+
+
+def _interval(axes: Axes, position: float, row: Mapping[Any, Any], colour: str) -> None:
+    if pd.notna(row["ci_low"]):
+        axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
+    axes.plot(row["value"], position, "o", color=colour, ms=5.5)
 
 
 def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
@@ -74,10 +76,8 @@ def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabe
         for axes, panel in zip(grid.flat, panels, strict=False):
             here = drawn[drawn["panel"] == panel]
             for row in here.to_dict("records"):
-                position = -labels.index(row["label"])
-                colour = colour_of(str(row["label"]), labels.index(row["label"]))
-                axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour, lw=2.2, alpha=0.55)
-                axes.plot(row["value"], position, "o", color=colour, ms=5)
+                place = labels.index(row["label"])
+                _interval(axes, -place, row, colour_of(str(row["label"]), place))
             axes.axvline(0, color=GREY, lw=1, ls="--")
             axes.set_title(f"{panel}\nn = {int(here['n'].max()):,}", fontsize=9)
             axes.set_yticks(-np.arange(len(labels)), [label.replace("_", " ") for label in labels], fontsize=8.5)
@@ -91,31 +91,25 @@ def forest_panels(name: str, title: str, caption: str, rows: pd.DataFrame, xlabe
         return figure_of(figure, name, title, caption, data, wide=True)
 
 
-def ranking(name: str, title: str, caption: str, curves: Mapping[str, pd.DataFrame], share: float) -> Figure:
+def ranking(name: str, title: str, caption: str, curves: pd.DataFrame, share: float) -> Figure:
     """ROC and precision-recall curves side by side, one line a model.
 
-    A curve has ``false_positive_rate recall precision``, best scores first; ``share`` of the rows are positive.
+    ``curves`` has ``model curve x y`` with the curves ``roc`` and ``precision_recall``, best scores first; ``share`` of
+    the rows are positive.
     """
     with plt.rc_context(STYLE):
         figure, (roc, recall) = plt.subplots(1, 2, figsize=(9.0, 3.3))
-        shown = {label: thinned(curve) for label, curve in curves.items()}
-        for place, (label, curve) in enumerate(shown.items()):
-            style: dict[str, Any] = {"color": colour_of(label, place), "lw": 1.6}
-            roc.plot([0, *curve["false_positive_rate"]], [0, *curve["recall"]], label=label, **style)
-            precision = [curve["precision"].iloc[0], *curve["precision"]]
-            recall.plot([0, *curve["recall"]], precision, drawstyle="steps-pre", **style)
+        for place, (label, rows) in enumerate(curves.groupby("model", sort=False)):
+            style: dict[str, Any] = {"color": colour_of(str(label), place), "lw": 1.6}
+            one, other = (rows[rows["curve"] == curve] for curve in ("roc", "precision_recall"))
+            roc.plot([0, *one["x"]], [0, *one["y"]], label=label, **style)
+            recall.plot([0, *other["x"]], [*other["y"].head(1), *other["y"]], drawstyle="steps-pre", **style)
         roc.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
         recall.axhline(share, color=GREY, lw=1, ls="--")
         roc.set(xlabel="false positive rate", ylabel="recall", xlim=(0, 1), ylim=(0, 1.02))
         recall.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
         figure.legend(*roc.get_legend_handles_labels(), title="auROC / auPRC", fontsize=8.5, loc="outside right center")
-        data = pd.concat([curve.assign(model=label) for label, curve in shown.items()], ignore_index=True)
-        return figure_of(figure, name, title, caption, data, wide=True)
-
-
-def thinned(curve: pd.DataFrame, most: int = 250) -> pd.DataFrame:
-    """At most ``most`` rows, evenly along the curve, its ends included."""
-    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, min(most, len(curve))).astype(int))]
+        return figure_of(figure, name, title, caption, curves, wide=True)
 
 
 def density_panels(
@@ -180,21 +174,24 @@ def lines(
     diagonal: bool = False,
     log_x: bool = False,
 ) -> Figure | None:
-    """One line a series, labelled in a legend beside the axes; too many for a legend are drawn thin and alike."""
+    """One line a series, labelled in a legend; too many for a legend are drawn thin and alike.
+
+    Series named ``MODEL, MEMBER`` (``MEMBERS`` apart) share the colour and the legend entry of their model.
+    """
     drawn = {label: (np.asarray(x, float), np.asarray(y, float)) for label, (x, y) in series.items()}
     drawn = {label: points for label, points in drawn.items() if len(points[0])}
     if not drawn:
         return None
+    models = list(dict.fromkeys(label.split(MEMBERS)[0] for label in drawn))
+    many = len(models) > len(PALETTE)
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(5.4, 3.1))
-        many = len(drawn) > len(PALETTE)
-        for place, (label, (x, y)) in enumerate(drawn.items()):
-            options: dict[str, Any] = (
-                {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6}
-                if many
-                else {"color": colour_of(label, place), "lw": 1.6, "label": label}
-            )
-            axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, **options)
+        for label, (x, y) in drawn.items():
+            model = label.split(MEMBERS)[0]
+            options: dict[str, Any] = {"color": PALETTE[0], "lw": 0.8, "alpha": 0.6}
+            if not many:
+                options = {"color": colour_of(model, models.index(model)), "lw": 1.6 if model == label else 1.1}
+            axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, label=model, **options)
         if diagonal:
             axes.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
         if log_x:
@@ -205,7 +202,8 @@ def lines(
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
         if not many:
-            axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+            handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+            axes.legend(handles.values(), handles, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
         frames = [pd.DataFrame({"series": label, "x": x, "y": y}) for label, (x, y) in drawn.items()]
         return figure_of(figure, name, title, caption, pd.concat(frames, ignore_index=True))
 
@@ -247,32 +245,21 @@ def histogram(
         return figure_of(figure, name, title, caption, data)
 
 
-def heat_map(
-    name: str,
-    title: str,
-    caption: str,
-    matrix: pd.DataFrame,
-    label: str,
-    *,
-    diverging: bool = False,
-    wide: bool = False,
-) -> Figure | None:
+def heat_map(name: str, title: str, caption: str, matrix: pd.DataFrame, label: str) -> Figure | None:
     """A labelled matrix as vector squares; names are shown while they fit."""
     if matrix.empty:
         return None
+    rows, columns = matrix.shape
     with plt.rc_context(STYLE):
-        height = min(7.0, 1.5 + 0.17 * len(matrix))
-        figure, axes = plt.subplots(figsize=(min(9.0, 2.2 + 0.17 * matrix.shape[1]) if not wide else 9.0, height))
-        limit = float(np.nanmax(np.abs(matrix.to_numpy(float)))) or 1.0
-        options = {"cmap": DIVERGING, "vmin": -limit, "vmax": limit} if diverging else {"cmap": DENSITY}
-        mesh = axes.pcolormesh(matrix.to_numpy(float), **options)
+        figure, axes = plt.subplots(figsize=(min(9.0, 2.2 + 0.17 * columns), min(7.0, 1.5 + 0.17 * rows)))
+        mesh = axes.pcolormesh(matrix.to_numpy(float), cmap=DENSITY)
         axes.invert_yaxis()
-        if len(matrix) <= 40:
-            axes.set_yticks(np.arange(len(matrix)) + 0.5, matrix.index.astype(str), fontsize=7.5)
-        if matrix.shape[1] <= 40:
-            axes.set_xticks(np.arange(matrix.shape[1]) + 0.5, matrix.columns.astype(str), fontsize=7.5, rotation=90)
+        if rows <= 40:
+            axes.set_yticks(np.arange(rows) + 0.5, matrix.index.astype(str), fontsize=7.5)
+        if columns <= 40:
+            axes.set_xticks(np.arange(columns) + 0.5, matrix.columns.astype(str), fontsize=7.5, rotation=90)
         figure.colorbar(mesh, ax=axes, label=label, shrink=0.8)
-        return figure_of(figure, name, title, caption, matrix.reset_index(), wide=wide)
+        return figure_of(figure, name, title, caption, matrix.reset_index())
 
 
 def scheme(name: str, title: str, caption: str, columns: Sequence[Sequence[tuple[str, str]]]) -> Figure:

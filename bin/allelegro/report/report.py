@@ -1,4 +1,4 @@
-"""What a report is made of: sections of paragraphs, tables and figures, and warnings that stand first."""
+"""What a report is made of: sections of paragraphs, tables and figures, and warnings, which come first."""
 
 import io
 import re
@@ -20,6 +20,7 @@ from allelegro.io.tables import write_table
 INK = "#123456"
 PALETTE = ["#2f7fc1", "#e0861a", "#23976b", "#cf4a5c", "#8a66bd", "#8b9099", "#a8871f", "#3aa6b5"]
 GREY = "#8b9099"
+MEMBERS = ", "  # between a model and one of its members (fold and seed) in the name of a series
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -92,7 +93,7 @@ class Section:
     blocks: list[str | Heading | Figure | Table] = field(default_factory=list)
 
     def head(self, text: str) -> None:
-        """Add a heading; what follows stands under it."""
+        """Add a heading for what follows."""
         self.blocks.append(Heading(text))
 
     def say(self, text: str) -> None:
@@ -111,12 +112,12 @@ class Section:
 
 
 @dataclass
-class Book:
+class Report:
     """All sections in reading order, the warnings, and the headline cards."""
 
     sections: list[Section] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    verdicts: list[str] = field(default_factory=list)
+    conclusions: list[str] = field(default_factory=list)
     cards: list[tuple[str, str, str]] = field(default_factory=list)
 
     def section(self, anchor: str, title: str) -> Section:
@@ -164,9 +165,9 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
 
 
-def save_figures(book: Book, folder: Path) -> None:
+def save_figures(report: Report, folder: Path) -> None:
     """Write every figure as ``figures/<name>.svg`` and its data as ``data/<name>.tsv``."""
-    for section in book.sections:
+    for section in report.sections:
         for figure in section.figures:
             with atomic_path(folder / "figures" / f"{figure.name}.svg") as partial:
                 # A file of its own has no page to take its colour from.

@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,11 @@ from typing import Any
 import pandas as pd
 
 from allelegro.errors import DataError
+from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
 from allelegro.io.tables import GUESS, TEXT, WHOLE, read_table
+from allelegro.procap.counts import CountsStore
+from allelegro.report.report import MEMBERS
 
 # Columns that hold names, which are text whatever they look like; all others of a run's own tables show their kind.
 _NAMES = (
@@ -23,11 +26,17 @@ _NAMES = (
 
 @dataclass
 class Training:
-    """One trained model: its name, configuration (``model.json``) and learning curve."""
+    """One training: its model, which member (fold and seed) of it, configuration (``model.json``) and learning curve."""
 
-    name: str
+    model: str
+    member: str
     config: dict[str, Any]
     history: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Model and member, as the figures name it."""
+        return MEMBERS.join(filter(None, (self.model, self.member)))
 
 
 @dataclass
@@ -113,9 +122,9 @@ class Results:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """Name of the model that plays each part: ``personal``, ``reference``, ``shuffled``, ``scratch``, ``clipnet``.
+        """Name of the model in each role: ``personal``, ``reference``, ``shuffled``, ``scratch``, ``clipnet``.
 
-        Read from what each checkpoint says of itself; members of an ensemble (``NAME-fold0-seed1``) share one name.
+        Read from what each checkpoint says of itself.
         """
         roles: dict[str, str] = {}
         for model in self.finetuned:
@@ -124,10 +133,36 @@ class Results:
                 role = "clipnet" if training["genotypes"] == "personal" else f"clipnet_{training['genotypes']}"
             else:
                 role = training["genotypes"] if training["genotypes"] != "personal" or training["init"] else "scratch"
-            roles.setdefault(role, re.sub(r"-(fold|seed)\d+.*$", "", model.name))
+            roles.setdefault(role, model.model)
         if "personal" not in roles and "scratch" in roles:
             roles["personal"] = roles["scratch"]  # a run without pretraining
         return roles
+
+    @cached_property
+    def test_folds(self) -> list[int]:
+        """The folds that some fine-tuning held out for testing."""
+        folds = {model.config["training"].get("test_fold") for model in self.finetuned}
+        return sorted(fold for fold in folds if fold is not None)
+
+    @cached_property
+    def test_donors(self) -> list[str]:
+        """The donors that every fine-tuning held out."""
+        return list(self.finetuned[0].config["training"].get("test_donors", [])) if self.finetuned else []
+
+    @cached_property
+    def stores(self) -> tuple[CountsStore, HaplotypeStore] | None:
+        """Counts and haplotypes, None when either is missing; DataError when their windows differ."""
+        if self.haplotype_store is None or not self.path("procap", "counts", "metadata.json").is_file():
+            return None
+        counts = CountsStore.open(self.path("procap", "counts"))
+        self.haplotype_store.check_windows(counts.windows)
+        return counts, self.haplotype_store
+
+    @cached_property
+    def haplotype_store(self) -> HaplotypeStore | None:
+        """The haplotype store, or None where only its metadata is here."""
+        folder = self.path("genotype", "haplotypes")
+        return HaplotypeStore.open(folder) if (folder / "windows.bed").is_file() else None
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:
@@ -138,22 +173,48 @@ class Results:
     @cached_property
     def benchmark_points(self) -> dict[str, pd.DataFrame]:
         """The variants behind each benchmark, by dataset."""
-        files = self._files("effects/benchmarks/*.points.tsv.gz")
-        return {path.name.removesuffix(".points.tsv.gz"): self._table(path) for path in files}
+        return self._benchmarks(".points.tsv.gz")
+
+    @cached_property
+    def benchmark_curves(self) -> dict[str, pd.DataFrame]:
+        """The curves of each benchmark (``model curve x y``), by dataset."""
+        return self._benchmarks(".curves.tsv")
 
     @cached_property
     def scoring_costs(self) -> list[dict[str, Any]]:
-        """What scoring a variant set with a model cost: one record a set and model."""
-        return [self.document("effects", "scores", path.name) for path in self._files("effects/scores/*.cost.json")]
+        """What scoring a variant set with a model cost: one record a set and model, the set's name added."""
+        records = [
+            (path, self.document("effects", "scores", path.name)) for path in self._files("effects/scores/*.cost.json")
+        ]
+        return [record | {"set": path.name.removesuffix(f".{record['model']}.cost.json")} for path, record in records]
+
+    @cached_property
+    def dropped_variants(self) -> dict[tuple[str, str], Counter[str]]:
+        """Variants that a model did not score, counted by reason, by set and model."""
+        counts = {}
+        for name, model in ((record["set"], record["model"]) for record in self.scoring_costs):
+            path = self.path("effects", "scores", f"{name}.{model}.dropped.tsv")
+            if path.is_file():
+                with path.open(encoding="utf-8") as rows:
+                    next(rows, None)
+                    counts[name, model] = Counter(row.rstrip("\n").rpartition("\t")[2] for row in rows)
+        return counts
+
+    def _benchmarks(self, suffix: str) -> dict[str, pd.DataFrame]:
+        files = self._files(f"effects/benchmarks/*{suffix}")
+        return {path.name.removesuffix(suffix): self._table(path) for path in files}
 
     def _files(self, pattern: str) -> list[Path]:
         return sorted(self.folder.glob(pattern))
 
     def _trainings(self, folder: str) -> list[Training]:
-        return [
-            Training(path.parent.name, json.loads(path.read_text(encoding="utf-8")), self._history(path.parent))
-            for path in self._files(f"{folder}/*/model.json")
-        ]
+        """Checkpoints directly below the folder, and those of members one level further down."""
+        found = []
+        for path in self._files(f"{folder}/*/model.json") + self._files(f"{folder}/*/*/model.json"):
+            model, *member = path.parent.relative_to(self.path(folder)).parts
+            config = json.loads(path.read_text(encoding="utf-8"))
+            found.append(Training(model, "/".join(member), config, self._history(path.parent)))
+        return found
 
     @staticmethod
     def _table(path: Path) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def loci(
     variant: int | None,
     snvs: pd.DataFrame | None,
 ) -> Figure:
-    """One track a genotype, bars of what was observed and predicted beside it, a saturation map below.
+    """One track a genotype, bars of the observed and predicted signal next to it, a saturation map below.
 
     ``signal`` is ``[donor, strand, base]`` from the 0-based position ``first`` on, ``quantities`` has one row a donor
     (``observed`` and one column a model, maybe none), ``variant`` and ``snvs`` are 1-based.
@@ -100,10 +100,10 @@ def _marked(axes: Axes, variant: int | None) -> None:
         axes.axvline(variant, color=INK, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
 
 
-def _effect_map(axes: Axes, figure: Any, beside: Any, snvs: pd.DataFrame) -> pd.DataFrame:
+def _effect_map(axes: Axes, figure: Any, right: Any, snvs: pd.DataFrame) -> pd.DataFrame:
     matrix = effects(snvs)
     mesh = _squares(axes, matrix)
-    legend = figure.add_subplot(beside)
+    legend = figure.add_subplot(right)
     legend.set_axis_off()
     figure.colorbar(mesh, ax=legend, label="effect (log2)", location="left", fraction=0.9, aspect=8, shrink=0.95)
     table = matrix.rename_axis("new base").reset_index().melt(id_vars="new base", var_name="position")

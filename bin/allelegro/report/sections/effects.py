@@ -4,27 +4,11 @@ import re
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from allelegro.report import plots
-from allelegro.report.report import Book, Figure, Section, Table
+from allelegro.report.report import Figure, Report, Section, Table
 from allelegro.report.results import Results
 
-POINT_COLUMNS = {
-    "chrom",
-    "pos",
-    "ref",
-    "alt",
-    "id",
-    "group",
-    "measured",
-    "significant",
-    "active",
-    "cluster",
-    "af",
-    "seen",
-    "matched",
-}
 COSTS = {
     "parameters": "Weights of one network.",
     "checkpoints": "Networks of the ensemble; each scores both alleles on both strands.",
@@ -36,30 +20,24 @@ MOST_PANELS = 6
 FEWEST = 10  # variants for a row in a forest plot
 
 
-def variant_effects(results: Results, book: Book) -> None:
-    """Per benchmark: a forest plot of all models, scatter, sign accuracy by effect size, calibration, ROC."""
-    section = book.section("effects", "Variant effects")
+def variant_effects(results: Results, report: Report) -> None:
+    """What was scored and what was not; per benchmark a forest plot, right signs, calibration, scatter, ROC."""
+    section = report.section("effects", "Variant effects")
     metrics = results.metrics[results.metrics["stage"] == "effects"]
     if metrics.empty:
-        scores = sorted(path.name for path in results.path("effects", "scores").glob("*.tsv"))
-        scores = [name for name in scores if not name.endswith(".dropped.tsv")]
-        section.say("No benchmark of variant effects ran: no variant set was given.")
-        if scores:
-            section.say(f"Variants were scored: {', '.join(scores)} in effects/scores.")
-        return
-    section.say(
-        "Measured against predicted effects of single variants, each model on the same variants. A positive effect means "
-        "that the alternative allele increases activity. Intervals are bootstrapped by locus where variants cluster."
-    )
-    section.show(_overview(metrics))
+        section.say("No benchmark of variant effects ran: no set with measured effects was given.")
+        if scored := sorted({f"{record['set']} by {record['model']}" for record in results.scoring_costs}):
+            section.say(f"Variants were scored: {', '.join(scored)}; the scores are in effects/scores.")
+    else:
+        section.say(
+            "Measured against predicted effects of single variants, each model on the same variants. A positive effect means "
+            "that the alternative allele increases activity. Intervals are bootstrapped by locus where variants cluster."
+        )
+        section.show(_overview(metrics))
+    section.show(_not_scored(results, report))
     section.show(_costs(results))
     for dataset, rows in metrics.groupby("dataset", sort=False):
-        _one_benchmark(section, str(dataset), rows, results.benchmark_points.get(str(dataset)))
-
-
-def models_of(points: pd.DataFrame) -> list[str]:
-    """The model columns of a points table."""
-    return [c for c in points.columns if c not in POINT_COLUMNS and pd.api.types.is_numeric_dtype(points[c])]
+        _one_benchmark(results, section, str(dataset), rows)
 
 
 def _overview(metrics: pd.DataFrame) -> Figure | None:
@@ -72,6 +50,20 @@ def _overview(metrics: pd.DataFrame) -> Figure | None:
         rows.rename(columns={"dataset": "panel", "model": "label"}),
         "Pearson r",
     )
+
+
+def _not_scored(results: Results, report: Report) -> Table | None:
+    """Variants that a model did not score, counted by reason; a set without any score is a warning."""
+    scored = {(record["set"], record["model"]): record["variants"] for record in results.scoring_costs}
+    for name in dict.fromkeys(name for name, _ in scored):
+        if not any(count for (of, _), count in scored.items() if of == name):
+            report.warn(f"No variant of {name} was scored by any model: the reasons are under Variant effects.")
+    rows = [
+        {"set": name, "model": model, "scored": scored.get((name, model)), "reason": reason.replace("_", " "), "variants": n}
+        for (name, model), dropped in results.dropped_variants.items()
+        for reason, n in dropped.most_common()
+    ]  # fmt: skip
+    return Table("Variants that were not scored", pd.DataFrame(rows)) if rows else None
 
 
 def _costs(results: Results) -> Table | None:
@@ -89,9 +81,9 @@ def _costs(results: Results) -> Table | None:
     return Table("What scoring costs", table.dropna(axis=1, how="all").reset_index(), COSTS)
 
 
-def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: pd.DataFrame | None) -> None:
+def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.DataFrame) -> None:
     section.head(dataset)
-    name = re.sub(r"[^A-Za-z0-9]+", "-", dataset).lower()
+    name = f"effects-{re.sub(r'[^A-Za-z0-9]+', '-', dataset).lower()}"
     chosen = rows[(rows["metric"] == "pearson") & rows["subset"].isin(["all", "significant"]) & (rows["n"] >= FEWEST)]
     chosen = chosen.assign(label=chosen["model"] + np.where(chosen["subset"] == "all", "", " (significant)"))
     if chosen.empty:
@@ -100,21 +92,24 @@ def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: p
     label = "Pearson r of predicted and measured effect"
     section.show(
         plots.forest(
-            f"effects-{name}-pearson",
+            f"{name}-pearson",
             f"{dataset}: {label}",
             "Point and 95 % interval of each model, 0 is no relation.",
             chosen[["label", "value", "ci_low", "ci_high", "n"]].assign(group=chosen["model"]),
             label,
         )
     )
+    points = results.benchmark_points.get(dataset)
     if points is None or points.empty:
         return
-    models = models_of(points)[:MOST_PANELS]
-    section.show(_sign_by_size(name, dataset, points, models))
-    section.show(_calibration(name, dataset, points, models))
+    models = [model for model in dict.fromkeys(rows["model"].astype(str)) if model in points][:MOST_PANELS]
+    curves = results.benchmark_curves.get(dataset, pd.DataFrame(columns=["model", "curve", "x", "y"]))
+    curves = curves[curves["model"].isin(models)]
+    section.show(_signs(name, dataset, curves))
+    section.show(_calibration(name, dataset, curves))
     section.show(
         plots.density_panels(
-            f"effects-{name}-scatter",
+            f"{name}-scatter",
             f"{dataset}: predicted and measured effects",
             "One point a variant, log2 alternative over reference. Each model has its own scale of predicted effects.",
             {model: (points[model], points["measured"]) for model in models},
@@ -123,89 +118,59 @@ def _one_benchmark(section: Section, dataset: str, rows: pd.DataFrame, points: p
             own_scales=True,
         )
     )
-    section.show(_ranking(name, dataset, rows, points, models))
+    section.show(_ranking(name, dataset, rows, points, curves))
     groups = rows[(rows["metric"] == "pearson") & ~rows["subset"].isin(["all", "significant", "active"])]
     if not groups.empty:
         wide = groups.pivot_table(index="subset", columns="model", values="value", sort=False).reset_index()
         section.show(Table(f"{dataset}: Pearson r by group", wide))
 
 
-def _ranking(name: str, dataset: str, rows: pd.DataFrame, points: pd.DataFrame, models: list[str]) -> Figure | None:
+def _ranking(name: str, dataset: str, rows: pd.DataFrame, points: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     """ROC and precision-recall curves of significant against other variants, by the size of the predicted effect."""
-    known = points.dropna(subset=["significant"])
-    positive = known["significant"].to_numpy(float) == 1
-    if not 0 < positive.sum() < len(known):
+    drawn = curves[curves["curve"].isin(["roc", "precision_recall"])]
+    if drawn.empty:
         return None
-    curves = {}
-    for model in models:
-        areas = rows[(rows["model"] == model) & (rows["subset"] == "all")].set_index("metric")
-        measured = [f"{areas['value'].get(metric, np.nan):.2f}" for metric in ("auroc", "auprc")]
-        curves[f"{model} {measured[0]} / {measured[1]}"] = ranking_curve(known[model].abs().to_numpy(float), positive)
-    share = positive.mean()
+    areas = rows[rows["subset"] == "all"].set_index(["model", "metric"])["value"]
+    labels = {
+        model: f"{model} " + " / ".join(f"{areas.get((model, area), np.nan):.2f}" for area in ("auroc", "auprc"))
+        for model in drawn["model"].unique()
+    }
+    known = points["significant"].dropna().astype(float) == 1
     return plots.ranking(
-        f"effects-{name}-ranking",
+        f"{name}-ranking",
         f"{dataset}: which variants have an effect",
-        f"Significant against other variants, ranked by the size of the predicted effect: {positive.sum():,} significant and "
-        f"{(~positive).sum():,} controls (n = {len(known):,}). Beside each model auROC / auPRC; with no skill they are 0.50 / {share:.2f}, the share "
-        "of significant variants (dashed).",
-        curves,
-        share,
+        f"Significant against other variants, ranked by the size of the predicted effect: {known.sum():,} significant and "
+        f"{(~known).sum():,} controls (n = {len(known):,}). After each model auROC / auPRC; with no skill they are 0.50 / {known.mean():.2f}, "
+        "the share of significant variants (dashed).",
+        drawn.assign(model=drawn["model"].map(labels)),
+        float(known.mean()),
     )
 
 
-def ranking_curve(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> pd.DataFrame:
-    """``false_positive_rate recall precision`` at each distinct score, the highest first; tied scores enter together."""
-    order = np.argsort(-score, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
-    hits = np.cumsum(positive[order])[ends]
-    called = ends + 1
-    return pd.DataFrame(
-        {
-            "false_positive_rate": (called - hits) / (~positive).sum(),
-            "recall": hits / positive.sum(),
-            "precision": hits / called,
-        }
-    )
-
-
-def _sign_by_size(name: str, dataset: str, points: pd.DataFrame, models: list[str]) -> Figure | None:
-    """Share of right signs among variants whose predicted effect is at least as large as a quantile."""
-    series = {}
-    for model in models:
-        kept = points[[model, "measured"]].dropna()
-        kept = kept[kept["measured"] != 0].sort_values(model, key=np.abs, ascending=False)
-        if len(kept) < 20:
-            continue
-        right = (np.sign(kept[model]) * np.sign(kept["measured"]) + 1) / 2
-        top = np.unique(np.geomspace(10, len(kept), 12).astype(int))
-        series[model] = (top / len(kept), [float(right.iloc[:k].mean()) for k in top])
+def _signs(name: str, dataset: str, curves: pd.DataFrame) -> Figure | None:
     return plots.lines(
-        f"effects-{name}-sign",
+        f"{name}-sign",
         f"{dataset}: right sign by predicted effect size",
-        "Share of variants with the right direction among the variants with the largest predicted effects; 0.5 is a coin.",
-        series,
+        "Share of variants with the right direction among the variants with the largest predicted effects; 0.5 is chance.",
+        _series(curves, "right_sign"),
         "share of variants kept, largest predictions first",
         "share with the right sign",
         log_x=True,
     )
 
 
-def _calibration(name: str, dataset: str, points: pd.DataFrame, models: list[str]) -> Figure | None:
-    """Mean measured effect in ten equally filled bins of the predicted effect."""
-    series = {}
-    for model in models:
-        kept = points[[model, "measured"]].dropna()
-        if len(kept) < 50 or kept[model].nunique() < 10:
-            continue
-        bins = pd.qcut(kept[model], 10, duplicates="drop")
-        means = kept.groupby(bins, observed=True)[[model, "measured"]].mean()
-        series[model] = (means[model].tolist(), means["measured"].tolist())
+def _calibration(name: str, dataset: str, curves: pd.DataFrame) -> Figure | None:
     return plots.lines(
-        f"effects-{name}-calibration",
+        f"{name}-calibration",
         f"{dataset}: calibration",
         "Mean measured effect in tenths of the predicted effect; on the dashed line sizes agree, not only ranks.",
-        series,
+        _series(curves, "calibration"),
         "mean predicted effect (log2)",
         "mean measured effect (log2)",
         diagonal=True,
     )
+
+
+def _series(curves: pd.DataFrame, curve: str) -> dict[str, tuple[pd.Series, pd.Series]]:
+    chosen = curves[curves["curve"] == curve].groupby("model", sort=False)
+    return {str(model): (rows["x"], rows["y"]) for model, rows in chosen}

@@ -4,15 +4,15 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.report import Book, Figure, Table
+from allelegro.report.report import Figure, Report, Table
 from allelegro.report.results import Results
 
 KINSHIP = "KING-robust: 0.5 is the same person, 0.25 parent and child or full siblings, 0 or less unrelated."
 
 
-def haplotypes(results: Results, book: Book) -> None:
-    """What the haplotype store holds and what was left out of it."""
-    section = book.section("haplotypes", "Haplotypes")
+def haplotypes(results: Results, report: Report) -> None:
+    """What the haplotype store holds and what was dropped from it."""
+    section = report.section("haplotypes", "Haplotypes")
     store = results.haplotypes
     if store is None:
         section.say("No haplotype store was made in this run.")
@@ -27,21 +27,19 @@ def haplotypes(results: Results, book: Book) -> None:
     donors = results.table("genotype", "qc", "donors.tsv")
     if donors is not None:
         section.show(Table("Donors", donors))
-    related = _relatedness(results, book)
+    related = _relatedness(results, report)
     section.show(related) if isinstance(related, Table) else section.say(related)
     section.show(_components(results))
 
 
 def _histogram(results: Results) -> Figure | None:
-    path = results.path("genotype", "haplotypes", "offsets.npy")
-    if not path.is_file():
+    if results.haplotype_store is None:
         return None
-    rows = np.diff(np.load(path))
     return plots.histogram(
         "haplotypes-per-window",
         "Distinct haplotypes per window",
         "The reference sequence included; few distinct sequences serve all donors.",
-        pd.Series(rows),
+        pd.Series(np.diff(results.haplotype_store.offsets)),
         "distinct haplotypes",
     )
 
@@ -57,8 +55,8 @@ def _dropped(store: dict[str, object]) -> Table:
     return Table("Variants and genotypes", pd.DataFrame(rows, columns=["of", "what", "count"]))
 
 
-def _relatedness(results: Results, book: Book) -> Table | str:
-    """Related pairs; close relatives or the same person twice spoil a split by donor."""
+def _relatedness(results: Results, report: Report) -> Table | str:
+    """Related pairs; close relatives or one person twice make a split by donor leak."""
     table = results.table("genotype", "qc", "relatedness.tsv")
     if table is None:
         return "Relatedness between donors was not estimated."
@@ -67,7 +65,7 @@ def _relatedness(results: Results, book: Book) -> Table | str:
     close = table[table["degree"].isin(["duplicate", "first"])]
     if len(close):
         pairs = ", ".join(f"{row.donor_1} and {row.donor_2}" for row in close.head(5).itertuples())
-        book.warn(
+        report.warn(
             f"Donors that look like close relatives or one person twice: {pairs}{', …' if len(close) > 5 else ''}; "
             "keep such pairs on one side of the split between training and test donors."
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.procap.counts import CountsStore, library_sizes
 from allelegro.report import tracks
-from allelegro.report.report import Book, Figure, Section, Table
+from allelegro.report.report import Figure, Report, Section, Table
 from allelegro.report.results import Results
 
 MOST_LOCI = 4
@@ -35,43 +35,33 @@ class Locus:
     genotype: "pd.Categorical[object]"
 
 
-def example_loci(results: Results, book: Book) -> None:
+def example_loci(results: Results, report: Report) -> None:
     """Tracks of a few held-out windows; saturation maps and logos where mutagenesis was done."""
-    section = book.section("loci", "Example loci")
+    section = report.section("loci", "Example loci")
     saturated = results.table("effects", "saturation", "saturation.tsv")
     regions = {} if saturated is None else {str(name): rows for name, rows in saturated.groupby("region", sort=False)}
     if not regions:
         section.say("No saturation mutagenesis was made in this run.")
-    stores = _stores(results)
+    stores = results.stores
     if stores is None:
-        section.say(
-            "Without a counts store and a haplotype store in these results, no signal by genotype can be shown."
-        )
+        section.say("These results hold no counts store or no haplotype store, so no signal by genotype can be shown.")
     names = list(regions) or ([] if stores is None else _held_out_examples(results, stores[1]))
     if not names:
         return
     section.say(
         "Windows that the models did not train on, where donors differ if there are such. Tracks are the mean of all donors of a genotype; "
-        "bars beside them what was observed and what models predict from sequence alone."
+        "the bars on the right are the observed signal and what models predict from sequence alone."
     )
     for name in names[:MOST_LOCI]:
         _one_locus(results, section, name, regions.get(name), stores)
 
 
-def _stores(results: Results) -> tuple[CountsStore, HaplotypeStore] | None:
-    counts, haplotypes = results.path("procap", "counts"), results.path("genotype", "haplotypes")
-    if not (counts / "metadata.json").is_file() or not (haplotypes / "index.npy").is_file():
-        return None
-    stores = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
-    stores[1].check_windows(stores[0].windows)
-    return stores
-
-
 def _held_out_examples(results: Results, store: HaplotypeStore) -> list[str]:
-    """Windows of the test fold with the highest score where donors differ."""
-    fold = results.finetuned[0].config["training"].get("test_fold", 0) if results.finetuned else 0
+    """Windows of the test folds with the highest score where donors differ."""
     windows = store.windows
-    ranked = windows[windows["fold"] == fold].sort_values("score", ascending=False, kind="stable")
+    ranked = windows[windows["fold"].isin(results.test_folds or [0])].sort_values(
+        "score", ascending=False, kind="stable"
+    )
     varied = (str(name) for place, name in ranked["name"].items() if store.common_alleles(int(str(place)), SPAN))
     return [name for name, _ in zip(varied, range(MOST_LOCI), strict=False)]
 
@@ -140,7 +130,7 @@ def _locus(counts: CountsStore, store: HaplotypeStore, name: str, snvs: pd.DataF
 
 
 def _groups(codes: NDArray[np.int64], labels: list[str]) -> "pd.Categorical[object]":
-    """A label a donor; labels that no donor has are left out."""
+    """A label a donor; only labels that some donor has."""
     return pd.Categorical(np.array(labels, object)[codes], [labels[code] for code in np.unique(codes)])
 
 

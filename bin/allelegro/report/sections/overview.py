@@ -1,13 +1,14 @@
-"""The schemes of the run, and the summary: headline figures, a verdict in words, warnings first."""
+"""The schemes of the run, and the summary: headline figures, conclusions in words, warnings first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from allelegro.report import plots
 from allelegro.report.glossary import GLOSSARY
-from allelegro.report.report import Book
+from allelegro.report.report import Report
 from allelegro.report.results import Results
 from allelegro.report.sections.training import CELLS, HARDEST
 
@@ -31,9 +32,9 @@ def _text(value: float | int | None, unit: str) -> str:
     return f"{value:,} {unit}" if value is not None else f"no {unit}"
 
 
-def schemes(results: Results, book: Book) -> None:
+def schemes(results: Results, report: Report) -> None:
     """Two vector figures with this run's own numbers: how data were processed, how models were trained and tested."""
-    section = book.section("schemes", "What was done")
+    section = report.section("schemes", "What was done")
     windows = len(results.windows) if results.windows is not None else None
     reads = sum(_last_step(document) for document in results.library_qc) or None
     store = results.haplotypes or {}
@@ -74,49 +75,46 @@ def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
     pretrained = len(results.pretrained)
     personal = [model for model in results.finetuned if model.config["architecture"] == "legnet"]
     clipnets = len(results.finetuned) - len(personal)
-    split = _split(results)
+    folds = ", ".join(map(str, results.test_folds)) or "–"
     benchmarks = results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].nunique()
     return [
         [("lentiMPRA", f"{pretrained} pretrained LegNet" + ("s" if pretrained != 1 else ""))],
         [
             ("fine-tuning", f"{len(personal)} LegNet, {clipnets} CLIPNET"),
-            ("held out", f"fold {split['fold']}: {split['loci']} windows\n{split['donors']} donors"),
+            ("held out", f"fold {folds}: {_test_loci(results)} windows\n{len(results.test_donors)} donors"),
         ],
         [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
     ]
 
 
-def _split(results: Results) -> dict[str, Any]:
-    training = results.finetuned[0].config["training"] if results.finetuned else {}
-    fold = training.get("test_fold")
-    loci = int((results.windows["fold"] == fold).sum()) if results.windows is not None and fold is not None else 0
-    return {"fold": "–" if fold is None else fold, "loci": loci, "donors": len(training.get("test_donors", []))}
+def _test_loci(results: Results) -> int:
+    return 0 if results.windows is None else int(results.windows["fold"].isin(results.test_folds).sum())
 
 
-def summary(results: Results, book: Book) -> None:
-    """Cards, verdicts and warnings; called last, when every chapter has had its say."""
-    _cards(results, book)
-    _held_out_verdict(results, book)
-    _control_verdicts(results, book)
-    _effect_verdicts(results, book)
-    _overlap_warnings(results, book)
-    _size_warnings(results, book)
+def summary(results: Results, report: Report) -> None:
+    """Cards, conclusions and warnings; called last, when every section has been written."""
+    _cards(results, report)
+    _held_out_conclusions(results, report)
+    _control_conclusions(results, report)
+    _effect_conclusions(results, report)
+    _overlap_warnings(results, report)
+    _size_warnings(results, report)
 
 
-def _cards(results: Results, book: Book) -> None:
-    book.cards.append((str(len(results.library_qc)), "libraries", GLOSSARY["library"]))
-    book.cards.append((str(len(_donors(results))), "donors", GLOSSARY["donor"]))
+def _cards(results: Results, report: Report) -> None:
+    report.cards.append((str(len(results.library_qc)), "libraries", GLOSSARY["library"]))
+    report.cards.append((str(len(_donors(results))), "donors", GLOSSARY["donor"]))
     if results.windows is not None:
-        book.cards.append((f"{len(results.windows):,}", "windows", GLOSSARY["window"]))
+        report.cards.append((f"{len(results.windows):,}", "windows", GLOSSARY["window"]))
     for role, model in (("LegNet", results.roles.get("personal")), ("CLIPNET", results.roles.get("clipnet"))):
         found = _value(results, model, HARDEST, "across_loci_r")
         if found is not None:
             label = f"{role}: r across unseen loci, {_interval(found)}"
-            book.cards.append((f"{found['value']:z.2f}", label, GLOSSARY["across_loci_r"]))
+            report.cards.append((f"{found['value']:z.2f}", label, GLOSSARY["across_loci_r"]))
     effects = _effects(results, results.roles.get("personal"))
     for _, row in effects.head(3).iterrows():
         label = f"LegNet: r of effects, {row['dataset']}, {_interval(row)}"
-        book.cards.append((f"{row['value']:z.2f}", label, GLOSSARY["pearson"]))
+        report.cards.append((f"{row['value']:z.2f}", label, GLOSSARY["pearson"]))
 
 
 def _value(results: Results, model: str | None, subset: str, metric: str) -> dict[str, Any] | None:
@@ -136,127 +134,136 @@ def _interval(row: Mapping[str, Any] | pd.Series) -> str:
     return f"95 % {row['ci_low']:z.2f} to {row['ci_high']:z.2f}, n = {int(row['n']):,}"
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of r between two models, with its 95 % interval, in one cell."""
+
+    cell: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"difference of r {self.value:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, n = {self.n:,}"
+
+    def word(self, better: str, worse: str, same: str) -> str:
+        """Which of the three the interval says of the first model."""
+        return better if self.low > 0 else worse if self.high < 0 else same
+
+
 def _paired(
-    results: Results,
-    first: str | None,
-    second: str | None,
-    metric: str,
-    cells: Sequence[str] = (HARDEST, "unseen_loci/seen_donors"),
-) -> tuple[float, float, float, int] | None:
-    """``first`` less ``second`` in the first of the cells that has an interval: value, interval, n."""
-    table = results.metrics[results.metrics["metric"] == metric].dropna(subset=["value", "ci_low"])
-    for subset in cells:
-        for name, sign in ((f"{first} - {second}", 1.0), (f"{second} - {first}", -1.0)):
-            rows = table[(table["subset"] == subset) & (table["model"] == name)]
+    results: Results, first: str, second: str, metric: str, cells: Iterable[str] = (HARDEST, "unseen_loci/seen_donors")
+) -> Difference | None:
+    """The model in the role ``first`` less that in the role ``second``, in the first of the cells with an interval."""
+    one, other = results.roles.get(first), results.roles.get(second)
+    table = results.metrics[results.metrics["metric"] == f"{metric}_difference"].dropna(subset=["value", "ci_low"])
+    for cell in cells:
+        for name, sign in ((f"{one} - {other}", 1.0), (f"{other} - {one}", -1.0)):
+            rows = table[(table["subset"] == cell) & (table["model"] == name)]
             if len(rows):
                 row = rows.iloc[0]
                 low, high = sorted((sign * row["ci_low"], sign * row["ci_high"]))
-                return sign * row["value"], low, high, int(row["n"])
+                return Difference(cell, sign * row["value"], low, high, int(row["n"]))
     return None
 
 
-def _held_out_verdict(results: Results, book: Book) -> None:
-    found = _paired(results, results.roles.get("personal"), results.roles.get("clipnet"), "across_loci_r_difference")
-    if found is None:
-        return
-    value, low, high, n = found
-    what = "better than" if low > 0 else "worse than" if high < 0 else "not distinguishable from"
-    book.verdicts.append(
-        f"Across unseen loci, fine-tuned LegNet is {what} CLIPNET trained on the same data "
-        f"(difference of r {value:+.2f}, 95 % {low:+.2f} to {high:+.2f}, n = {n:,} windows)."
-    )
-
-
-def _control_verdicts(results: Results, book: Book) -> None:
-    """Shuffled genotypes must teach no more than the reference genome; when they do, that is a warning, not a footnote.
-
-    Both twins start from the same lentiMPRA model and learn differences between loci, so neither is expected at zero.
-    """
-    shuffled, reference = results.roles.get("shuffled"), results.roles.get("reference")
-    for metric, what in (("between_donors_r", "differences between donors"), ("allele_effect_r", "allele effects")):
-        found = _paired(results, shuffled, reference, f"{metric}_difference")
-        if found is None:
-            continue
-        value, low, high, n = found
-        interval = f"difference of r {value:+.2f}, 95 % {low:+.2f} to {high:+.2f}, n = {n:,}"
-        if low > 0:
-            book.warn(
-                f"The control failed: LegNet trained on shuffled genotypes predicts {what} better than its twin trained on "
-                f"the reference genome ({interval}); something leaks between training and test."
-            )
-        else:
-            book.verdicts.append(
-                f"The control holds: shuffled genotypes teach LegNet no more about {what} than the reference genome ({interval})."
-            )
-    _taught_verdict(results, book)
-    row = _value(results, results.roles.get("personal"), HARDEST, "between_donors_r")
-    if row is not None and pd.notna(row["ci_low"]):
-        verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
-        book.verdicts.append(
-            f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
-            f"(r = {row['value']:z.2f}, {_interval(row)}){_beside_reference(results)}."
+def _held_out_conclusions(results: Results, report: Report) -> None:
+    found = _paired(results, "personal", "clipnet", "across_loci_r")
+    if found is not None:
+        what = found.word("better than", "worse than", "not distinguishable from")
+        report.conclusions.append(
+            f"Across unseen loci, fine-tuned LegNet is {what} CLIPNET trained on the same data ({found} windows)."
         )
 
 
-def _taught_verdict(results: Results, book: Book) -> None:
-    """Whether people's own genotypes taught more than anyone's: nothing where signal and genotype are unrelated."""
-    twins = results.roles.get("personal"), results.roles.get("shuffled")
-    if None in twins:
+def _control_conclusions(results: Results, report: Report) -> None:
+    """Shuffled genotypes must help no more than the reference genome; when they do, that is a warning, not a footnote.
+
+    Both control models start from the same lentiMPRA model and learn differences between loci, so neither is expected at zero.
+    """
+    for metric, what in (("between_donors_r", "differences between donors"), ("allele_effect_r", "allele effects")):
+        found = _paired(results, "shuffled", "reference", metric)
+        if found is None:
+            continue
+        if found.low > 0:
+            report.warn(
+                f"The control failed: LegNet trained on shuffled genotypes predicts {what} better than LegNet trained on "
+                f"the reference genome ({found}); something leaks between training and test."
+            )
+        else:
+            report.conclusions.append(
+                f"The control holds: LegNet learned no more about {what} from shuffled genotypes than from the reference genome ({found})."
+            )
+    _genotype_conclusions(results, report)
+    row = _value(results, results.roles.get("personal"), HARDEST, "between_donors_r")
+    if row is not None and pd.notna(row["ci_low"]):
+        verb = "predicts" if row["ci_low"] > 0 else "does not measurably predict"
+        report.conclusions.append(
+            f"At unseen loci, LegNet fine-tuned on personal genomes {verb} differences between unseen donors "
+            f"(r = {row['value']:z.2f}, {_interval(row)}){_against_reference(results)}."
+        )
+
+
+def _genotype_conclusions(results: Results, report: Report) -> None:
+    """Whether LegNet learned more from people's own genotypes than from anyone's: not so where signal and genotype are unrelated."""
+    if not {"personal", "shuffled"} <= results.roles.keys():
         return
-    metric = "between_donors_r_difference"
-    found = {cell: pair for cell in CELLS if (pair := _paired(results, *twins, metric, [cell])) is not None}
-    if not found:
-        book.verdicts.append("Whether personal genotypes taught LegNet anything cannot be told: too few loci differ.")
+    found = _paired(results, "personal", "shuffled", "between_donors_r", CELLS)
+    if found is None:
+        report.conclusions.append(
+            "Whether LegNet learned anything from personal genotypes cannot be said: too few loci differ between donors."
+        )
         return
-    cell, (value, low, high, n) = next(iter(found.items()))
-    what = "more than shuffled ones" if low > 0 else "nothing measurable beyond shuffled ones"
-    book.verdicts.append(
-        f"About differences between donors, personal genotypes taught LegNet {what} "
-        f"({CELLS[cell]}: difference of r {value:+.3f}, 95 % {low:+.3f} to {high:+.3f}, n = {n:,})."
+    what = (
+        "more from personal genotypes than"
+        if found.low > 0
+        else "nothing measurable from personal genotypes beyond what it learned"
+    )
+    report.conclusions.append(
+        f"About differences between donors, LegNet learned {what} from shuffled ones ({CELLS[found.cell]}: {found})."
     )
 
 
-def _beside_reference(results: Results) -> str:
-    """What personal genomes added in training, or nothing where there is no twin."""
-    roles = results.roles
-    found = _paired(results, roles.get("personal"), roles.get("reference"), "between_donors_r_difference")
+def _against_reference(results: Results) -> str:
+    """What personal genomes added in training, or nothing where there is no control model."""
+    found = _paired(results, "personal", "reference", "between_donors_r")
     if found is None:
         return ""
-    value, low, high, _ = found
-    what = "less well" if low > 0 else "better" if high < 0 else "about as well"
-    return f"; its twin trained on the reference genome does so {what} (difference of r {value:+.2f}, 95 % {low:+.2f} to {high:+.2f})"
+    what = found.word("less well", "better", "about as well")
+    return f"; the control model trained on the reference genome does so {what} ({found})"
 
 
-def _effect_verdicts(results: Results, book: Book) -> None:
+def _effect_conclusions(results: Results, report: Report) -> None:
     for _, row in _effects(results, results.roles.get("personal")).iterrows():
         verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
-        book.verdicts.append(
+        report.conclusions.append(
             f"Variant effects of {row['dataset']} {verb} by LegNet fine-tuned on personal genomes "
             f"(r = {row['value']:z.2f}, {_interval(row)})."
         )
 
 
-def _overlap_warnings(results: Results, book: Book) -> None:
+def _overlap_warnings(results: Results, report: Report) -> None:
     """Whatever was scored or trained where it should not have been, or may have been."""
     if (results.document("pipeline_info", "params.json") or {}).get("score_seen"):
-        book.warn(
+        report.warn(
             "Variants were also scored by models that saw their place in training (--score_seen): figures may flatter."
         )
     for dataset, points in results.benchmark_points.items():
         seen = int((points["seen"] == "yes").sum()) if "seen" in points else 0
         if seen:
-            book.warn(
-                f"{seen:,} of {len(points):,} variants of {dataset} lie where a model was trained: see its subset 'unseen'."
+            report.warn(
+                f"{seen:,} of {len(points):,} variants of {dataset} are where a model was trained: see its subset 'unseen'."
             )
     for model in results.pretrained:
         if model.config["training"].get("overlap_unknown"):
-            book.warn(
+            report.warn(
                 f"The lentiMPRA table behind {model.name} has no coordinates on this genome: whether its sequences overlap "
                 "held-out windows is unknown."
             )
 
 
-def _size_warnings(results: Results, book: Book) -> None:
+def _size_warnings(results: Results, report: Report) -> None:
     """Stages that are missing, and cohorts too small to learn from."""
     for stage, present in (
         ("PRO-cap", bool(results.library_qc) or results.windows is not None),
@@ -265,16 +272,15 @@ def _size_warnings(results: Results, book: Book) -> None:
         ("variant effects", results.path("effects").is_dir()),
     ):
         if not present:
-            book.warn(f"The {stage} stage left no results in this folder: it was skipped or did not finish.")
+            report.warn(f"The {stage} stage left no results in this folder: it was skipped or did not finish.")
     if results.windows is not None and len(results.windows) < FEW_WINDOWS:
-        book.warn(
+        report.warn(
             f"Only {len(results.windows)} windows: too few to train on; take the figures as a test of the software."
         )
-    split = _split(results)
-    if results.finetuned and split["loci"] < FEW_TEST_LOCI:
-        book.warn(f"Only {split['loci']} windows are held out for testing: intervals are wide, compare models by them.")
+    if results.finetuned and (loci := _test_loci(results)) < FEW_TEST_LOCI:
+        report.warn(f"Only {loci} windows are held out for testing: intervals are wide, compare models by them.")
     donors = len(_donors(results))
     if results.haplotypes is not None and donors < 2:
-        book.warn("Only one donor: nothing can be said about differences between donors.")
+        report.warn("Only one donor: nothing can be said about differences between donors.")
     elif results.haplotypes is not None and donors < FEW_DONORS:
-        book.warn(f"Only {donors} donors: differences between donors rest on very few people.")
+        report.warn(f"Only {donors} donors: differences between donors rest on very few people.")

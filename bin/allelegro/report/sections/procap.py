@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.report import Book, Figure, Section, Table
+from allelegro.report.report import Figure, Report, Section, Table
 from allelegro.report.results import Results
 
 # What fits a page; all columns are in procap/qc/libraries.tsv.
@@ -16,33 +16,33 @@ LIBRARY_COLUMNS = (
 )  # fmt: skip
 
 
-def libraries(results: Results, book: Book) -> None:
-    """Read fates, correlation between libraries, complexity, and whether each library belongs to its donor."""
-    section = book.section("libraries", "Libraries")
+def libraries(results: Results, report: Report) -> None:
+    """What became of the reads, correlation between libraries, complexity, and whether each library belongs to its donor."""
+    section = report.section("libraries", "Libraries")
     if not results.library_qc:
         section.say("Coverage was not computed in this run: counts or windows were supplied.")
         return
-    _excluded(results, book, section)
-    section.show(_read_fates(results))
+    _excluded(results, report, section)
+    section.show(_filtered_reads(results))
     section.show(_library_table(results))
     _correlation(results, section)
     _complexity(results, section)
-    _donors(results, book, section)
+    _donors(results, report, section)
 
 
-def _excluded(results: Results, book: Book, section: Section) -> None:
+def _excluded(results: Results, report: Report, section: Section) -> None:
     """Libraries that could not be used are named with their reasons, and first in the warnings."""
     table = results.table("procap", "qc", "excluded.tsv")
     if table is None or table.empty:
         return
     names = ", ".join(table["library"].astype(str).head(5)) + (", …" if len(table) > 5 else "")
-    book.warn(
+    report.warn(
         f"{len(table)} of the libraries could not be used and were excluded ({names}): the reasons are under Libraries."
     )
     section.show(Table("Excluded libraries", table))
 
 
-def _read_fates(results: Results) -> Figure | None:
+def _filtered_reads(results: Results) -> Figure | None:
     """What became of each library's alignments: counted, or dropped by reason."""
     rows = {}
     for document in results.library_qc:
@@ -50,8 +50,8 @@ def _read_fates(results: Results) -> Figure | None:
         rows[document["library"]] = {"counted": document["steps"][-1]["reads"], **dropped}
     table = pd.DataFrame.from_dict(rows, orient="index").fillna(0)
     return plots.stacked_bars(
-        "read-fates",
-        "Fate of every alignment",
+        "alignments-by-filter",
+        "Alignments counted and dropped",
         "Counted 5′ ends, and alignments dropped by reason.",
         table,
         "alignments",
@@ -102,28 +102,29 @@ def _complexity(results: Results, section: Section) -> None:
     )
 
 
-def _donors(results: Results, book: Book, section: Section) -> None:
+def _donors(results: Results, report: Report, section: Section) -> None:
     """Swapped samples are named here and in the warnings."""
     table = results.table("procap", "qc", "donors.tsv")
     if table is None or table.empty:
         section.say("Whether libraries belong to their donors was not checked: that needs reads (BAM) and genotypes.")
         return
     section.show(Table("Does each library belong to its donor?", table))
-    for row in table[table["verdict"] == "swap"].to_dict("records"):
-        book.warn(
-            f"Library {row['library']} is labelled {row['donor']}, but its reads are those of {row['best_donor']}: {row['note']}."
-        )
-    for row in table[table["verdict"] == "no donor fits"].to_dict("records"):
-        book.warn(f"The reads of library {row['library']} fit no donor of the VCF: {row['note']}.")
+    for row in table.to_dict("records"):
+        if row["verdict"] == "swap":
+            report.warn(
+                f"Library {row['library']} is labelled {row['donor']}, but its reads are those of {row['best_donor']}: {row['note']}."
+            )
+        elif row["verdict"] == "no donor fits":
+            report.warn(f"The reads of library {row['library']} fit no donor of the VCF: {row['note']}.")
 
 
-def peaks(results: Results, book: Book) -> None:
+def peaks(results: Results, report: Report) -> None:
     """Peaks per library, windows by fold and by number of reads."""
-    section = book.section("peaks", "Peaks and windows")
+    section = report.section("peaks", "Peaks and windows")
     if results.windows is None:
         section.say("There are no windows in this run.")
         return
-    _truth(results, section)
+    _recall(results, section)
     merge = results.document("procap", "windows.json")
     if merge:
         steps = pd.DataFrame(merge["steps"])
@@ -169,7 +170,7 @@ def _count_rows(path: Path) -> int:
         return sum(1 for line in handle if not line.startswith("#"))
 
 
-def _truth(results: Results, section: Section) -> None:
+def _recall(results: Results, section: Section) -> None:
     """With a known truth: how many planted elements have a window, and how far its centre is."""
     elements = results.table("inputs", "simulated", "truth", "elements.tsv")
     windows = results.windows
@@ -179,9 +180,9 @@ def _truth(results: Results, section: Section) -> None:
     for chrom, planted in elements.groupby("chrom"):
         here = windows[windows["chrom"] == str(chrom)]
         centres = np.sort(((here["start"] + here["end"]) // 2).to_numpy())
-        truth = planted["centre"].to_numpy()
+        true = planted["centre"].to_numpy()
         distances.append(
-            np.abs(truth[:, None] - centres[None, :]).min(axis=1) if len(centres) else np.full(len(truth), np.inf)
+            np.abs(true[:, None] - centres[None, :]).min(axis=1) if len(centres) else np.full(len(true), np.inf)
         )
     nearest = np.concatenate(distances)
     found = nearest <= int((windows["end"] - windows["start"]).iloc[0]) // 4

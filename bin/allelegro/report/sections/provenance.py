@@ -3,7 +3,7 @@
 import pandas as pd
 
 from allelegro.report import plots
-from allelegro.report.report import Book, Section, Table
+from allelegro.report.report import Report, Section, Table
 from allelegro.report.results import Results
 
 CITATIONS = {
@@ -31,9 +31,9 @@ COSTS = {
 }
 
 
-def methods(results: Results, book: Book) -> None:
+def methods(results: Results, report: Report) -> None:
     """A methods paragraph written from what ran, with the citations it calls for."""
-    section = book.section("methods", "Methods")
+    section = report.section("methods", "Methods")
     cited = ["nextflow"]
     if results.truth is not None:
         section.say(
@@ -44,7 +44,7 @@ def methods(results: Results, book: Book) -> None:
     if results.windows is not None:
         section.say(
             "5′ ends of PRO-cap reads were counted per strand without normalisation. Peaks of initiation were called "
-            "library by library against a local background that leaves out other peaks, at a Benjamini–Hochberg false "
+            "library by library against a local background without other peaks, at a Benjamini–Hochberg false "
             "discovery rate; opposite strands were paired into divergent elements, merged across donors, and windows "
             "were centred on the consensus summit."
         )
@@ -58,7 +58,7 @@ def methods(results: Results, book: Book) -> None:
         section.say(
             "LegNet was pretrained on lentiMPRA and fine-tuned on donors' own haplotypes with a diploid count likelihood "
             "(the mean of both haplotypes on the raw scale times library depth) and a term on differences between donors "
-            "within a locus. Twins were trained on the reference genome, on genotypes shuffled between donors, and "
+            "within a locus. Control models were trained on the reference genome, on genotypes shuffled between donors, or "
             "without pretraining. Test windows and test donors were seen by no model."
         )
         cited.append("legnet")
@@ -69,9 +69,9 @@ def methods(results: Results, book: Book) -> None:
     section.show(Table("Please cite", pd.DataFrame({"work": [CITATIONS[key] for key in dict.fromkeys(cited)]})))
 
 
-def provenance(results: Results, book: Book) -> None:
+def provenance(results: Results, report: Report) -> None:
     """What exactly ran: parameters, versions, input checksums, time and memory."""
-    section = book.section("provenance", "Provenance")
+    section = report.section("provenance", "Provenance")
     parameters = results.document("pipeline_info", "params.json")
     if parameters:
         rows = pd.DataFrame([(key, str(value)) for key, value in sorted(parameters.items()) if value is not None])
@@ -80,14 +80,14 @@ def provenance(results: Results, book: Book) -> None:
         section.say("Parameters were not recorded with these results (pipeline_info/params.json is missing).")
     versions = _versions(results)
     if versions is not None:
-        section.show(Table("Software", versions))
+        section.show(Table("Software that the tasks loaded or ran", versions))
     checksums = results.document("inputs", "inputs.json") or {}
     if checksums.get("checksums"):
         rows = pd.DataFrame(sorted(checksums["checksums"].items()), columns=["input", "sha256"])
         section.show(Table("Inputs", rows))
     _costs(results, section)
     section.say(
-        "Nextflow's own resource report, timeline and task graph lie in pipeline_info/ of the results folder; "
+        "Nextflow's own resource report, timeline and task graph are in pipeline_info/ of the results folder; "
         "they are complete once the run has ended."
     )
 
@@ -138,9 +138,9 @@ def _duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
 
 
-def glossary(results: Results, book: Book) -> None:
+def glossary(results: Results, report: Report) -> None:
     """The definitions; the template prints them under this heading."""
-    book.section("glossary", "Glossary").say(
+    report.section("glossary", "Glossary").say(
         "Effects are log2 of alternative over reference: a positive value means that the alternative allele increases "
         "activity. Coordinates in tables are 1-based."
     )

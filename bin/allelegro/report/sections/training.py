@@ -1,11 +1,14 @@
 """Learning curves, and how well each model predicts loci and donors it has not seen."""
 
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
 from allelegro.report.glossary import GLOSSARY
-from allelegro.report.report import Book, Figure, Table
+from allelegro.report.report import Figure, Report, Table
 from allelegro.report.results import Results, Training
 
 CELLS = {
@@ -33,27 +36,25 @@ MEASURES = {
 }
 
 
-def curves(results: Results, book: Book) -> None:
-    """Learning curves of pretraining and fine-tuning and a table of models."""
-    section = book.section("training", "Training")
+def learning_curves(results: Results, report: Report) -> None:
+    """Learning curves of pretraining and fine-tuning, one line a member, and a table of models."""
+    section = report.section("training", "Training")
     if not results.pretrained and not results.finetuned:
         section.say("No model was trained in this run.")
         return
     for kind, models in (("pretraining", results.pretrained), ("fine-tuning", results.finetuned)):
         if not models:
             section.say(f"No {kind} in this run.")
-            continue
-        for suffix in _measures(models):
-            shown = [model for model in models if suffix in model.history and _comparable(model, suffix)]
-            series = {model.name: _curve(model.history, suffix) for model in shown}
+        for measure in _measures(models):
+            shown = [model for model in models if measure in model.history and _comparable(model, measure)]
             section.show(
                 plots.lines(
-                    f"{kind}-{suffix}".replace("_", "-"),
-                    f"{kind.capitalize()}: {MEASURES[suffix]}",
-                    "One line a model; the checkpoint kept is the epoch best on validation.",
-                    series,
+                    f"{kind}-{measure}".replace("_", "-"),
+                    f"{kind.capitalize()}: {MEASURES[measure]}",
+                    "One line for each fold and seed of a model; the checkpoint kept is the epoch best on validation.",
+                    {model.name: _curve(model.history, measure) for model in shown},
                     "epoch",
-                    MEASURES[suffix],
+                    MEASURES[measure],
                 )
             )
     section.show(Table("Models", _model_table(results)))
@@ -82,12 +83,13 @@ def _model_table(results: Results) -> pd.DataFrame:
             training = model.config["training"]
             rows.append(
                 {
-                    "model": model.name,
+                    "model": model.model,
+                    "fold and seed": model.member,
                     "stage": stage,
                     "architecture": model.config["architecture"],
                     "input bp": model.config["width"],
                     "genotypes": training.get("genotypes"),
-                    "init": training.get("init"),
+                    "starts from": _start(training.get("init")),
                     "test fold": training.get("test_fold"),
                     "epochs": len(model.history),
                 }
@@ -95,9 +97,14 @@ def _model_table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def held_out(results: Results, book: Book) -> None:
+def _start(init: object) -> object:
+    """The checkpoint that a training started from, as model/member."""
+    return "/".join(Path(str(init)).parts[-2:]) if init else None
+
+
+def held_out(results: Results, report: Report) -> None:
     """The four cells, the three questions, and scatter plots of the hardest cell."""
-    section = book.section("held-out", "Held-out performance")
+    section = report.section("held-out", "Held-out performance")
     metrics = results.metrics[results.metrics["stage"] == "training"]
     metrics = metrics[metrics["subset"].str.contains("/", na=False)]
     if metrics.empty:
@@ -105,13 +112,27 @@ def held_out(results: Results, book: Book) -> None:
         return
     section.say(
         "Three questions that are never pooled: does a model rank loci, does it rank donors within a locus, and does it get "
-        "the effect of an allele? Twins show where an advantage comes from; the replicate ceiling shows what is possible."
+        "the effect of an allele? Control models show where an advantage comes from; the replicate ceiling shows what is possible."
     )
+    section.say(_pooling(results))
     for metric, title, axis in QUESTIONS:
         section.show(_by_model(results, metrics, metric, title, axis))
     section.show(_scatter(results.predictions))
     section.show(_cells_table(metrics))
     section.show(_differences(metrics))
+
+
+def _pooling(results: Results) -> str:
+    """Which loci are unseen, and which checkpoints predicted them."""
+    folds = results.test_folds
+    most = max(Counter(model.model for model in results.finetuned).values(), default=1)
+    said = f"Unseen loci are those of fold {', '.join(map(str, folds)) or 'unknown'}."
+    if most > 1:
+        said += (
+            f" A model has up to {most} checkpoints ({len(folds)} test folds); each locus is predicted by the mean of those that "
+            "held it out, and the loci of all test folds are pooled."
+        )
+    return said
 
 
 def _by_model(results: Results, metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:

@@ -13,7 +13,8 @@ from allelegro.cli.evaluate_procap import app
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import read_metrics
-from allelegro.models.checkpoint import load_model
+from allelegro.models.checkpoint import load_model, save_model
+from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.statistics import kernel_ridge, pearson_ci, right_sign
 from allelegro.training.baselines import (
     genotype_kernel,
@@ -323,6 +324,32 @@ def test_seen_loci_are_predicted_by_the_folds_that_trained_on_them(toy, study, p
     level = cohort.rpm[loci][:, donors].mean(axis=1)
     r = stats.pearsonr(np.log1p(cohort.rpm[loci][:, ~donors].mean(axis=1)), np.log1p(level)).statistic
     assert mean_row["value"] == pytest.approx(r, abs=1e-6)
+
+
+def test_a_model_of_lentimpra_answers_where_it_held_out_the_windows(toy, study, tmp_path, caplog):
+    networks = {}
+    for fold, chrom in ((0, "chr1"), (1, "chr2")):
+        torch.manual_seed(fold)
+        training = {"seed": fold, "held_out_chromosomes": [chrom], "held_out_regions": None, "data_checksums": {}}
+        config = {
+            "architecture": "legnet", "hyperparameters": dict(PRESETS["tiny"]), "width": 80,
+            "target": {"kind": "log2_activity"}, "context": None, "training": training,
+        }  # fmt: skip
+        save_model(tmp_path / "pre" / str(fold), LegNet(**PRESETS["tiny"]), config, pd.DataFrame({"epoch": [1]}))
+        networks[fold] = load_model(tmp_path / "pre" / str(fold))
+    files = tmp_path / "m.tsv", tmp_path / "p.parquet"
+    models = [("legnet", study / "legnet"), ("pre", tmp_path / "pre")]
+    evaluate(toy.counts, toy.haplotypes, models, *files, target_width=120, n_boot=10)
+    cohort = load_cohort(toy.counts, toy.haplotypes, 80, 120)
+    written = pd.read_parquet(files[1])["pre"].to_numpy().reshape(cohort.counts.shape)
+    for fold, network in networks.items():
+        own = cohort.windows["fold"] == fold
+        np.testing.assert_allclose(written[own], np.exp(log_rpm(network, cohort))[own], rtol=1e-5)
+    assert "may have seen" not in caplog.text
+    evaluate(
+        toy.counts, toy.haplotypes, [models[0], ("pre", tmp_path / "pre" / "1")], *files, target_width=120, n_boot=10
+    )
+    assert "does not hold out the windows of fold 0" in caplog.text
 
 
 def test_profiles_are_pooled_over_folds(toy, tmp_path):

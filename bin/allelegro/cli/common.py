@@ -58,11 +58,13 @@ class Tool(typer.Typer):
             fail(str(error))
         except FileNotFoundError as error:
             fail(f"{error.filename}: no such file; check the path")
-        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            fail(f"{error.filename}: {error.strerror}")
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(DATA_ERROR) from None
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        except MemoryError:
+            fail("out of memory; give the machine more, or the tool fewer --threads")
 
 
 def with_settings(kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -18,6 +18,7 @@ from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import metric_row, write_metrics
 from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, reverse_profile
+from allelegro.models.config import HeldOut
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.ensemble import members, require_one_model
@@ -222,20 +223,31 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[int, Cohort]) 
     The seeds of a fold are averaged in log RPM. An unseen locus has one such mean, that of its own fold; at a seen locus
     those of all folds that trained on it are averaged in turn.
     """
-    by_fold: dict[int | None, list[Matrix]] = {}
-    for model in ensemble:
-        by_fold.setdefault(fold_of(model), []).append(log_rpm(model, cohorts[model.insert_width]))
-    means = {fold: np.mean(values, axis=0) for fold, values in by_fold.items()}
-    loci, donors = next(iter(means.values())).shape
+    predicted = [log_rpm(model, cohorts[model.insert_width]) for model in ensemble]
+    loci, donors = predicted[0].shape
     total = {role: np.zeros((loci, donors)) for role in ROLES}
     folds_there = {role: np.zeros((loci, 1)) for role in ROLES}
     for fold, split in folds.splits.items():
-        mean = means[fold if fold in means else None]
+        blind = _blind(ensemble, fold, next(iter(cohorts.values())).windows.iloc[split.test_loci])
+        mean = np.mean([rates for rates, chosen in zip(predicted, blind, strict=True) if chosen], axis=0)
         for role, rows in loci_by_role(split).items():
             total[role][rows] += mean[rows]
             folds_there[role][rows] += 1
     with np.errstate(invalid="ignore"):
         return {role: np.exp(total[role] / folds_there[role]) for role in ROLES}
+
+
+def _blind(ensemble: Ensemble, fold: int, windows: pd.DataFrame) -> list[bool]:
+    """Which models held out a fold: by its number, or by its ``windows`` those of lentiMPRA (all of these where none did)."""
+    middle, blind = (windows["start"] + windows["end"]) // 2, []
+    for model in ensemble:
+        held_out, own = HeldOut.of(model.config["training"]), fold_of(model)
+        by_place = not held_out.unknown and bool(held_out.unseen(windows["chrom"], middle).all())
+        blind.append(own == fold if own is not None else by_place)
+    if any(blind):
+        return blind
+    log.warning("%s: does not hold out the windows of fold %d, so it may have seen unseen_loci", ensemble[0].name, fold)
+    return [fold_of(model) is None for model in ensemble]
 
 
 def log_rpm(model: LoadedModel, cohort: Cohort) -> Matrix:

@@ -13,6 +13,7 @@ from allelegro.errors import DataError
 from allelegro.models.checkpoint import build_model, load_module, save_model
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet
+from allelegro.models.config import read_config
 from allelegro.models.legnet import PRESETS as LEGNET_PRESETS
 from allelegro.training.cohort import (
     Cohort,
@@ -84,6 +85,7 @@ def finetune(
         "training": {
             **{key: value for key, value in asdict(settings).items() if key not in ("model", "preset", "init")},
             "init": str(settings.init) if settings.init else None,
+            "init_data_checksums": _data_of(settings.init),
             "max_lr": objective.training_settings().max_lr,
             "held_out_chromosomes": chromosomes,
             "held_out_regions": regions,
@@ -96,6 +98,13 @@ def finetune(
     }
     save_model(out, objective.finished(), config, fitted.history)
     fitted.forget_state()
+
+
+def _data_of(init: Path | None) -> dict[str, str]:
+    """Checksums of what an initial checkpoint was trained on, as far as it says."""
+    if init is None or init.suffix == ".ckpt":
+        return {}
+    return dict(read_config(init)["training"].get("data_checksums", {}))
 
 
 def start(settings: FinetuneSettings) -> tuple[nn.Module, dict[str, Any], int]:

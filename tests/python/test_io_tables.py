@@ -127,7 +127,7 @@ def test_a_quote_never_costs_a_row(tmp_path: Path, separator: str, line: str, ex
         ("x\t-3\ty", "'-3' is not"),
         ("x\t4,527\ty", "'4,527' is not"),
         ("x\t1,5\ty", "'1,5' is not"),
-        ("x\tNA\ty", "'NA' is not"),
+        ("x\tNA\ty", "column pos: is 'NA'; give a position"),
         ("x\tinf\ty", "'inf' is not"),
         ("x\t0x10\ty", "'0x10' is not"),
         ("x\t1_000\ty", "'1_000' is not"),
@@ -187,7 +187,7 @@ def test_numbers_with_gaps(tmp_path: Path) -> None:
     assert whole.dtype == "Int64" and whole[:3].tolist() == [123454527, 1_000_000, 0] and whole[3:].isna().all()
     numbers = column(tmp_path, maybe(NUMBER), ["1.5", "-2e-3", *gaps])
     assert numbers.dtype == float and numbers[:2].tolist() == [1.5, -0.002] and numbers[2:].isna().all()
-    with pytest.raises(DataError, match="'NA' is not a number"):
+    with pytest.raises(DataError, match="is 'NA'; give a number"):
         column(tmp_path, NUMBER, ["1", "NA"])
     with pytest.raises(DataError, match="'high' is not a number"):
         column(tmp_path, maybe(NUMBER), ["NA", "high"])

@@ -16,6 +16,7 @@ import pytest
 
 from allelegro.errors import DataError
 from allelegro.io.bigwig import PIECE
+from allelegro.io.contigs import EXCLUDED_CONTIGS
 from allelegro.io.signal import StrandedSignal
 from allelegro.procap.bam import ReadRules
 from allelegro.procap.coverage import (
@@ -24,7 +25,7 @@ from allelegro.procap.coverage import (
     coverage_of_signal,
     read_alignment_report,
 )
-from allelegro.procap.regions import EXCLUDED_CONTIGS, ContigFilter
+from allelegro.procap.regions import ContigFilter
 
 CONTIGS = {"chr1": PIECE * 2 + 50_000, "chr2": 30_000, "chrUn_1": 9_000, "chr3": 12_000, "chrM": 16_000}
 Tracks = dict[str, Counter[tuple[str, int]]]

@@ -84,9 +84,10 @@ def main(
     if alignment_report and not reads:
         raise typer.BadParameter("it needs --reads", param_hint="--alignment-report")
     from allelegro.inputs.excluded import exclude_on_error
+    from allelegro.io.contigs import EXCLUDED_CONTIGS
     from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import coverage_of_reads, coverage_of_signal, read_alignment_report
-    from allelegro.procap.regions import EXCLUDED_CONTIGS, ContigFilter
+    from allelegro.procap.regions import ContigFilter
 
     exclude = EXCLUDED_CONTIGS if exclude_contigs is None else [glob for glob in exclude_contigs if glob]
     contig_filter, name = ContigFilter(contigs, exclude), library or out_prefix.name

@@ -11,7 +11,6 @@ from allelegro.io.compression import open_binary
 from allelegro.io.contigs import contig_hint, few, is_excluded
 
 MAX_LENGTH = 1 << 29  # bp that a .tbi can index
-BIGWIG_MAGIC = (b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26")
 UNPHASED = re.compile(r"\t(\d+)/(?!\1[:\t])\d+(?=[:\t]|$)")
 Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
 
@@ -38,11 +37,15 @@ def signal_contigs(path: Path, column: str) -> Contigs:
 
     Raises DataError when the file is truncated or of another kind.
     """
+    from allelegro.io.bigwig import BIG_ENDIAN_MAGIC, MAGIC
+    from allelegro.io.signal import Signal
+
     if column == "bam":
         return _alignment_contigs(path)
     with path.open("rb") as file:
-        is_bigwig = file.read(4) in BIGWIG_MAGIC
-    return _bigwig_contigs(path) if is_bigwig else {}
+        is_bigwig = file.read(4) in (MAGIC, BIG_ENDIAN_MAGIC)
+    signal = Signal(path) if is_bigwig or path.suffix.lower() in (".bw", ".bigwig") else None
+    return signal.contigs if signal is not None and signal.sized else {}
 
 
 def _alignment_contigs(path: Path) -> Contigs:
@@ -56,12 +59,6 @@ def _alignment_contigs(path: Path) -> Contigs:
             return dict(zip(file.references, file.lengths, strict=True))
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not a readable BAM or CRAM ({error})") from None
-
-
-def _bigwig_contigs(path: Path) -> Contigs:
-    from allelegro.io.signal import Signal
-
-    return Signal(path).contigs
 
 
 def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, int], genome_name: str) -> list[str]:

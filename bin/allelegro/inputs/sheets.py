@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from allelegro.io.checksums import sha256
+from allelegro.io.effect_kinds import EffectKind
 from allelegro.io.tables import TEXT, read_table
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
-KINDS = ("satmut", "mpra", "adastra", "udacha", "qtl", "truth", "table")
 MOST_LINES = 50  # said of one sheet
 COMPARED = 1024  # bytes: files below hold no more than a header, and many have the same
 FILE_COLUMNS = ("bam", "plus", "minus", "fastq_1", "fastq_2")
@@ -182,7 +182,7 @@ def read_mpra(path: Path) -> Sheet:
 
 
 def read_variant_sets(path: Path) -> Sheet:
-    """``name kind table`` and optionally ``genome release``; kind is one of :data:`KINDS`.
+    """``name kind table`` and optionally ``genome release``; kind is an :class:`EffectKind`.
 
     ``genome`` is the FASTA of a set that lies on another assembly than the run, ``release`` the assembly whose rows of a
     table with several are meant.
@@ -190,8 +190,8 @@ def read_variant_sets(path: Path) -> Sheet:
     sheet = read_sheet(path, ("name", "kind", "table"), ("genome", "release"))
     check_names(sheet, "name", unique=True)
     for number, row in enumerate(sheet.rows):
-        if row["kind"] and row["kind"] not in KINDS:
-            sheet.report(number, f"kind '{row['kind']}' is not one of {', '.join(KINDS)}")
+        if row["kind"] and row["kind"] not in list(EffectKind):
+            sheet.report(number, f"kind '{row['kind']}' is not one of {', '.join(EffectKind)}")
     return sheet
 
 

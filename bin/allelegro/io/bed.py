@@ -31,8 +31,9 @@ def is_header(cells: list[str]) -> bool:
 def has_header(path: Path) -> bool:
     """Whether the first line with columns, after comment and track lines, is a header row (it may begin with #)."""
     for line in text_lines(path):
-        cells = line.lstrip("# ").split("\t" if "\t" in line else None)
-        if is_header(cells):
+        names = line.replace('"', "").lstrip("# ")
+        cells = names.split(next((separator for separator in "\t," if separator in names), None))
+        if is_header([cell.strip() for cell in cells]):
             return True
         if cells and not line.startswith(("#", "track", "browser")):
             return False

@@ -13,7 +13,7 @@ from allelegro.errors import DataError
 # Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
 EXCLUDED_CONTIGS = (
     "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
-    "HLA-*", "chrM", "MT", "M",
+    "HLA-*", "chrM", "chrMT", "MT", "M",
 )  # fmt: skip
 
 

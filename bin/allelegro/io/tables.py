@@ -222,7 +222,7 @@ class Layout:
 
     def _header_cells(self, line: str) -> list[str]:
         separator = "\t" if "\t" in line else ","
-        cells = [cell.strip().removeprefix("\ufeff") for cell in _unquoted(line.lstrip("#"), separator, 0)]
+        cells = [cell.strip().removeprefix("\ufeff").lstrip("#") for cell in _unquoted(line, separator, 0)]
         while cells and not cells[-1]:
             cells.pop()
         return cells
@@ -317,7 +317,10 @@ class Layout:
             values[name], unread = _read_cells(raw[str(place)], kind)
             if unread is not None:
                 cell = raw[str(place)].iloc[unread]
-                problem = f"'{cell}' is not {kind.what}; correct it" if cell else f"is empty; give {kind.what}"
+                shown = f"'{cell}'" if cell else "empty"
+                problem = (
+                    f"is {shown}; give {kind.what}" if cell in MISSING else f"{shown} is not {kind.what}; correct it"
+                )
                 raise DataError(
                     f"{self.path} row {self.rows + unread + 1} (line {numbers[unread]}), column {self.header[place]}: {problem}"
                 )

@@ -73,6 +73,7 @@ def write_library_qc(
     donors, swaps = name_swaps(pd.concat([found.match for found in files.values() if found.match is not None] or
                                          [pd.DataFrame(columns=list(MATCH_KINDS))], ignore_index=True))  # fmt: skip
     libraries = libraries.merge(donors[["library", "best_donor", "concordance", "verdict"]], on="library", how="left")
+    libraries["best_donor"] = libraries["best_donor"].fillna("")  # NA may be a donor's name
     fates = pd.DataFrame(
         [{"library": name, "step": step["step"], "reads": step["reads"]}
          for name, found in files.items() if found.report for step in found.report["steps"]],

@@ -12,14 +12,9 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.intervals import Regions, union
 from allelegro.io.bed import data_lines, interval, is_header, read_bed
-from allelegro.io.contigs import contig_hint, match_contigs
+from allelegro.io.contigs import EXCLUDED_CONTIGS, contig_hint, match_contigs
 from allelegro.procap.bam import CONTIG_SHIFT
 
-# Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
-EXCLUDED_CONTIGS = (
-    "*_alt", "*_fix", "*_random", "*_hap[0-9]*", "*_decoy", "chrUn*", "GL0*", "KI27*", "NC_007605", "hs37d5", "chrEBV",
-    "HLA-*", "chrM", "chrMT", "MT", "M",
-)  # fmt: skip
 Keys = NDArray[np.uint64]
 
 

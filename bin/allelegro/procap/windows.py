@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
+from allelegro.io.compression import text_lines
 from allelegro.io.metrics import NO_MODEL, metric_row
 from allelegro.io.tables import NAME, read_table
 from allelegro.procap.elements import ELEMENT_KINDS
@@ -41,14 +42,14 @@ def contig_lengths(fasta: Path | None, chrom_sizes: Path | None) -> dict[str, in
     if fasta is not None:
         return fasta_contigs(fasta)
     assert chrom_sizes is not None
-    if not chrom_sizes.is_file():
-        raise DataError(f"{chrom_sizes}: no such file; check the path")
     lengths = {}
-    for number, line in enumerate(chrom_sizes.read_text().splitlines(), 1):
-        fields = line.split()
-        if len(fields) < 2 or not fields[1].isdigit():
-            raise DataError(f"{chrom_sizes} line {number}: expected a contig and its length; got {line!r}")
-        lengths[fields[0]] = int(fields[1])
+    for number, line in enumerate(text_lines(chrom_sizes), 1):
+        cells = [cell.strip() for cell in line.split("\t" if "\t" in line else None)]
+        if not any(cells) or line.startswith("#"):
+            continue
+        if len(cells) < 2 or not cells[1].isdecimal():
+            raise DataError(f"{chrom_sizes} line {number}: expected a contig and its length; got '{line.strip()[:60]}'")
+        lengths[cells[0]] = int(cells[1])
     if not lengths:
         raise DataError(f"{chrom_sizes}: the file is empty; expected a contig and its length a line")
     return lengths

@@ -171,6 +171,7 @@ def _effects(folder: Path, rng: np.random.Generator) -> None:
     curves = [curves_of(name, points[name].to_numpy(), *given) for name in MODELS]
     write_table(pd.concat(curves), folder / "mpra.curves.tsv")
     rows = [_row("effects", "mpra", name, "all", metric, 0.5) for name in MODELS for metric in ("pearson", "auroc")]
+    rows.append(_row("effects", "mpra", "measured", "all", "significant_share", 0.3))  # of the measurements, no model
     write_metrics(rows, folder / "mpra.metrics.tsv")
 
 
@@ -369,6 +370,8 @@ def test_benchmark_curves_are_drawn_as_written(whole: Path) -> None:
         for model in MODELS:
             rows = written.loc[model]
             assert drawn.loc[model, "y"].tolist() == rows.loc[rows["curve"] == curve, "y"].tolist()
+    scatter = pd.read_csv(whole.parent / "data" / "effects-mpra-scatter.tsv", sep="\t")
+    assert set(scatter["panel"]) == set(MODELS)
     ranked = pd.read_csv(whole.parent / "data" / "effects-mpra-ranking.tsv", sep="\t")
     assert set(ranked["model"]) == {f"{model} 0.50 / nan" for model in MODELS}
     assert len(ranked) == written["curve"].isin(["roc", "precision_recall"]).sum()
@@ -376,8 +379,8 @@ def test_benchmark_curves_are_drawn_as_written(whole: Path) -> None:
 
 def test_folds_and_seeds_are_members_of_one_model(whole: Path) -> None:
     html = whole.read_text()
-    assert "Unseen loci are those of fold 0, 1. A model has up to 2 checkpoints (2 test folds)" in html
-    assert f"fold 0, 1: {WINDOWS // 2} windows" in html
+    assert "Unseen loci are the windows of test folds 0, 1. A model has up to 2 checkpoints (folds and seeds)" in html
+    assert f"folds 0, 1: {WINDOWS // 2} windows" in html
     curves = pd.read_csv(whole.parent / "data" / "fine-tuning-train-loss.tsv", sep="\t")
     assert {"legnet, fold0-seed1", "legnet, fold1-seed1", "reference, fold0-seed1"} <= set(curves["series"])
     drawing = (whole.parent / "figures" / "fine-tuning-train-loss.svg").read_text()

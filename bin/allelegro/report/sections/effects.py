@@ -102,7 +102,7 @@ def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.Da
     points = results.benchmark_points.get(dataset)
     if points is None or points.empty:
         return
-    models = [model for model in dict.fromkeys(rows["model"].astype(str)) if model in points][:MOST_PANELS]
+    models = [model for model in dict.fromkeys(chosen["model"].astype(str)) if model in points][:MOST_PANELS]
     curves = results.benchmark_curves.get(dataset, pd.DataFrame(columns=["model", "curve", "x", "y"]))
     curves = curves[curves["model"].isin(models)]
     section.show(_signs(name, dataset, curves))

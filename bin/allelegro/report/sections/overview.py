@@ -75,13 +75,13 @@ def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
     pretrained = len(results.pretrained)
     personal = [model for model in results.finetuned if model.config["architecture"] == "legnet"]
     clipnets = len(results.finetuned) - len(personal)
-    folds = ", ".join(map(str, results.test_folds)) or "–"
+    folds = ("s " if len(results.test_folds) > 1 else " ") + (", ".join(map(str, results.test_folds)) or "–")
     benchmarks = results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].nunique()
     return [
         [("lentiMPRA", f"{pretrained} pretrained LegNet" + ("s" if pretrained != 1 else ""))],
         [
             ("fine-tuning", f"{len(personal)} LegNet, {clipnets} CLIPNET"),
-            ("held out", f"fold {folds}: {_test_loci(results)} windows\n{len(results.test_donors)} donors"),
+            ("held out", f"fold{folds}: {_test_loci(results)} windows\n{len(results.test_donors)} donors"),
         ],
         [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
     ]
@@ -145,7 +145,7 @@ class Difference:
     n: int
 
     def __str__(self) -> str:
-        return f"difference of r {self.value:+.2f}, 95 % {self.low:+.2f} to {self.high:+.2f}, n = {self.n:,}"
+        return f"difference of r {self.value:+z.2f}, 95 % {self.low:+z.2f} to {self.high:+z.2f}, n = {self.n:,}"
 
     def word(self, better: str, worse: str, same: str) -> str:
         """Which of the three the interval says of the first model."""

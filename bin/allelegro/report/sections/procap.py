@@ -129,17 +129,19 @@ def peaks(results: Results, report: Report) -> None:
     if merge:
         steps = pd.DataFrame(merge["steps"])
         section.show(Table("From peaks to windows", steps))
-    section.show(_fold_bars(results.windows))
+    section.show(_fold_bars(results.windows, results.test_folds))
     section.show(_peak_bars(results))
 
 
-def _fold_bars(windows: pd.DataFrame) -> Figure | None:
+def _fold_bars(windows: pd.DataFrame, tested: list[int]) -> Figure | None:
     counts = windows["fold"].value_counts().sort_index()
     counts.index = "fold " + counts.index.astype(str)
     return plots.stacked_bars(
         "windows-per-fold",
         "Windows by fold",
-        "Fold 0 is held out for testing and fold 1 picks the best epoch, unless set otherwise.",
+        f"Held out for testing: fold {', '.join(map(str, tested))}."
+        if tested
+        else "Whole folds are held out together.",
         counts.rename("windows").to_frame(),
         "windows",
     )

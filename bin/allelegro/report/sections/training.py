@@ -126,10 +126,10 @@ def _pooling(results: Results) -> str:
     """Which loci are unseen, and which checkpoints predicted them."""
     folds = results.test_folds
     most = max(Counter(model.model for model in results.finetuned).values(), default=1)
-    said = f"Unseen loci are those of fold {', '.join(map(str, folds)) or 'unknown'}."
+    said = f"Unseen loci are the windows of test fold{'s' if len(folds) > 1 else ''} {', '.join(map(str, folds)) or 'unknown'}."
     if most > 1:
         said += (
-            f" A model has up to {most} checkpoints ({len(folds)} test folds); each locus is predicted by the mean of those that "
+            f" A model has up to {most} checkpoints (folds and seeds); each locus is predicted by the mean of those that "
             "held it out, and the loci of all test folds are pooled."
         )
     return said

@@ -16,7 +16,7 @@ help:
 	@echo "make env          the environment alone, in .venv"
 	@echo "make images       container images: make images BASE=<a Debian or Ubuntu image with Python 3.11 or later>"
 	@echo "make integration  the tests that need Docker, Slurm or Apptainer"
-	@echo "make lock         lock the requirements anew (needs uv and a network)"
+	@echo "make lock         lock the requirements again (needs uv and a network)"
 	@echo "make docs         docs/parameters.md from nextflow_schema.json"
 	@echo "make clean        remove .venv and everything that runs leave here, but no results"
 

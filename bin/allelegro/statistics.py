@@ -290,6 +290,10 @@ def _median_of(values: NDArray[np.float64], units: Units) -> Statistic:
 
 
 def bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Estimate:
+    """A statistic with its 95 % percentile interval over ``n_boot`` resamples of whole units (one unit a row).
+
+    The interval is NaN with fewer than ``MINIMAL_UNITS`` units or where the statistic itself is NaN.
+    """
     rows = units.size
     n_units = int(units.max()) + 1 if rows else 0
     value = float(statistic(np.ones((1, n_units)))[0])

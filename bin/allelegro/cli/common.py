@@ -49,6 +49,7 @@ class Tool(typer.Typer):
         super().__init__(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the tool, recorded; an expected error becomes one line on stderr and SystemExit with status 1."""
         private_caches()
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
         try:

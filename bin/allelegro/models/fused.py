@@ -63,6 +63,7 @@ class Depthwise(nn.Conv2d):
         super().__init__(channels, channels, (1, kernel), padding=(0, kernel // 2), groups=channels, bias=False)
 
     def forward(self, input: Tensor) -> Tensor:
+        """``[n, channels, 1, width]`` in and out."""
         if self.training and fuses(input):
             result: Tensor = _DepthwiseConvolution.apply(input, self.weight)
             return result

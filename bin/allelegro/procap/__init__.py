@@ -1,0 +1,1 @@
+"""PRO-cap libraries: alignment, coverage, peaks, windows, counts and their quality."""

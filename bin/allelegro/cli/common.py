@@ -15,6 +15,7 @@ import typer
 
 from allelegro import __version__
 from allelegro.errors import DataError
+from allelegro.io.compression import text_lines
 from allelegro.provenance import recorded
 from allelegro.resources import private_caches
 
@@ -105,11 +106,11 @@ def option_of(field: Field[Any]) -> inspect.Parameter:
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
-def name_and_value(text: str, option: str) -> tuple[str, str]:
-    """The two sides of a NAME=VALUE option."""
+def name_and_value(text: str, option: str, what: str = "VALUE") -> tuple[str, str]:
+    """The two sides of a NAME=VALUE option; ``what`` the message calls the value."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise typer.BadParameter(f"{option} {text}: write NAME=VALUE")
+        raise typer.BadParameter(f"{option} {text}: write NAME={what}")
     return name, value
 
 
@@ -120,7 +121,7 @@ def fail(message: str) -> NoReturn:
 
 
 def read_names(given: Sequence[str] | None) -> list[str] | None:
-    """Donors or windows named by options: each a file with one name a line (its first column), or names with commas.
+    """Donors or windows named by options: each a file with one name a line (up to a tab), or names with commas.
 
     None stays None (all). Raises DataError when nothing is named.
     """
@@ -129,8 +130,8 @@ def read_names(given: Sequence[str] | None) -> list[str] | None:
     names: list[str] = []
     for item in given:
         if os.path.isfile(item):  # noqa: PTH113 (Path.is_file raises when a long list of names is no possible path)
-            lines = (line.split() for line in Path(item).read_text().splitlines() if not line.startswith("#"))
-            names += [fields[0] for fields in lines if fields]
+            firsts = (line.split("\t")[0].strip() for line in text_lines(Path(item)) if not line.startswith("#"))
+            names += [first for first in firsts if first]
         else:
             names += [name for name in item.split(",") if name]
     if not names:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from allelegro.cli.common import Device, Seed, Threads, Tool, Version
+from allelegro.cli.common import Device, Seed, Threads, Tool, Version, name_and_value
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -39,7 +39,7 @@ def main(
     linear model on window genotypes), the ceiling of replicate libraries and paired differences are added.
     """
     limit_threads(threads)
-    pairs = [_named(text) for text in model]
+    pairs = [(name, Path(path)) for name, path in (name_and_value(text, "--model", "CHECKPOINT") for text in model)]
     from allelegro.training.evaluate import evaluate
 
     evaluate(
@@ -54,10 +54,3 @@ def main(
         seed=seed,
         device=device,
     )
-
-
-def _named(text: str) -> tuple[str, Path]:
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise typer.BadParameter(f"{text!r} is not NAME=CHECKPOINT", param_hint="--model")
-    return name, Path(path)

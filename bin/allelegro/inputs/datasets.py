@@ -65,7 +65,7 @@ def read_manifest(path: Path) -> dict[str, Dataset]:
 def unpack_procap(archive: Path, table: Path) -> Path:
     """Unpack the libraries of ``table`` (``library gsm donor prefix``) from GEO's archive and write their sheet.
 
-    The 5′-end bedGraphs of each library (``PREFIX.hs37d5.bwa.uniqueUMI.{pl,mn}.bedgraph.gz``) go beside the archive,
+    The 5′-end bedGraphs of each library (``PREFIX.hs37d5.bwa.uniqueUMI.{pl,mn}.bedgraph.gz``) go alongside the archive,
     with ``libraries.tsv`` (``library donor plus minus``), whose path is returned. Raises DataError when the archive is
     damaged or lacks a library.
     """
@@ -108,7 +108,7 @@ def plain_genome(archive: Path) -> Path:
 def write_study(data: Path, datasets: dict[str, Dataset]) -> Path:
     """Sheets of what was fetched into ``data``, and ``data/study.json``, the parameters of a run on it.
 
-    Tables that are not there are left out of the sheets, inputs that are not there out of the parameters.
+    Sheets name only the tables that are there, parameters only the inputs that are.
     """
     given: dict[str, Any] = {}
     if (data / "procap" / "libraries.tsv").is_file():

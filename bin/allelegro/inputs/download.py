@@ -1,8 +1,11 @@
 """Verified downloads: every file ends whole under its name, or is absent with one line that says why.
 
-A transfer goes to ``<name>.partial`` beside the target and is continued from there after a broken connection or a
+A transfer goes to ``<name>.partial`` alongside the target and is continued from there after a broken connection or a
 kill. The name is given only when length and checksum agree. A file whose checksum the manifest does not know is
 recorded in ``checksums.json`` at its first download and held to that afterwards.
+
+Pooch does less than the tests of bad servers ask: it begins every transfer at byte 0, so that a broken connection costs
+the whole of a large file, and it takes a file whose checksum is not known as it comes.
 """
 
 import hashlib
@@ -59,7 +62,7 @@ class Policy:
 
 
 class _Retry(Exception):
-    """A failure that another attempt may mend."""
+    """A failure that another attempt may fix."""
 
 
 class Record:
@@ -74,7 +77,7 @@ class Record:
                 self._known = json.loads(self._path.read_text(encoding="utf-8"))
             except json.JSONDecodeError as error:
                 raise DataError(
-                    f"{self._path} line {error.lineno}: damaged; delete it to record checksums anew"
+                    f"{self._path} line {error.lineno}: damaged; delete it to record checksums again"
                 ) from None
 
     def sha256(self, path: str) -> str | None:

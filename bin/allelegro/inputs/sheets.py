@@ -1,4 +1,4 @@
-"""The three sheets of a run: libraries, lentiMPRA tables, variant sets. Every problem is collected, none hides another."""
+"""The sheets of a run: libraries, lentiMPRA tables, variant sets, outside models. Every problem is collected, none hides another."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -184,7 +184,7 @@ def read_mpra(path: Path) -> Sheet:
 def read_variant_sets(path: Path) -> Sheet:
     """``name kind table`` and optionally ``genome release``; kind is an :class:`EffectKind`.
 
-    ``genome`` is the FASTA of a set that lies on another assembly than the run, ``release`` the assembly whose rows of a
+    ``genome`` is the FASTA of a set on another assembly than the run's, ``release`` the assembly whose rows of a
     table with several are meant.
     """
     sheet = read_sheet(path, ("name", "kind", "table"), ("genome", "release"))

@@ -32,7 +32,7 @@ def atomic_folder(target: Path, marker: str) -> Iterator[Path]:
     """Yield a temporary folder alongside ``target`` that takes its place when the block succeeds.
 
     ``marker`` is a file that every finished folder of this kind holds. A folder that has other files and no marker is
-    somebody's own: it is never replaced, DataError is raised instead.
+    user data: it is never replaced, DataError is raised instead.
     """
     if target.exists() and not (target / marker).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise DataError(f"{target}: holds other files (no {marker}) and is not replaced; give an empty or new folder")

@@ -71,6 +71,7 @@ class Grammar:
     words: Floats = field(repr=False)  # [T, strand, half, 4**WORD] bits of every word
     widths: NDArray[np.int64] = field(repr=False)
     threshold: Floats = field(repr=False)  # [T] bits
+    candidates: NDArray[np.uint64] = field(repr=False)  # [4**WORD, blocks] sites that a first word leaves possible
 
     def describe(self) -> dict[str, Any]:
         """JSON-ready description for ``truth.json``."""
@@ -121,7 +122,15 @@ class Grammar:
         kernel = np.exp(-0.5 * (distance / self.reach[:, None]) ** 2)
         slips = np.exp(-0.5 * (np.arange(-MAX_SLIP, MAX_SLIP + 1) / SPACING_TOLERANCE) ** 2)
         dose, pair = _doses(
-            codes, self.words, self.widths, self.threshold, kernel, self.pair_members, self.pair_spacing, slips
+            codes,
+            self.words,
+            self.widths,
+            self.threshold,
+            self.candidates,
+            kernel,
+            self.pair_members,
+            self.pair_spacing,
+            slips,
         )
         return dose, pair
 
@@ -202,6 +211,7 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
         cell: _shared_weights(pair_base, settings.cell_sharing, cell, rng) for cell in ["LCL", *settings.cells]
     }
     weights, pair_weights = _reporter_weights(shared, shared_pairs, pair_members, settings)
+    words = np.stack([_word_scores(motif) for motif in motifs])
     return Grammar(
         names=names,
         motifs=motifs,
@@ -219,9 +229,10 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
         initiator_sharpness=settings.initiator_sharpness,
         reporter_initiator=settings.reporter_initiator,
         usual_initiator=0.0,
-        words=np.stack([_word_scores(motif) for motif in motifs]),
+        words=words,
         widths=np.array([len(motif) for motif in motifs]),
         threshold=top - tolerance,
+        candidates=_candidates(words, top - tolerance),
     )
 
 
@@ -328,20 +339,54 @@ def calibrated(grammar: Grammar, elements: Codes, background: Codes, settings: S
     return replace(grammar, scale=scale, intercept=intercept, usual_initiator=usual)
 
 
-@njit(cache=True, nogil=True)
-def _occupancy(word, length, words, width, threshold, out):  # type: ignore[no-untyped-def]
-    """Occupancy of one factor by motif centre, both strands summed; ``word[x]`` numbers the word that starts at x."""
-    for x in range(length):
-        out[x] = 0.0
-    for start in range(length - width + 1):
-        for strand in range(2):
-            gap = words[strand, 0, word[start]] + words[strand, 1, word[start + WORD]] - threshold
-            if gap > -NEGLIGIBLE:
-                out[start + width // 2] += 1.0 / (1.0 + np.exp(-SLOPE * gap))
+def _candidates(words: Floats, threshold: Floats) -> NDArray[np.uint64]:
+    """Which sites a first word leaves possible, ``[4**WORD, ceil(T / 32)]``: bit 2t + strand of factor t and strand.
+
+    Few words can begin a site that counts, so that most positions of a sequence need a single look.
+    """
+    best = words[:, :, 0] + words[:, :, 1].max(2)[:, :, None] - threshold[:, None, None]  # [T, strand, word]
+    possible = (best > -NEGLIGIBLE).reshape(-1, 4**WORD).T
+    padded = np.zeros((len(possible), -(-possible.shape[1] // 64) * 64), bool)
+    padded[:, : possible.shape[1]] = possible
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
 
 
 @njit(cache=True, nogil=True)
-def _doses(codes, words, widths, threshold, kernel, pair_members, pair_spacing, slip_weight):  # type: ignore[no-untyped-def]
+def _number_words(codes, word):  # type: ignore[no-untyped-def]
+    """``word[x]`` becomes the number of the word that starts at x of ``codes``, which A follows."""
+    number, length = 0, len(codes)
+    for x in range(length + WORD - 1):
+        number = (number * 4 + (codes[x] if x < length else 0)) % 4**WORD
+        if x >= WORD - 1:
+            word[x - WORD + 1] = number
+
+
+@njit(cache=True, nogil=True)
+def _factor_doses(word, length, words, widths, threshold, kernel, candidates, occupancy, dose):  # type: ignore[no-untyped-def]
+    """Occupancy of each factor by motif centre ``[T, length]``, both strands summed, and its weighted sum ``[T]``."""
+    occupancy[:] = 0.0
+    dose[:] = 0.0
+    for start in range(length):
+        for block in range(candidates.shape[1]):
+            possible = candidates[word[start], block]
+            if possible == 0:
+                continue
+            for t in range(32 * block, min(32 * block + 32, len(widths))):
+                strands = (possible >> np.uint64(2 * (t - 32 * block))) & np.uint64(3)
+                if strands == 0 or start + widths[t] > length:
+                    continue
+                centre = start + widths[t] // 2
+                for strand in range(2):
+                    if not (strands >> np.uint64(strand)) & np.uint64(1):
+                        continue
+                    gap = words[t, strand, 0, word[start]] + words[t, strand, 1, word[start + WORD]] - threshold[t]
+                    if gap > -NEGLIGIBLE:
+                        occupancy[t, centre] += 1.0 / (1.0 + np.exp(-SLOPE * gap))
+                dose[t] += occupancy[t, centre] * kernel[t, centre]
+
+
+@njit(cache=True, nogil=True)
+def _doses(codes, words, widths, threshold, candidates, kernel, pair_members, pair_spacing, slip_weight):  # type: ignore[no-untyped-def]
     """Distance-weighted occupancy of factors ``[n, T]`` and of pairs at their spacing ``[n, P]``."""
     n, length = codes.shape
     factors, pairs = len(widths), len(pair_spacing)
@@ -350,15 +395,8 @@ def _doses(codes, words, widths, threshold, kernel, pair_members, pair_spacing, 
     occupancy = np.zeros((factors, length))
     word = np.zeros(length + MAX_WIDTH, np.int64)
     for row in range(n):
-        number = 0
-        for x in range(length + WORD - 1):
-            number = (number * 4 + (codes[row, x] if x < length else 0)) % 4**WORD
-            if x >= WORD - 1:
-                word[x - WORD + 1] = number
-        for t in range(factors):
-            _occupancy(word, length, words[t], widths[t], threshold[t], occupancy[t])
-            for x in range(length):
-                dose[row, t] += occupancy[t, x] * kernel[t, x]
+        _number_words(codes[row], word)
+        _factor_doses(word, length, words, widths, threshold, kernel, candidates, occupancy, dose[row])
         for p in range(pairs):
             t, u = pair_members[p, 0], pair_members[p, 1]
             for x in range(length):

@@ -130,24 +130,30 @@ def _mapped(
     if not settings.mapping_bias:
         return molecules
     alleles = alternative_alleles(molecules, column, variants)
-    affected = rng.random(len(molecules)) < 1 - (1 - settings.mapping_bias) ** alleles
-    lost = affected & (rng.random(len(molecules)) < 0.5)
-    moved = affected & ~lost
-    place, mapq = molecules.place.copy(), molecules.mapq.copy()
-    place[moved] = rng.integers(EDGE, length - EDGE, int(moved.sum()))
-    mapq[moved] = rng.integers(0, 43, int(moved.sum()))
-    return replace(molecules, place=place, mapq=mapq).take(~lost)
+    carrying = np.flatnonzero(alleles)
+    affected = carrying[rng.random(len(carrying)) < 1 - (1 - settings.mapping_bias) ** alleles[carrying]]
+    gone = rng.random(len(affected)) < 0.5
+    moved = affected[~gone]
+    place, mapq, kept = molecules.place.copy(), molecules.mapq.copy(), np.ones(len(molecules), bool)
+    place[moved] = rng.integers(EDGE, length - EDGE, len(moved))
+    mapq[moved] = rng.integers(0, 43, len(moved))
+    kept[affected[gone]] = False
+    return replace(molecules, place=place, mapq=mapq).take(kept)
 
 
 def alternative_alleles(molecules: Molecules, column: int, variants: Variants) -> NDArray[np.int64]:
     """Alternative alleles within the reference span of each molecule's read."""
     plus = molecules.strand == 0
     start = np.where(plus, molecules.five, molecules.five - molecules.length + 1)
-    first, last = np.searchsorted(variants.pos, start), np.searchsorted(variants.pos, start + molecules.length)
+    first = np.searchsorted(variants.pos, start)
+    following = np.append(variants.pos, np.iinfo(np.int64).max)[first]
+    over = np.flatnonzero(following < start + molecules.length)  # most reads span no variant
+    last = np.searchsorted(variants.pos, (start + molecules.length)[over])
     alleles = np.zeros(len(molecules), np.int64)
     for side in (0, 1):
         carried = np.concatenate([[0], np.cumsum(variants.genotypes[:, column + side], dtype=np.int64)])
-        alleles = np.where(molecules.haplotype == side, carried[last] - carried[first], alleles)
+        mine = molecules.haplotype[over] == side
+        alleles[over[mine]] = (carried[last] - carried[first[over]])[mine]
     return alleles
 
 

@@ -18,7 +18,6 @@ from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.statistics import kernel_ridge, pearson_ci, right_sign
 from allelegro.training.baselines import (
     genotype_kernel,
-    haplotype_alleles,
     linear_genotypes,
     locus_mean,
     replicate_pairs,
@@ -116,12 +115,6 @@ def test_locus_level_never_enters_between_donor_metrics():
 
 
 # -------------------------------------------------------------------------------------------------------- baselines
-
-
-def test_haplotype_alleles_are_those_of_the_store(toy):
-    store = HaplotypeStore.open(toy.haplotypes)
-    carried = haplotype_alleles(store, np.array([5, 3]))
-    assert carried.tolist() == [[[0, 0], [1, 0], [0, 1], [1, 1]]] * 2
 
 
 def test_linear_model_equals_ridge_on_dosages(toy):

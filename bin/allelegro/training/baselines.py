@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.intervals import concatenated_ranges
 from allelegro.statistics import kernel_ridge
 from allelegro.training.cohort import Cohort
 
@@ -46,30 +45,13 @@ def genotype_kernel(
     store: "HaplotypeStore", loci: NDArray[np.int64], columns: NDArray[np.int64], centre_on: NDArray[np.int64]
 ) -> Matrix:
     """Inner products of donors' allele dosages ``[locus, donor, donor]``, centred on some donors, their mean diagonal 1."""
-    carried = haplotype_alleles(store, loci)
-    copies = (np.asarray(store.index[loci])[:, columns, :, None] == np.arange(carried.shape[1])).sum(axis=2)
-    dosage = copies @ carried
-    dosage -= dosage[:, centre_on].mean(axis=1, keepdims=True)
-    kernel = dosage @ dosage.transpose(0, 2, 1)
+    kernel = np.empty((len(loci), len(columns), len(columns)))
+    for place, locus in enumerate(loci):
+        dosage = store.copies(int(locus))[1][:, columns].T.astype(np.float64)
+        dosage -= dosage[centre_on].mean(axis=0)
+        kernel[place] = dosage @ dosage.T
     scale = np.einsum("ldd->ld", kernel)[:, centre_on].mean(axis=1)
     return np.asarray(kernel / np.where(scale > 0, scale, 1)[:, None, None])
-
-
-def haplotype_alleles(store: "HaplotypeStore", loci: NDArray[np.int64]) -> Matrix:
-    """Which alleles of its window each haplotype carries, ``[locus, haplotype, allele]`` 0 or 1, padded with 0."""
-    first, rows = store.offsets[loci], store.offsets[loci + 1] - store.offsets[loci]
-    row = concatenated_ranges(first, rows)
-    row_locus, row_local = np.repeat(np.arange(len(loci)), rows), concatenated_ranges(np.zeros_like(rows), rows)
-    begin, sizes = store.allele_offsets[row], store.allele_offsets[row + 1] - store.allele_offsets[row]
-    entry = np.repeat(np.arange(len(row)), sizes)
-    alleles = np.asarray(store.alleles)[concatenated_ranges(begin, sizes)].astype(np.int64)
-    key = row_locus[entry] * (int(alleles.max(initial=0)) + 1) + alleles
-    _, found, number = np.unique(key, return_index=True, return_inverse=True)
-    per_locus = np.bincount(row_locus[entry][found], minlength=len(loci))
-    local = number - (np.cumsum(per_locus) - per_locus)[row_locus[entry]]
-    carried = np.zeros((len(loci), int(rows.max()), max(1, int(per_locus.max(initial=0)))))
-    carried[row_locus[entry], row_local[entry], local] = 1
-    return carried
 
 
 def replicate_pairs(libraries: pd.DataFrame) -> list[tuple[str, int, int]]:

@@ -1,6 +1,6 @@
 """What training is told, a frozen dataclass a tool: one field an option of the command line. Imports no torch."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -101,16 +101,8 @@ class PretrainSettings:
     @property
     def training(self) -> TrainingSettings:
         """What the training loop is told."""
-        return TrainingSettings(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            max_lr=self.max_lr,
-            weight_decay=self.weight_decay,
-            patience=self.patience,
-            micro_batch=self.micro_batch,
-            average=self.average,
-            seed=self.seed,
-        )
+        shared = [field.name for field in fields(TrainingSettings) if hasattr(self, field.name)]
+        return TrainingSettings(**{name: getattr(self, name) for name in shared})
 
     @property
     def augmentation(self) -> Augmentation:

@@ -18,6 +18,7 @@ from allelegro.report.report import GREY, INK, MEMBERS, PALETTE, STYLE, Figure, 
 DENSITY = LinearSegmentedColormap.from_list("density", ["#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c"])
 DIVERGING = LinearSegmentedColormap.from_list("diverging", ["#2f7fc1", "#c9ced6", "#cf4a5c"])
 BINS_ACROSS = 32
+SIGNIFICANT = " (significant)"  # after a model's name: on the significant variants alone
 
 # A model has one colour in all figures; its name begins with one of these in the pipeline's own runs.
 MODEL_COLOURS = dict(
@@ -30,8 +31,8 @@ def colour_of(label: str, place: int) -> str:
     return MODEL_COLOURS.get(re.split(r"[-_ ]", label)[0], PALETTE[place % len(PALETTE)])
 
 
-def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str, *, zero: bool = True) -> Figure | None:
-    """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n`` and maybe ``group``.
+def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
+    """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n``.
 
     Rows without a value are not drawn; they are in the data.
     """
@@ -40,15 +41,15 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
         return None
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.3 * len(drawn)))
-        groups = list(dict.fromkeys(drawn["group"])) if "group" in drawn else [""]
+        models = list(dict.fromkeys(drawn["label"].str.removesuffix(SIGNIFICANT)))
         positions = np.arange(len(drawn))[::-1]
         for position, row in zip(positions, drawn.to_dict("records"), strict=True):
-            _interval(axes, position, row, colour_of(str(row["label"]), groups.index(row.get("group", ""))))
+            model = str(row["label"]).removesuffix(SIGNIFICANT)
+            _interval(axes, position, row, colour_of(model, models.index(model)))
             axes.annotate(
                 f"{row['value']:z.2f}", (1.01, position), xycoords=("axes fraction", "data"), va="center", fontsize=9
             )
-        if zero:
-            axes.axvline(0, color=GREY, lw=1, ls="--")
+        axes.axvline(0, color=GREY, lw=1, ls="--")
         axes.set_yticks(positions, drawn["label"])
         axes.set_ylim(-0.6, len(drawn) - 0.4)
         axes.set_xlabel(xlabel)
@@ -227,10 +228,8 @@ def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel
         return figure_of(figure, name, title, caption, rows.reset_index())
 
 
-def histogram(
-    name: str, title: str, caption: str, values: pd.Series, xlabel: str, ylabel: str = "windows"
-) -> Figure | None:
-    """A histogram; integers with few values get one bar each."""
+def histogram(name: str, title: str, caption: str, values: pd.Series, xlabel: str) -> Figure | None:
+    """A histogram of windows; integers with few values get one bar each."""
     values = pd.Series(np.asarray(values, float)).dropna()
     if values.empty:
         return None
@@ -240,7 +239,7 @@ def histogram(
         edges = np.arange(values.min() - 0.5, values.max() + 1.5) if whole else np.histogram_bin_edges(values, 30)
         counts, edges, _ = axes.hist(values, bins=list(edges), color=PALETTE[0])
         axes.set_xlabel(xlabel)
-        axes.set_ylabel(ylabel)
+        axes.set_ylabel("windows")
         data = pd.DataFrame({"from": edges[:-1], "to": edges[1:], "count": counts})
         return figure_of(figure, name, title, caption, data)
 

@@ -85,7 +85,7 @@ def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.Da
     section.head(dataset)
     name = f"effects-{re.sub(r'[^A-Za-z0-9]+', '-', dataset).lower()}"
     chosen = rows[(rows["metric"] == "pearson") & rows["subset"].isin(["all", "significant"]) & (rows["n"] >= FEWEST)]
-    chosen = chosen.assign(label=chosen["model"] + np.where(chosen["subset"] == "all", "", " (significant)"))
+    chosen = chosen.assign(label=chosen["model"] + np.where(chosen["subset"] == "all", "", plots.SIGNIFICANT))
     if chosen.empty:
         section.say(f"{dataset}: fewer than {FEWEST} variants that every model scored; no figure is drawn.")
         return
@@ -95,7 +95,7 @@ def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.Da
             f"{name}-pearson",
             f"{dataset}: {label}",
             "Point and 95 % interval of each model, 0 is no relation.",
-            chosen[["label", "value", "ci_low", "ci_high", "n"]].assign(group=chosen["model"]),
+            chosen[["label", "value", "ci_low", "ci_high", "n"]],
             label,
         )
     )

@@ -72,15 +72,16 @@ def _last_step(document: dict[str, Any]) -> int:
 
 
 def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
-    pretrained = len(results.pretrained)
-    personal = [model for model in results.finetuned if model.config["architecture"] == "legnet"]
-    clipnets = len(results.finetuned) - len(personal)
+    legnets, clipnets = (
+        len({model.model for model in results.finetuned if (model.config["architecture"] == "clipnet") == clipnet})
+        for clipnet in (False, True)
+    )
     folds = ("s " if len(results.test_folds) > 1 else " ") + (", ".join(map(str, results.test_folds)) or "–")
     benchmarks = results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].nunique()
     return [
-        [("lentiMPRA", f"{pretrained} pretrained LegNet" + ("s" if pretrained != 1 else ""))],
+        [("lentiMPRA", f"pretrained LegNet\ncheckpoints: {len(results.pretrained)}")],
         [
-            ("fine-tuning", f"{len(personal)} LegNet, {clipnets} CLIPNET"),
+            ("fine-tuning", f"{legnets} LegNet, {clipnets} CLIPNET\ncheckpoints: {len(results.finetuned)}"),
             ("held out", f"fold{folds}: {_test_loci(results)} windows\n{len(results.test_donors)} donors"),
         ],
         [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
@@ -258,7 +259,7 @@ def _overlap_warnings(results: Results, report: Report) -> None:
     for model in results.pretrained:
         if model.config["training"].get("overlap_unknown"):
             report.warn(
-                f"The lentiMPRA table behind {model.name} has no coordinates on this genome: whether its sequences overlap "
+                f"The lentiMPRA table behind {model.model} has no coordinates on this genome: whether its sequences overlap "
                 "held-out windows is unknown."
             )
 

@@ -18,6 +18,7 @@ CELLS = {
     "seen_loci/seen_donors": "seen loci, seen donors (training data)",
 }
 HARDEST = "unseen_loci/unseen_donors"
+CEILING = "unseen_loci/replicated_donors"
 QUESTIONS = (
     ("across_loci_r", "Across loci", "Pearson r over windows"),
     ("between_donors_r", "Between donors within a locus", "Pearson r of deviations from the locus mean"),
@@ -116,7 +117,7 @@ def held_out(results: Results, report: Report) -> None:
     )
     section.say(_pooling(results))
     for metric, title, axis in QUESTIONS:
-        section.show(_by_model(results, metrics, metric, title, axis))
+        section.show(_by_model(metrics, metric, title, axis))
     section.show(_scatter(results.predictions))
     section.show(_cells_table(metrics))
     section.show(_differences(metrics))
@@ -135,31 +136,19 @@ def _pooling(results: Results) -> str:
     return said
 
 
-def _by_model(results: Results, metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:
-    """One line a model in the hardest cell, with the replicate ceiling where there is one."""
-    ceiling = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/replicated_donors")]
-    rows = metrics[(metrics["metric"] == metric) & metrics["subset"].eq(HARDEST)]
-    cell = CELLS[HARDEST]
-    if rows.empty:
-        fallback = metrics[(metrics["metric"] == metric) & metrics["subset"].eq("unseen_loci/seen_donors")]
-        rows, cell = fallback, CELLS["unseen_loci/seen_donors"]
-    rows = pd.concat([rows, ceiling]) if not rows.empty else rows
-    chosen = rows.assign(
-        label=rows["model"].str.replace("_", " "), group=[family(str(name), results) for name in rows["model"]]
-    )
+def _by_model(metrics: pd.DataFrame, metric: str, title: str, axis: str) -> Figure | None:
+    """One line a model in the hardest cell that has values, with the replicate ceiling where there is one."""
+    of = metrics[metrics["metric"] == metric].assign(label=metrics["model"].str.replace("_", " "))
+    cell = next((cell for cell in list(CELLS)[:2] if of["subset"].eq(cell).any()), None)
+    if cell is None:
+        return None
     return plots.forest(
         f"held-out-{metric}".replace("_", "-"),
-        f"{title} ({cell})",
+        f"{title} ({CELLS[cell]})",
         GLOSSARY[metric],
-        chosen[["label", "group", "value", "ci_low", "ci_high", "n"]],
+        of.loc[of["subset"].isin([cell, CEILING]), ["label", "value", "ci_low", "ci_high", "n"]],
         axis,
     )
-
-
-def family(model: str, results: Results) -> str:
-    """Models of one kind share a colour."""
-    kinds = {name: "clipnet" if role.startswith("clipnet") else "legnet" for role, name in results.roles.items()}
-    return kinds.get(model, "ceiling" if model == "replicates" else "baseline")
 
 
 def _scatter(predictions: pd.DataFrame | None) -> Figure | None:
@@ -192,12 +181,8 @@ def _cells_table(metrics: pd.DataFrame) -> Table:
 
 def _differences(metrics: pd.DataFrame) -> Table | None:
     """Paired differences between models at unseen loci."""
-    rows = metrics[
-        metrics["metric"].isin(
-            ["across_loci_r_difference", "between_donors_r_difference", "allele_effect_r_difference"]
-        )
-        & metrics["subset"].eq(HARDEST)
-    ]
+    asked = [f"{metric}_difference" for metric in ("across_loci_r", "between_donors_r", "allele_effect_r")]
+    rows = metrics[metrics["metric"].isin(asked) & metrics["subset"].eq(HARDEST)]
     if rows.empty:
         return None
     rows = rows.assign(

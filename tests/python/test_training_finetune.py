@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from allelegro.cli.finetune_model import app
 from allelegro.errors import DataError
+from allelegro.io.checksums import sha256
 from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.legnet import PRESETS, LegNet
@@ -373,6 +375,22 @@ def fails(toy, tmp_path, message, *, counts=None, haplotypes=None, **changes):
 def test_stores_of_different_windows(toy, tmp_path):
     other = make_toy(tmp_path / "other", loci=40)
     fails(toy, tmp_path, "come from different windows", haplotypes=other.haplotypes)
+
+
+@pytest.mark.parametrize("file", ["counts/counts.npy", "haplotypes/sequences.npy", "haplotypes/index.npy"])
+def test_a_store_that_was_changed_is_refused(toy, tmp_path, file):
+    for store in ("counts", "haplotypes"):
+        shutil.copytree(getattr(toy, store), tmp_path / store)
+    if file.startswith("counts"):  # the toy's own store records no checksums of counts
+        metadata = json.loads((tmp_path / "counts" / "metadata.json").read_text())
+        metadata["checksums"] = {"counts.npy": sha256(tmp_path / file)}
+        (tmp_path / "counts" / "metadata.json").write_text(json.dumps(metadata))
+    content = bytearray((tmp_path / file).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(DataError, match=file):
+        finetune(tmp_path / "counts", tmp_path / "haplotypes", tmp_path / "out", TINY, "cpu", None)
+    assert not (tmp_path / "out").exists()
 
 
 def test_donors_without_haplotypes(toy, tmp_path):

@@ -82,11 +82,17 @@ class HaplotypeStore:
             )
         return cls(path, metadata)
 
+    def checksum(self, name: str) -> str:
+        """SHA-256 of a file of the store; raises DataError when it is not the one recorded when the store was made."""
+        found = sha256(self.folder / name)
+        if self.metadata["checksums"].get(name, found) != found:
+            raise DataError(f"{self.folder / name}: checksum differs; run extract_haplotypes.py again")
+        return found
+
     def verify(self) -> None:
         """Read every file and compare with its checksum; raises DataError at the first that differs."""
-        for name, expected in self.metadata["checksums"].items():
-            if sha256(self.folder / name) != expected:
-                raise DataError(f"{self.folder / name}: checksum differs; run extract_haplotypes.py again")
+        for name in self.metadata["checksums"]:
+            self.checksum(name)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -123,7 +123,7 @@ def load_cohort(
             f"{counts}/windows.bed has no column fold, which training needs; make windows with merge_peaks.py"
         )
     checksums = {name: signal.checksum(name) for name in ("windows.bed", "counts.npy")}
-    checksums |= {name: sha256(haplotypes / name) for name in ("sequences.npy", "index.npy")}
+    checksums |= {name: sequences.checksum(name) for name in ("sequences.npy", "index.npy")}
     return Cohort(
         windows=signal.windows.reset_index(drop=True),
         donors=people,

@@ -17,6 +17,7 @@ from allelegro.io.contigs import check_contigs, check_shared, contig_hint, match
         (["chrMT"], ["chrM", "chrMT"], {"chrMT": "chrMT"}),
         (["chr1", "7"], ["chr1"], {"chr1": "chr1", "7": None}),
         (["chr1_random"], ["chr1"], {"chr1_random": None}),
+        (["1.0", "Chr2", "GL1.0"], ["chr1", "chr2", "GL1"], {"1.0": "chr1", "Chr2": "chr2", "GL1.0": None}),
     ],
 )
 def test_match(names: list[str], present: list[str], expected: dict[str, str | None]) -> None:

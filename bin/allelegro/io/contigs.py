@@ -23,8 +23,13 @@ def is_excluded(name: str) -> bool:
 
 
 def plain_contig(name: str) -> str:
-    """A contig's name without the prefix ``chr``; the mitochondrion (``chrM``, ``M``, ``chrMT``) is ``MT``."""
-    plain = name.removeprefix("chr")
+    """A contig's name without the prefix ``chr``; the mitochondrion (``chrM``, ``M``, ``chrMT``) is ``MT``.
+
+    ``1.0``, which spreadsheets and data frames make of a column of numbers with gaps, is ``1``.
+    """
+    plain = name[3:] if name[:3].lower() == "chr" else name
+    if plain.endswith(".0") and plain[:-2].isdecimal():
+        plain = plain[:-2]
     return "MT" if plain == "M" else plain
 
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(REPOSITORY / "bin"))
 
 from allelegro.effects.measured import read_measured
-from allelegro.io.bigwig import open_signal
 from allelegro.io.dna import encode
+from allelegro.io.signal import open_signal
 from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
 from allelegro.simulate.grammar import Grammar

@@ -62,14 +62,15 @@ def associations(
     """
     donors = level.shape[1]
     frequency = variants.genotypes[row].mean(1)
-    common = variants.snv()[row] & (np.minimum(frequency, 1 - frequency) >= FREQUENCY)
+    dosage = variants.genotypes[row][:, 0::2] + variants.genotypes[row][:, 1::2]
+    varying = dosage.min(1) < dosage.max(1)  # not when all donors are heterozygous
+    common = variants.snv()[row] & varying & (np.minimum(frequency, 1 - frequency) >= FREQUENCY)
     components = COMPONENTS if donors >= FEWEST_DONORS and len(level) >= FEWEST_LOCI else 0
     clean = without_components(level, components)
     tested, slopes, values = [np.zeros(0, np.int64)], [np.zeros(0)], [np.zeros(0)]
     for e in np.unique(element[common]):
         mine = _of(element, e, common)
-        genotypes = variants.genotypes[row[mine]]
-        slope, p = association(clean[e], (genotypes[:, 0::2] + genotypes[:, 1::2]).astype(float), components)
+        slope, p = association(clean[e], dosage[mine].astype(float), components)
         tested.append(mine)
         slopes.append(slope)
         values.append(p)

@@ -405,6 +405,10 @@ def test_costs_are_shown_by_process_and_by_model(whole: Path) -> None:
     assert row and re.findall(r">([^<>]+)</td>", row.group())[:6] == ["legnet", "legnet", "1,234,567", "2", "6", "512"]
 
 
+def test_methods_name_the_control_models_that_ran(whole: Path) -> None:
+    assert "trained on the reference genome, on genotypes shuffled between donors. A test window" in whole.read_text()
+
+
 def test_every_metric_shown_is_defined() -> None:
     from allelegro.report.sections.training import QUESTIONS
 

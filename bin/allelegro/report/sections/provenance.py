@@ -21,6 +21,12 @@ CITATIONS = {
     "nextflow": "Nextflow: Di Tommaso P. et al. Nature Biotechnology 35, 316–319 (2017).",
 }
 
+CONTROLS = {
+    "reference": "on the reference genome",
+    "shuffled": "on genotypes shuffled between donors",
+    "scratch": "without pretraining",
+}
+
 COSTS = {
     "tasks": "Tasks of this process that succeeded.",
     "seconds": "Wall seconds of all its tasks, one after another, as the tools measured themselves.",
@@ -55,18 +61,27 @@ def methods(results: Results, report: Report) -> None:
             f"(indels: {results.haplotypes.get('indels', 'keep')}); each distinct sequence was stored, trained on and scored once."
         )
     if results.pretrained or results.finetuned:
-        section.say(
-            "LegNet was pretrained on lentiMPRA and fine-tuned on donors' own haplotypes with a diploid count likelihood "
-            "(the mean of both haplotypes on the raw scale times library depth) and a term on differences between donors "
-            "within a locus. Control models were trained on the reference genome, on genotypes shuffled between donors, or "
-            "without pretraining. Test windows and test donors were seen by no model."
-        )
+        section.say(_training(results))
         cited.append("legnet")
         cited += ["clipnet"] if any(model.config["architecture"] == "clipnet" for model in results.finetuned) else []
     kinds = set(results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].astype(str))
     cited += [kind for kind in ("satmut", "mpra", "adastra", "udacha") if any(kind in name.lower() for name in kinds)]
     section.say("Intervals are 95 % bootstrap percentile intervals; models are compared on the same rows and draws.")
     section.show(Table("Please cite", pd.DataFrame({"work": [CITATIONS[key] for key in dict.fromkeys(cited)]})))
+
+
+def _training(results: Results) -> str:
+    """What was trained, and on what its control models were."""
+    said = ["LegNet was pretrained on lentiMPRA."] if results.pretrained else []
+    if results.finetuned:
+        said.append(
+            "LegNet was trained on donors' own haplotypes with a diploid count likelihood (the mean of both haplotypes on the "
+            "raw scale times library depth) and a term on differences between donors within a locus."
+        )
+        controls = [CONTROLS[role] for role in CONTROLS if role in results.roles]
+        said += [f"Control models were trained {', '.join(controls)}."] if controls else []
+        said.append("A test window was predicted only by checkpoints that held it out; test donors were seen by none.")
+    return " ".join(said)
 
 
 def provenance(results: Results, report: Report) -> None:

@@ -3,7 +3,7 @@
 
 usage: haplotype_scaling.py --work FOLDER [--plot FILE.svg] [--donors 50 100 … 3200] [--megabases 4] [--windows 1000] [--repeats 3]
 
-Each cohort is simulated anew with realistic linkage (see cohort.py). Whole processes on one thread; "start" is a run on
+Each cohort is a new simulation with realistic linkage (see cohort.py). Whole processes on one thread; "start" is a run on
 one window, to tell the fixed cost of starting from the cost of the data.
 """
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """BAM to stranded 5'-end bigWigs: procap_coverage.py against bedtools and against a plain pysam loop, on one BAM, in one run.
 
-    benchmarks/procap_coverage.py --bam reads.bam          # a BAM of one's own (single-end, sorted)
+    benchmarks/procap_coverage.py --bam reads.bam          # your BAM (single-end, sorted)
     benchmarks/procap_coverage.py --reads 5000000                                    # 20 Mb of simulated reads
     benchmarks/procap_coverage.py --reads 2000000 --contigs 1 --length 250000000     # memory on the longest contig
 

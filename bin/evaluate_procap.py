@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Judge PRO-cap models, their twins and baselines on seen and unseen loci and donors."""
+"""Evaluate PRO-cap models, control models and baselines on seen and unseen loci and donors."""
 
 from allelegro.cli.evaluate_procap import app
 

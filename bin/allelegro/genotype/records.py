@@ -83,7 +83,7 @@ class Carriers:
 
 def read_alleles(lines: RecordLines) -> tuple[Alleles, Ints]:
     """Every alternative allele of the lines, and its kind: ``SEQUENCE`` (also a deletion by symbol), ``STAR``,
-    ``SYMBOLIC`` (any other) or ``AMBIGUOUS`` (letters beside A, C, G, T and N).
+    ``SYMBOLIC`` (any other) or ``AMBIGUOUS`` (letters other than A, C, G, T and N).
     """
     table = _split_alleles(lines.text, lines.fields)
     for n in np.flatnonzero(table[:, 0] == SYMBOLIC).tolist():

@@ -124,8 +124,8 @@ class ElementWriter:
             self._site(region, taken, middle, self.motifs[factor], reverse)
             if factor in self.partner and rng.random() < PAIRED_SHARE:
                 partner, pair = self.partner[factor]
-                beside = middle + int(rng.choice([-1, 1])) * int(grammar.pair_spacing[pair])
-                self._site(region, taken, beside, self.motifs[partner], reverse)
+                nearby = middle + int(rng.choice([-1, 1])) * int(grammar.pair_spacing[pair])
+                self._site(region, taken, nearby, self.motifs[partner], reverse)
 
     def _site(
         self,

@@ -10,11 +10,14 @@ metrics of held-out loci with intervals, and paired differences to the first var
 
 import dataclasses
 import logging
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 
 from allelegro.cli.common import Threads, Tool
 from allelegro.resources import limit_threads

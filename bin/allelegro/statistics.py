@@ -81,7 +81,7 @@ def median_ci(values: ArrayLike, clusters: ArrayLike | None = None, n_boot: int 
 def paired_bootstrap(
     a: ArrayLike,
     b: ArrayLike,
-    truth: ArrayLike | None = None,
+    measured: ArrayLike | None = None,
     *,
     statistic: str = "pearson",
     clusters: ArrayLike | None = None,
@@ -90,14 +90,14 @@ def paired_bootstrap(
 ) -> Estimate:
     """Difference of a statistic between two models on the same rows and draws: ``statistic(a) - statistic(b)``.
 
-    ``pearson`` and ``spearman`` correlate each model's predictions with ``truth``; ``mean`` and ``median`` take one
-    value a row from each model (a locus's r, a correct sign) and need no truth. Rows with any NaN are excluded.
-    Raises ValueError for an unknown statistic or when a correlation is asked for without truth.
+    ``pearson`` and ``spearman`` correlate each model's predictions with ``measured``; ``mean`` and ``median`` take one
+    value a row from each model (a locus's r, a correct sign) and need none. Rows with any NaN are excluded.
+    Raises ValueError for an unknown statistic or when a correlation is asked for without it.
     """
     if statistic in ("pearson", "spearman"):
-        if truth is None:
-            raise ValueError(f"a paired {statistic} needs the truth")
-        (x, y, t), units = complete(clusters, a, b, truth)
+        if measured is None:
+            raise ValueError(f"a paired {statistic} needs what was measured")
+        (x, y, t), units = complete(clusters, a, b, measured)
         if statistic == "spearman":
             x, y, t = _ranks(x), _ranks(y), _ranks(t)
         first, second = _pearson_of(x, t, units), _pearson_of(y, t, units)

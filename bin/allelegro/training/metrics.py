@@ -19,7 +19,7 @@ MINIMAL_DONORS = 3  # below this a correlation within a locus says nothing
 
 @dataclass(frozen=True)
 class Question:
-    """One metric of a cell: each model's ``values`` (and the ``truth`` they are correlated with), one row a unit.
+    """One metric of a cell: each model's ``values`` (and the ``measured`` they are correlated with), one row a unit.
 
     ``statistic`` is pearson, median or mean; ``clusters`` label rows that are not independent of each other.
     """
@@ -27,14 +27,14 @@ class Question:
     metric: str
     statistic: str
     values: Mapping[str, Matrix]
-    truth: Matrix | None = None
+    measured: Matrix | None = None
     clusters: NDArray[np.int64] | None = None
 
     def estimate(self, model: str, n_boot: int, seed: int) -> Estimate:
         """The metric of one model with its interval."""
         value = self.values[model]
-        if self.truth is not None:
-            return pearson_ci(value, self.truth, self.clusters, n_boot, seed)
+        if self.measured is not None:
+            return pearson_ci(value, self.measured, self.clusters, n_boot, seed)
         return (median_ci if self.statistic == "median" else mean_ci)(value, self.clusters, n_boot, seed)
 
     def difference(self, first: str, second: str, n_boot: int, seed: int) -> Estimate:
@@ -42,7 +42,7 @@ class Question:
         return paired_bootstrap(
             self.values[first],
             self.values[second],
-            self.truth,
+            self.measured,
             statistic=self.statistic,
             clusters=self.clusters,
             n_boot=n_boot,
@@ -68,9 +68,9 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
 
     The rows are loci where the model could tell donors apart. Deviations are bootstrapped over loci.
     """
-    truth = np.log1p(observed)
+    measured = np.log1p(observed)
     logs = {model: np.log1p(rpm) for model, rpm in predicted.items()}
-    r = {model: rowwise_r(truth, value) for model, value in logs.items()}
+    r = {model: rowwise_r(measured, value) for model, value in logs.items()}
     locus = np.repeat(np.arange(len(observed)), observed.shape[1])
     return [
         Question("within_locus_r_median", "median", r),
@@ -79,7 +79,7 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
             "between_donors_r",
             "pearson",
             {model: deviations(value).ravel() for model, value in logs.items()},
-            deviations(truth).ravel(),
+            deviations(measured).ravel(),
             locus,
         ),
     ]

@@ -116,6 +116,14 @@ def test_unknown_checksum_is_recorded_and_then_held_to(server: str, tmp_path: Pa
     assert "SHA-256" in problem
 
 
+@pytest.mark.parametrize("scheme", ["file://", "data:text/plain,", "ftp://", ""])
+def test_only_the_web_is_fetched_from(tmp_path: Path, scheme: str) -> None:
+    (tmp_path / "secret").write_bytes(CONTENT)
+    file = RemoteFile("b.bin", f"{scheme}{tmp_path}/secret", len(CONTENT), DIGEST)
+    (problem,) = fetch_all([file], tmp_path / "out", policy=FAST)
+    assert "is not a web address" in problem and not (tmp_path / "out" / "b.bin").exists()
+
+
 def test_without_length_or_checksum_nothing_is_trusted(server: str, tmp_path: Path) -> None:
     (problem,) = fetch_all([RemoteFile("b.bin", f"{server}/nolength/b.bin")], tmp_path, policy=FAST)
     assert "cannot be verified" in problem

@@ -135,6 +135,10 @@ def fetch(
         advance(partial.stat().st_size)
     elif file.url is None:
         raise DataError(f"{file.path}: no confirmed public location ({file.note})")
+    elif not file.url.startswith(("https://", "http://")):
+        raise DataError(
+            f"{file.path}: {file.url[:60]} is not a web address (https:// or http://); correct the manifest"
+        )
     else:
         _download(file, file.url, partial, policy, advance, expected=_expected(file, record))
     try:

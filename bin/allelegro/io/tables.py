@@ -124,7 +124,7 @@ def read_table(
     when the file is no table, a column is missing, a row has more or fewer cells than the header, a cell is not of its
     column's kind, or there is no row unless ``allow_empty``.
     """
-    layout = Layout(path, columns or {}, optional or {}, aliases or {}, others)
+    layout = _Layout(path, columns or {}, optional or {}, aliases or {}, others)
     parts = list(layout.chunks())
     if not len(parts[0]) and not allow_empty:
         raise DataError(f"{path}: the table has a header but no rows")
@@ -147,18 +147,18 @@ def table_chunks(
 
     The index counts the rows of the table from 0.
     """
-    return Layout(path, columns, optional or {}, aliases or {}, others).chunks(rows)
+    return _Layout(path, columns, optional or {}, aliases or {}, others).chunks(rows)
 
 
 def read_header(path: Path) -> list[str]:
     """The names of a table's columns; raises DataError when the file is no table."""
-    layout = Layout(path, {}, {}, {}, None)
+    layout = _Layout(path, {}, {}, {}, None)
     next(layout.chunks())
     return layout.header
 
 
 @dataclass
-class Layout:
+class _Layout:
     """Which columns of a file are read, and as what; filled from its header."""
 
     path: Path
@@ -209,7 +209,8 @@ class Layout:
                 self._take_header(line)
                 return number + 1, ""
         if not commented:
-            raise DataError(f"{self.path}: the file is empty; expected a header line with {', '.join(self.columns)}")
+            wanted = ", ".join(self.columns) or "the names of columns"
+            raise DataError(f"{self.path}: the file is empty; expected a header line with {wanted}")
         self._take_header(commented)
         return 0, ""
 

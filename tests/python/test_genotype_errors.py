@@ -1,13 +1,17 @@
 """Bad input gives one line with file and position, and never a store."""
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pysam
 import pytest
 
@@ -203,6 +207,37 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("index.npy", lambda array: array + 9, "index.npy: values out of range"),
+        ("offsets.npy", lambda array: array[::-1], "offsets.npy: values out of range"),
+        ("alleles.npy", lambda array: array + 7, "alleles.npy: values out of range"),
+        ("alleles.npy", lambda array: array - 1, "alleles.npy: values out of range"),
+        ("allele_offsets.npy", lambda array: array * 3, "allele_offsets.npy: values out of range"),
+        ("index.npy", lambda array: array.astype(np.float64), "index.npy: float64 .* instead of"),
+        ("index.npy", lambda array: array[:, :1], "index.npy: uint8 .* instead of"),
+        ("sequences.npy", lambda array: array.ravel(), "sequences.npy: uint8 .* instead of"),
+        ("sequences.npy", lambda array: np.array(["x"], object), "sequences.npy: not an array of this store"),
+    ],
+)
+def test_a_store_made_to_mislead_is_refused(
+    tmp_path: Path, name: str, change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    """Sizes and checksums are recorded anew, as someone would who means harm."""
+    made = cohort(tmp_path)
+    out = tmp_path / "store"
+    extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)
+    HaplotypeStore.open(out, verify=True)
+    np.save(out / name, change(np.load(out / name)), allow_pickle=True)
+    metadata = json.loads((out / "metadata.json").read_text())
+    metadata["sizes"][name] = (out / name).stat().st_size
+    metadata["checksums"][name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
+    (out / "metadata.json").write_text(json.dumps(metadata))
+    with pytest.raises(DataError, match=message):
+        HaplotypeStore.open(out, verify=True)
+
+
 def test_a_killed_run_leaves_no_store(tmp_path: Path) -> None:
     made = cohort(tmp_path)
     code = (
@@ -219,6 +254,38 @@ def test_a_killed_run_leaves_no_store(tmp_path: Path) -> None:
     for left in tmp_path.glob(".partial*"):
         with pytest.raises(DataError, match="not a whole haplotype store"):
             HaplotypeStore.open(left)
+
+
+def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
+    made = cohort(tmp_path, windows=[("chr1", start, start + 10) for start in range(0, 60, 10)])
+    code = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from allelegro.genotype import extract, store\n"
+        "extract.INDEX_BUDGET = 2\n"  # a shard a window
+        "store.StoreWriter.add = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"extract.extract_haplotypes([Path({str(made.paths['vcf'])!r})], Path({str(made.paths['fasta'])!r}), "
+        f"Path({str(made.paths['windows'])!r}), Path({str(tmp_path / 'store')!r}), threads=2)\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(BIN)}, start_new_session=True
+    )
+    assert run.wait() == -9
+    for _ in range(100):
+        left = [process for process in Path("/proc").glob("[0-9]*") if session_of(process) == run.pid]
+        if not left:
+            break
+        time.sleep(0.1)
+    assert not left
+
+
+def session_of(process: Path) -> int:
+    """The session that a process belongs to; 0 when it has ended."""
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] == "Z" else int(fields[3])
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import logging
 import multiprocessing
+import os
 import shutil
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -161,7 +163,16 @@ _worker: ShardWorker | None = None
 
 def _start_worker(*arguments: object) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = ShardWorker(*arguments)  # type: ignore[arg-type]
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it has ended in any way, so that a killed run leaves nothing behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(shard: Shard) -> list[ShardResult]:

@@ -10,7 +10,7 @@ counts; ``metadata.json``, written last.
 import json
 from collections import Counter
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +32,7 @@ REORDER_STEP = 1024
 ABSENT = -1
 COMMON = 0.1  # of the donors carry an allele that divides them, and as many carry another; at least FEWEST
 FEWEST = 2
+AGAIN = "run extract_haplotypes.py again"
 
 
 class HaplotypeStore:
@@ -50,49 +51,72 @@ class HaplotypeStore:
         self.index: NDArray[np.unsignedinteger[Any]] = _map(folder / "index.npy")
 
     @classmethod
-    def open(cls, path: Path) -> "HaplotypeStore":
-        """Open a store after checking that it is whole: every file present and of the size recorded at its end.
+    def open(cls, path: Path, *, verify: bool = False) -> "HaplotypeStore":
+        """Open a store after checking that it is whole: every file of its recorded size, every array of its shape.
 
-        Raises DataError when ``path`` is not a store, was left by an interrupted run, or has changed since.
+        With ``verify``, for training, evaluation and scoring, :meth:`verify` is called, too. Raises DataError when
+        ``path`` is not a store, was left by an interrupted run, or has changed since.
         """
-        listing = path / "metadata.json"
-        if not path.is_dir():
-            raise DataError(f"{path}: no such haplotype store; make it with extract_haplotypes.py")
-        if not listing.is_file():
-            raise DataError(f"{path}: not a whole haplotype store (no metadata.json); run extract_haplotypes.py again")
-        try:
-            metadata = json.loads(listing.read_text())
-        except ValueError:
-            metadata = {}
-        if metadata.get("format") != FORMAT:
-            raise DataError(
-                f"{listing}: not the metadata of a haplotype store; give the folder of extract_haplotypes.py"
-            )
-        if metadata["version"] != VERSION:
-            raise DataError(
-                f"{listing}: version {metadata['version']}, this program reads {VERSION}; make the store again"
-            )
+        metadata = _read_metadata(path)
         for name, size in metadata["sizes"].items():
             file = path / name
             if not file.is_file() or file.stat().st_size != size:
-                raise DataError(f"{file}: missing or not of its recorded {size} bytes; run extract_haplotypes.py again")
+                raise DataError(f"{file}: missing or not of its recorded {size} bytes; {AGAIN}")
         if sha256(path / "windows.bed") != metadata["checksums"]["windows.bed"]:
-            raise DataError(
-                f"{path / 'windows.bed'}: changed since the store was made; run extract_haplotypes.py again"
-            )
-        return cls(path, metadata)
+            raise DataError(f"{path / 'windows.bed'}: changed since the store was made; {AGAIN}")
+        store = cls(path, metadata)
+        store._check_shapes()
+        if verify:
+            store.verify()
+        return store
 
+    def _check_shapes(self) -> None:
+        rows, windows = len(self.sequences), len(self.windows)
+        for name, array, kind, shape in (
+            ("sequences", self.sequences, "u", (rows, self.width)),
+            ("offsets", self.offsets, "i", (windows + 1,)),
+            ("index", self.index, "u", (windows, len(self.donors), 2)),
+            ("allele_offsets", self.allele_offsets, "i", (rows + 1,)),
+            ("alleles", self.alleles, "i", (len(self.alleles),)),
+        ):
+            if array.dtype.kind != kind or array.shape != shape:
+                raise DataError(f"{self.folder / name}.npy: {array.dtype} {array.shape} instead of {shape}; {AGAIN}")
+
+    @cache  # noqa: B019 (a store lives as long as its run)
     def checksum(self, name: str) -> str:
         """SHA-256 of a file of the store; raises DataError when it is not the one recorded when the store was made."""
         found = sha256(self.folder / name)
         if self.metadata["checksums"].get(name, found) != found:
-            raise DataError(f"{self.folder / name}: checksum differs; run extract_haplotypes.py again")
+            raise DataError(f"{self.folder / name}: checksum differs; {AGAIN}")
         return found
 
     def verify(self) -> None:
-        """Read every file and compare with its checksum; raises DataError at the first that differs."""
+        """Compare every file with its checksum, and values that index others with their ranges.
+
+        Raises DataError at the first that differs. Costs one reading of the store: about 1 s a GB.
+        """
         for name in self.metadata["checksums"]:
             self.checksum(name)
+        rows = np.diff(self.offsets)
+        within = all(
+            (
+                self.index[first : first + REORDER_STEP].max(axis=(1, 2), initial=0)
+                < rows[first : first + REORDER_STEP]
+            ).all()
+            for first in range(0, len(self), REORDER_STEP)
+        )
+        for name, good in (
+            ("offsets", _are_offsets(self.offsets, len(self.sequences)) and (rows > 0).all()),
+            ("index", within),
+            ("allele_offsets", _are_offsets(self.allele_offsets, len(self.alleles))),
+            ("alleles", not len(self.alleles) or 0 <= self.alleles.min() <= self.alleles.max() < self._n_variants),
+        ):
+            if not good:
+                raise DataError(f"{self.folder / name}.npy: values out of range; {AGAIN}")
+
+    @property
+    def _n_variants(self) -> int:
+        return int(self.metadata.get("variants", np.iinfo(np.int32).max))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -370,12 +394,49 @@ class _NpyStream:
         self.handle.close()
 
 
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """``metadata.json`` of a store; raises DataError when it is absent, no JSON, or of another kind or version."""
+    listing = path / "metadata.json"
+    if not path.is_dir():
+        raise DataError(f"{path}: no such haplotype store; make it with extract_haplotypes.py")
+    if not listing.is_file():
+        raise DataError(f"{path}: not a whole haplotype store (no metadata.json); {AGAIN}")
+    try:
+        metadata = json.loads(listing.read_text())
+    except ValueError:
+        metadata = {}
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
+        raise DataError(f"{listing}: not the metadata of a haplotype store; give the folder of extract_haplotypes.py")
+    if metadata.get("version") != VERSION:
+        raise DataError(
+            f"{listing}: version {metadata.get('version')}, this program reads {VERSION}; make the store again"
+        )
+    for key, kind in (("donors", list), ("width", int), ("sizes", dict), ("checksums", dict)):
+        if not isinstance(metadata.get(key), kind):
+            raise DataError(f"{listing}: '{key}' is missing or damaged; {AGAIN}")
+    if (
+        not {*(f"{name}.npy" for name in ARRAYS), "windows.bed"}
+        <= metadata["checksums"].keys() & metadata["sizes"].keys()
+    ):
+        raise DataError(f"{listing}: files are missing from its list; {AGAIN}")
+    return metadata
+
+
+def _are_offsets(offsets: NDArray[np.int64], total: int) -> bool:
+    """Whether offsets run from 0 to a total and never back."""
+    return bool(offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) >= 0).all())
+
+
 def _map(path: Path) -> NDArray[Any]:
     """A read-only memory map as a plain array, which indexes faster than ``np.memmap``."""
     try:
         return np.asarray(np.load(path, mmap_mode="r"))
     except ValueError:  # an empty array cannot be mapped
+        pass
+    try:
         return np.asarray(np.load(path))
+    except (ValueError, EOFError, OSError):
+        raise DataError(f"{path}: not an array of this store; {AGAIN}") from None
 
 
 def _haplotype_positions(start: int, width: int, edits: Iterable[tuple[int, int, int]]) -> NDArray[np.int64]:

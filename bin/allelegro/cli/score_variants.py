@@ -118,7 +118,7 @@ def main(
     )
     score_set(given, scorer, Outputs(out, dropped, counts, cost, out_vcf), stop_on_mismatch=on_ref_mismatch == "error")
     if haplotypes is not None and out_backgrounds is not None:
-        score_set_on_haplotypes(given, scorer, HaplotypeStore.open(haplotypes), out_backgrounds)
+        score_set_on_haplotypes(given, scorer, HaplotypeStore.open(haplotypes, verify=True), out_backgrounds)
 
 
 def _shard(text: str) -> tuple[int, int]:

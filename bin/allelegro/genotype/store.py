@@ -93,7 +93,7 @@ class HaplotypeStore:
     def verify(self) -> None:
         """Compare every file with its checksum, and values that index others with their ranges.
 
-        Raises DataError at the first that differs. Costs one reading of the store: about 1 s a GB.
+        Raises DataError at the first that differs. Costs one reading of the store: about 2 s a GB.
         """
         for name in self.metadata["checksums"]:
             self.checksum(name)

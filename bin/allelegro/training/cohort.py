@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allelegro.errors import DataError
-from allelegro.io.checksums import sha256
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore
@@ -93,8 +92,8 @@ def load_cohort(
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.procap.counts import CountsStore, library_sizes
 
-    signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
-    if sha256(counts / "windows.bed") != sha256(haplotypes / "windows.bed"):
+    signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes, verify=True)
+    if signal.checksum("windows.bed") != sequences.checksum("windows.bed"):
         raise DataError(
             f"{counts}/windows.bed and {haplotypes}/windows.bed differ: counts and haplotypes come from different "
             "windows; make both stores from one windows.bed"

@@ -217,7 +217,7 @@ def between(rows: Rows, line: str) -> str:
 
 
 def bgzip(content: bytes, folder: Path) -> bytes:
-    with pysam.BGZFile(str(folder / "x.bgz"), "wb") as file:
+    with pysam.BGZFile(str(folder / "x.bgz"), "wb") as file:  # type: ignore[call-arg]
         file.write(content)
     return (folder / "x.bgz").read_bytes()
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(REPOSITORY / "bin"))
 
 from allelegro.effects.measured import read_measured
 from allelegro.io.dna import encode
-from allelegro.io.signal import open_signal
+from allelegro.io.signal import Signal
 from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
 from allelegro.simulate.grammar import Grammar
@@ -70,7 +70,7 @@ def load(folder: Path) -> Cohort:
     depth = np.zeros(len(sheet))
     for number, row in enumerate(sheet.itertuples()):
         for path in (row.plus, row.minus):
-            signal = open_signal(folder / path)
+            signal = Signal(folder / path)
             for chrom, loci in elements.groupby("chrom"):
                 position, count = signal.counts(chrom)
                 counts[loci.index, number] += qtl.locus_counts(loci["centre"].to_numpy(), position, count)

@@ -1,5 +1,6 @@
 """Checkpoint folders: what is saved is what is loaded, and every broken folder is named in one line."""
 
+import contextlib
 import json
 import math
 import os
@@ -166,6 +167,40 @@ def test_damage_is_named(saved: Path, damage: object, message: str) -> None:
     damage(saved)  # type: ignore[operator]
     with pytest.raises(DataError, match=message):
         load_model(saved)
+
+
+@pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
+def test_damaged_bytes_load_or_are_named(saved: Path, file: str) -> None:
+    """200 random changes (fixed seed): nothing but DataError comes out."""
+    rng, whole = np.random.default_rng(0), (saved / file).read_bytes()
+    loaded = 0
+    for _ in range(200):
+        content, at = bytearray(whole), int(rng.integers(min(len(whole), 3000)))
+        change = rng.integers(3)
+        if change == 0:
+            content[at] = int(rng.integers(256))
+        elif change == 1:
+            content[at:at] = bytes(rng.integers(0, 256, int(rng.integers(1, 20))).astype(np.uint8))
+        else:
+            del content[at:]
+        (saved / file).write_bytes(content)
+        with contextlib.suppress(DataError):
+            load_model(saved)
+            loaded += 1
+    assert loaded < 100
+
+
+@pytest.mark.parametrize("value", [None, True, -1, 10**9, 1e300, "x", [], {}, [1, [2]], {"a": 1}, math.nan])
+def test_odd_entries_load_or_are_named(saved: Path, value: object) -> None:
+    document = json.loads((saved / "model.json").read_text())
+    for key in document:
+        (saved / "model.json").write_text(json.dumps({**document, key: value}))
+        with contextlib.suppress(DataError):
+            load_model(saved)
+    for key in document["hyperparameters"]:
+        edit(saved, **{**document, "hyperparameters": {**document["hyperparameters"], key: value}})
+        with pytest.raises(DataError, match=r"model\.(json|safetensors): "):
+            load_model(saved)
 
 
 def test_checkpoints_follow_the_umask(tmp_path: Path) -> None:

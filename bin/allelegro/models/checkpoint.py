@@ -41,7 +41,11 @@ def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module
         raise DataError(f"architecture {architecture!r} is unknown; choose one of {', '.join(ARCHITECTURES)}")
     for name, value in hyperparameters.items():
         for number in value if isinstance(value, list | tuple) else [value]:
-            if not isinstance(number, int | float) or not 0 <= number <= LARGEST.get(name, MOST_CHANNELS):
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, int | float)
+                or not 0 <= number <= LARGEST.get(name, MOST_CHANNELS)
+            ):
                 raise DataError(f"hyperparameter {name}: {str(value)[:40]} is no size of a {architecture}")
     try:
         with torch.device("meta"):  # counts without allocating

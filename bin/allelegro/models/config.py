@@ -19,7 +19,7 @@ Config = dict[str, Any]
 REQUIRED = ("architecture", "hyperparameters", "width", "target", "context", "training")
 MOST_WIDTH = 2**20  # bp
 
-# What each required entry must be.
+# What these entries must be.
 _HOLDS: dict[str, Callable[[Any], bool]] = {
     "architecture": lambda name: isinstance(name, str),
     "hyperparameters": lambda values: isinstance(values, dict),
@@ -27,6 +27,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "target": lambda target: isinstance(target, dict) and target.get("kind") in ("log2_activity", "log_rate"),
     "context": lambda context: not context or _is_construct(context),
     "training": lambda training: isinstance(training, dict),
+    "checksums": lambda checksums: isinstance(checksums, dict),
 }
 
 
@@ -47,7 +48,7 @@ def read_config(path: Path) -> Config:
         lacking = ", ".join(missing) if isinstance(config, dict) else "everything"
         raise DataError(f"{file}: {lacking} is missing; this is not an Allelegro checkpoint")
     for key, holds in _HOLDS.items():
-        if not holds(config[key]):
+        if key in config and not holds(config[key]):
             raise DataError(f"{file}: {key} {str(config[key])[:60]!r} cannot be; copy the checkpoint again")
     return config
 

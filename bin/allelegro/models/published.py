@@ -27,6 +27,12 @@ _NAMES = (
     (r"^head\.(\d)\.", lambda match: f"head.{int(match[1]) + 1}."),
 )
 
+# What torch.load and the shapes of tensors raise on a file that is no such checkpoint.
+_UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, LookupError, TypeError, ValueError, ArithmeticError),
+    *(AttributeError, OSError),
+)
+
 
 def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights under our names and the config of a published checkpoint.
@@ -41,7 +47,7 @@ def read_published(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         hyperparameters = _hyperparameters(weights)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; check the path") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{path}: not a human_legnet checkpoint ({reason}); give its .ckpt file") from None
     return weights, _config(path, hyperparameters)

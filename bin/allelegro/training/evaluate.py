@@ -56,6 +56,7 @@ Predictions = dict[str, dict[str, Matrix]]  # RPM [locus, donor] by role of the 
 # What a model knows of a locus. Where several folds give it several roles, the last counts in the written predictions.
 ROLES = ("validation_loci", "seen_loci", "unseen_loci")
 
+_RECORDED = ("test_fold", "validation_fold", "test_donors", "data_checksums")  # of a fine-tuned model
 LOCUS_MEAN, LINEAR, REPLICATES = "locus_mean", "linear_genotypes", "replicates"
 _BATCH = 256
 
@@ -182,6 +183,11 @@ def common_folds(cohort: Cohort, ensembles: Mapping[str, Ensemble]) -> Folds:
     Raises DataError when models differ in test folds, in a fold's validation fold, in held-out donors, or in windows.
     """
     tuned = {name: [model for model in ensemble if fold_of(model) is not None] for name, ensemble in ensembles.items()}
+    for name, found in tuned.items():
+        if any(key not in model.config["training"] for model in found for key in _RECORDED):
+            raise DataError(
+                f"{name}: model.json lacks {', '.join(_RECORDED)}; train the model again with finetune_model.py"
+            )
     plans = {name: dict(_roles(model) for model in found) for name, found in tuned.items() if found}
     if not plans:
         raise DataError(
@@ -200,7 +206,10 @@ def common_folds(cohort: Cohort, ensembles: Mapping[str, Ensemble]) -> Folds:
                 "compare models trained with one split (--validation-fold, --test-donors, --split-seed)"
             )
     for name, found in tuned.items():
-        if found and found[0].config["training"]["data_checksums"]["windows.bed"] != cohort.checksums["windows.bed"]:
+        if (
+            found
+            and found[0].config["training"]["data_checksums"].get("windows.bed") != cohort.checksums["windows.bed"]
+        ):
             raise DataError(f"{name}: trained on other windows than these stores have, its folds say nothing here")
     held_out = next(iter(plan.values()))[1]
     known = [donor for donor in cohort.donors if donor in held_out]

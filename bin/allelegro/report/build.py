@@ -11,12 +11,12 @@ from allelegro.io.atomic import atomic_folder
 from allelegro.report.html import render
 from allelegro.report.report import Report, save_figures
 from allelegro.report.results import Results
-from allelegro.report.sections import effects, genotype, loci, overview, procap, provenance, training
+from allelegro.report.sections import effects, genotype, loci, procap, provenance, schemes, summary, training
 
 log = logging.getLogger(__name__)
 
 SECTIONS = (
-    overview.schemes,
+    schemes.schemes,
     procap.libraries,
     procap.peaks,
     genotype.haplotypes,
@@ -27,7 +27,7 @@ SECTIONS = (
     provenance.methods,
     provenance.provenance,
     provenance.glossary,
-    overview.summary,  # printed first, written last: it draws on what the others found
+    summary.summary,  # printed first, written last: it draws on what the others found
 )
 
 
@@ -40,7 +40,7 @@ def build_report(results_folder: Path, out: Path, title: str) -> Path:
     report = collect(results)
     with atomic_folder(out, "report.html") as partial:
         save_figures(report, partial)
-        (partial / "report.html").write_text(render(report, title, overview.subtitle(results)), encoding="utf-8")
+        (partial / "report.html").write_text(render(report, title, summary.subtitle(results)), encoding="utf-8")
     log.info("%s: %d sections, %d warnings", out / "report.html", len(report.sections), len(report.warnings))
     return out / "report.html"
 

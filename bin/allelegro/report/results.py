@@ -150,6 +150,16 @@ class Results:
         return list(self.finetuned[0].config["training"].get("test_donors", [])) if self.finetuned else []
 
     @cached_property
+    def donors(self) -> list[str]:
+        """The donors of the haplotype store."""
+        return list((self.haplotypes or {}).get("donors", []))
+
+    @cached_property
+    def test_loci(self) -> int:
+        """Windows in the test folds."""
+        return 0 if self.windows is None else int(self.windows["fold"].isin(self.test_folds).sum())
+
+    @cached_property
     def stores(self) -> tuple[CountsStore, HaplotypeStore] | None:
         """Counts and haplotypes, None when either is missing; DataError when their windows differ."""
         if self.haplotype_store is None or not self.path("procap", "counts", "metadata.json").is_file():

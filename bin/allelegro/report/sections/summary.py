@@ -1,4 +1,4 @@
-"""The schemes of the run, and the summary: headline figures, conclusions in words, warnings first."""
+"""The summary: warnings, conclusions in words, headline figures."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from allelegro.report import plots
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.report import Report
 from allelegro.report.results import Results
@@ -20,76 +19,8 @@ FEW_DONORS = 10
 def subtitle(results: Results) -> str:
     """What was studied, in one line."""
     kind = "Simulated cohort with a known truth" if results.truth is not None else "Cohort"
-    libraries, donors = len(results.library_qc), len(_donors(results))
+    libraries, donors = len(results.library_qc), len(results.donors)
     return f"{kind}: {libraries} libraries, {donors} donors"
-
-
-def _donors(results: Results) -> list[str]:
-    return list((results.haplotypes or {}).get("donors", []))
-
-
-def _text(value: float | int | None, unit: str) -> str:
-    return f"{value:,} {unit}" if value is not None else f"no {unit}"
-
-
-def schemes(results: Results, report: Report) -> None:
-    """Two vector figures with this run's own numbers: how data were processed, how models were trained and tested."""
-    section = report.section("schemes", "What was done")
-    windows = len(results.windows) if results.windows is not None else None
-    reads = sum(_last_step(document) for document in results.library_qc) or None
-    store = results.haplotypes or {}
-    procap = [
-        ("PRO-cap libraries", f"{len(results.library_qc)} libraries\nof {len(_donors(results))} donors"),
-        ("5′ ends", _text(reads, "reads")),
-        ("windows", _text(windows, "windows")),
-    ]
-    genotype = [
-        ("phased genotypes", _text(store.get("variants"), "variants")),
-        ("haplotypes", _text(store.get("haplotypes"), "carried")),
-        ("distinct sequences", _text(store.get("distinct_haplotypes"), "stored")),
-    ]
-    section.show(
-        plots.scheme(
-            "scheme-data",
-            "Data processing",
-            "From libraries and genotypes to counts and distinct haplotype sequences, with the numbers of this run.",
-            [procap, genotype],
-        )
-    )
-    section.show(
-        plots.scheme(
-            "scheme-models",
-            "Training and testing",
-            "Which models were trained, what was held out, and what they were tested on.",
-            _model_columns(results),
-        )
-    )
-
-
-def _last_step(document: dict[str, Any]) -> int:
-    steps = document.get("steps") or [{"reads": 0}]
-    return int(steps[-1]["reads"])
-
-
-def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
-    legnets, clipnets = (
-        len({model.model for model in results.finetuned if (model.config["architecture"] == "clipnet") == clipnet})
-        for clipnet in (False, True)
-    )
-    folds = ("s " if len(results.test_folds) > 1 else " ") + (", ".join(map(str, results.test_folds)) or "–")
-    benchmarks = results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].nunique()
-    return [
-        [("lentiMPRA", f"pretrained LegNet\ncheckpoints: {len(results.pretrained)}")],
-        [
-            ("fine-tuning", f"{legnets} LegNet, {clipnets} CLIPNET\ncheckpoints: {len(results.finetuned)}"),
-            ("held out", f"fold{folds}: {_test_loci(results)} windows\n{len(results.test_donors)} donors"),
-        ],
-        [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
-    ]
-
-
-def _test_loci(results: Results) -> int:
-    return 0 if results.windows is None else int(results.windows["fold"].isin(results.test_folds).sum())
 
 
 def summary(results: Results, report: Report) -> None:
@@ -104,7 +35,7 @@ def summary(results: Results, report: Report) -> None:
 
 def _cards(results: Results, report: Report) -> None:
     report.cards.append((str(len(results.library_qc)), "libraries", GLOSSARY["library"]))
-    report.cards.append((str(len(_donors(results))), "donors", GLOSSARY["donor"]))
+    report.cards.append((str(len(results.donors)), "donors", GLOSSARY["donor"]))
     if results.windows is not None:
         report.cards.append((f"{len(results.windows):,}", "windows", GLOSSARY["window"]))
     for role, model in (("LegNet", results.roles.get("personal")), ("CLIPNET", results.roles.get("clipnet"))):
@@ -278,9 +209,9 @@ def _size_warnings(results: Results, report: Report) -> None:
         report.warn(
             f"Only {len(results.windows)} windows: too few to train on; take the figures as a test of the software."
         )
-    if results.finetuned and (loci := _test_loci(results)) < FEW_TEST_LOCI:
+    if results.finetuned and (loci := results.test_loci) < FEW_TEST_LOCI:
         report.warn(f"Only {loci} windows are held out for testing: intervals are wide, compare models by them.")
-    donors = len(_donors(results))
+    donors = len(results.donors)
     if results.haplotypes is not None and donors < 2:
         report.warn("Only one donor: nothing can be said about differences between donors.")
     elif results.haplotypes is not None and donors < FEW_DONORS:

@@ -155,7 +155,9 @@ def test_runs_are_summed_whatever_the_order_of_their_contigs(tmp_path: Path) -> 
 def test_contigs_that_do_not_meet_and_broken_vcf(tmp_path: Path) -> None:
     vcf, genotypes, bases = toy(tmp_path, contig="1")
     bam = toy_bam(tmp_path / "a.bam", genotypes, bases, 0)
-    with pytest.raises(DataError, match=r"toy.vcf.gz: none of the reads' contigs is in it \(chr1 against 1\)"):
+    with pytest.raises(
+        DataError, match=r"in common with .*toy.vcf.gz \(chr1 against 1\); names differ by the prefix chr"
+    ):
         match_donor([bam], [vcf], "L", "A", tmp_path / "t.tsv", MatchRules())
     vcf.write_bytes(vcf.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"toy.vcf.gz: .*truncated"):

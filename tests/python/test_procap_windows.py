@@ -118,7 +118,7 @@ def test_replicates_report_the_share_found_again_and_where_it_falls(tmp_path: Pa
 def test_problems_of_a_sheet_are_named(tmp_path: Path) -> None:
     _library(tmp_path, "a", ("chrX", 10_000, None))
     _library(tmp_path, "empty")
-    with pytest.raises(DataError, match="contig chrX, which the genome lacks"):
+    with pytest.raises(DataError, match="contig chrX is not in the genome; it has"):
         _merge(_sheet(tmp_path, ("a", "A")))
     with pytest.raises(DataError, match="no library has a peak"):
         _merge(_sheet(tmp_path, ("empty", "A")))

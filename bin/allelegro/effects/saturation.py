@@ -13,6 +13,7 @@ from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.contigs import contig_hint
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
 
@@ -63,7 +64,8 @@ def all_changes(region: pd.Series, genome: Genome, deletions: bool) -> pd.DataFr
     """All SNVs (and one-base deletions, ALT ``-``) of a region as variants; positions that are N have none."""
     contig = genome.contig(str(region["chrom"]))
     if contig is None:
-        raise DataError(f"{genome.path}: no contig {region['chrom']} for region {region['name']}; give its genome")
+        hint = contig_hint([str(region["chrom"])], genome.lengths)
+        raise DataError(f"{genome.path}: no contig {region['chrom']} for region {region['name']}; {hint}")
     sequence = decode(genome.codes(contig, int(region["start"]), int(region["end"])))
     rows = [
         (region["chrom"], int(region["start"]) + offset + 1, ref, alt, region["name"])

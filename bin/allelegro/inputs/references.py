@@ -8,7 +8,7 @@ from pathlib import Path
 from allelegro.errors import DataError
 from allelegro.io import bgzf
 from allelegro.io.compression import open_binary
-from allelegro.io.contigs import contig_hint, few, is_excluded
+from allelegro.io.contigs import check_shared, is_excluded
 
 MAX_LENGTH = 1 << 29  # bp that a .tbi can index
 UNPHASED = re.compile(r"\t(\d+)/(?!\1[:\t])\d+(?=[:\t]|$)")
@@ -67,14 +67,14 @@ def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, 
     Contigs that are excluded anyway do not count: hg19 and its 1000 Genomes edition have two different chrM.
     """
     counted = [contig for contig in contigs if not is_excluded(contig)] or list(contigs)
-    shared = [contig for contig in counted if contig in genome]
-    if contigs and not shared:
-        hint = contig_hint(counted, genome)
-        return [f"{name}: no contig in common with {genome_name} ({few(counted)} against {few(genome)}); {hint}"]
+    try:
+        check_shared(counted, name, genome, genome_name)
+    except DataError as error:
+        return [str(error)]
     return [
         f"{name}: {contig} is {contigs[contig]} bp long, in {genome_name} {genome[contig]} bp; they are of two assemblies"
-        for contig in shared
-        if contigs[contig] and contigs[contig] != genome[contig]
+        for contig in counted
+        if contig in genome and contigs[contig] and contigs[contig] != genome[contig]
     ][:1]
 
 

@@ -62,10 +62,13 @@ def check_contigs(wanted: Iterable[str], what: str, present: Iterable[str], wher
 
 
 def check_shared(names: Iterable[str], what: str, present: Iterable[str], where: object) -> None:
-    """Raise DataError when ``what`` (a file name) and ``where`` have contigs, but none in common."""
+    """Raise DataError when ``what`` (a file name) has contigs, but none in common with ``where``."""
     names, present = list(names), list(present)
     if names and set(names).isdisjoint(present):
-        raise DataError(f"{what}: no contig in common with {where} (has {few(names)}); {contig_hint(names, present)}")
+        hint = contig_hint(names, present)
+        raise DataError(
+            f"{what}: no contig in common with {where} ({few(names)} against {few(present) or 'none'}); {hint}"
+        )
 
 
 def few(names: Iterable[str], most: int = 3) -> str:

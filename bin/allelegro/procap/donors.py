@@ -19,6 +19,7 @@ from scipy.special import betaln, logsumexp
 
 from allelegro.errors import DataError
 from allelegro.intervals import union
+from allelegro.io.contigs import check_shared
 from allelegro.io.genotypes import ABSENT, ALT, ALT_END, MISSING, POS, REF, REF_END, RecordLines
 from allelegro.io.tables import COUNT, NAME, NUMBER, maybe, write_table
 from allelegro.io.vcf import IndexedVcf, select_samples
@@ -126,12 +127,8 @@ def _snps(paths: Sequence[Path], regions: Sequence[tuple[int, str, int, int]]) -
     """Biallelic SNPs of the regions at which donors differ; of records at one position the first counts."""
     opened = [IndexedVcf(path) for path in paths]
     donors = select_samples(None, opened[0].samples, opened[0].path)
-    names = set().union(*(vcf.contigs for vcf in opened))
-    if regions and not names & {name for _, name, _, _ in regions}:
-        raise DataError(
-            f"{paths[0]}: none of the reads' contigs is in it ({regions[0][1]} against {next(iter(sorted(names)), 'none')}); "
-            "use one naming of contigs"
-        )
+    names = dict.fromkeys(name for vcf in opened for name in vcf.contigs)
+    check_shared(dict.fromkeys(name for _, name, _, _ in regions), "the reads", names, paths[0])
     parts = [Sites(np.empty(0, np.uint64), np.empty((0, 2), np.uint8), np.empty((0, len(donors)), np.uint8), donors)]
     for vcf in opened:
         if vcf.samples != donors:

@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
 from allelegro.io.compression import text_lines
+from allelegro.io.contigs import check_contigs
 from allelegro.io.metrics import NO_MODEL, metric_row
 from allelegro.io.tables import NAME, read_table
 from allelegro.procap.elements import ELEMENT_KINDS
@@ -73,12 +74,7 @@ def read_sites(sheet: Path, lengths: Mapping[str, int]) -> pd.DataFrame:
             logger.warning("%s: library %s has no peaks", sheet.parent / str(row.peaks), row.library)
         parts.append(_library_sites(peaks, elements).assign(library=str(row.library), donor=str(row.donor)))
     sites = pd.concat(parts, ignore_index=True)
-    unknown = sorted(set(sites["chrom"]) - set(lengths))
-    if unknown:
-        raise DataError(
-            f"{sheet}: peaks lie on contig {unknown[0]}, which the genome lacks (it has {', '.join([*lengths][:3])}…); "
-            "give the FASTA or sizes of the genome the reads were aligned to"
-        )
+    check_contigs(sites["chrom"].unique(), f"{sheet}: its peaks", lengths, "the genome")
     return sites
 
 

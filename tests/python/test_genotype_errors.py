@@ -224,7 +224,7 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
 def test_a_store_made_to_mislead_is_refused(
     tmp_path: Path, name: str, change: Callable[[np.ndarray], np.ndarray], message: str
 ) -> None:
-    """Sizes and checksums are recorded anew, as someone would who means harm."""
+    """Sizes and checksums are recorded again, as someone would who means harm."""
     made = cohort(tmp_path)
     out = tmp_path / "store"
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)

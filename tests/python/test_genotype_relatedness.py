@@ -49,7 +49,7 @@ def test_king_robust_by_its_formula() -> None:
 
 
 def test_kinship_error_is_that_of_repeats() -> None:
-    """Blocks of ten identical neighbours stand for linkage."""
+    """Blocks of ten identical neighbours imitate linkage."""
     rng = np.random.default_rng(5)
     values, errors = [], []
     for _ in range(60):

@@ -219,11 +219,11 @@ def test_lower_case_alleles(make) -> None:
     assert both(make(Record(16, "g", "t", ["0|1"])))[1] == "CTTACTGATC"
 
 
-def test_indels_that_are_not_left_aligned_are_counted_and_spelled_rightly(make) -> None:
+def test_indels_that_are_not_left_aligned_are_counted_and_right(make) -> None:
     aligned, shifted = Record(11, "CT", "C", ["0|1", "0|0"]), Record(12, "TT", "T", ["0|0", "0|1"])
     store = make(aligned, shifted)
     assert store.metadata["not_left_aligned"] == 1
-    assert store.index.tolist() == [[[0, 1], [0, 1]]], "two spellings of one sequence are stored once"
+    assert store.index.tolist() == [[[0, 1], [0, 1]]], "a sequence written in two ways is stored once"
     far = make(aligned, Record(12, "TTA", "TA", ["0|0", "0|1"]))
     assert both(far, 0)[1] == both(far, 1)[1] == "GCTACGGATC"
     assert far.metadata["not_left_aligned"] == 1
@@ -237,7 +237,7 @@ def test_phase_sets_that_change_inside_a_window_are_counted(make) -> None:
     assert make(*records, header=PS).metadata["phase_set_changes"] == 1
 
 
-def test_genotype_beside_other_fields(make) -> None:
+def test_genotype_among_other_fields(make) -> None:
     store = make(Record(16, "G", "T", ["0|1:7", "1|0:3"], format="GT:DP"))
     assert store.index.tolist() == [[[0, 1], [1, 0]]]
 

@@ -26,9 +26,9 @@ def main(
     reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
     min_mapq: Annotated[int, typer.Option(min=0, max=255, help="Lowest mapping quality of a read that counts.")] = 30,
     max_bins: Annotated[int, typer.Option(min=1, help="Best-covered 128-bp stretches to search for SNPs.")] = 20_000,
-    min_sites: Annotated[int, typer.Option(min=1, help="SNPs with reads that a verdict needs.")] = 10,
+    min_sites: Annotated[int, typer.Option(min=1, help="SNPs with reads that a call needs.")] = 10,
     min_log10_odds: Annotated[
-        float, typer.Option(min=0, help="log10 odds over the next donor that a verdict needs.")
+        float, typer.Option(min=0, help="log10 odds over the next donor that a call needs.")
     ] = 3.0,
     min_concordance: Annotated[
         float, typer.Option(min=0, max=1, help="Share of reads at homozygous sites that the best donor must explain.")
@@ -39,7 +39,7 @@ def main(
     """Rank donors by how well their genotypes explain the alleles of a library's reads, and say whether the claim holds.
 
     Verdicts: match, swap, undecided, no donor fits, donor not genotyped. A swap is reported, not an error; library_qc.py
-    gathers the verdicts of a cohort and stops on them when asked.
+    gathers the calls of a cohort and stops on them when asked.
     """
     limit_threads(threads)
     from allelegro.procap.donors import MatchRules, match_donor

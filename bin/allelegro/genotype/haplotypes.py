@@ -2,8 +2,8 @@
 
 The centre of a window, the reference base ``start + width // 2``, always sits at index ``width // 2``: the right half is
 read from it downstream along the haplotype and the left half upstream, so the width stays constant when indels move
-the edges. An allele's bases stand in pairs with the reference bases they replace; surplus bases follow the last pair.
-An insertion directly before the centre belongs to the left half. Beyond the ends of the contig stands N.
+the edges. An allele's bases are paired with the reference bases they replace; surplus bases follow the last pair.
+An insertion directly before the centre belongs to the left half. Beyond the ends of the contig is N.
 """
 
 from dataclasses import dataclass
@@ -353,7 +353,7 @@ def _base(reference: Bytes, at: int) -> int:
 
 @njit(cache=True, nogil=True)
 def merge_equal_rows(sequences: Bytes, row_offsets: Ints) -> Ints:
-    """For each row, the first row of its window with the same sequence: different alleles may spell one sequence."""
+    """For each row, the first row of its window with the same sequence: different alleles may make one sequence."""
     same = np.arange(len(sequences))
     digest = np.zeros(len(sequences), np.uint64)
     for row in range(len(sequences)):

@@ -310,7 +310,7 @@ def _phase_set_changes(starts: Ints, width: int, positions: Ints, sets: NDArray[
 def _merge_rows(
     chrom: str, sequences: Bytes, distinct: DistinctHaplotypes, donor_counts: Ints, tally: Counter[str]
 ) -> ShardResult:
-    """The shard's rows without those that spell the sequence of an earlier row of their window."""
+    """The shard's rows without those that have the sequence of an earlier row of their window."""
     rows = len(sequences)
     same = merge_equal_rows(sequences, distinct.row_offsets)
     keep = same == np.arange(rows)

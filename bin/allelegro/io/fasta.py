@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from pysam.utils import SamtoolsError
 
 from allelegro.errors import DataError
+from allelegro.io import bgzf
 from allelegro.io.contigs import contig_hint
 from allelegro.io.dna import encode_reference
 
 GZIP_MAGIC = b"\x1f\x8b"
-BGZF_MAGIC = b"\x1f\x8b\x08\x04"
 # What pyfaidx and its bgzip reader raise on bytes that are no index, or an index of another file.
 _UNREADABLE = (
     OSError, ValueError, TypeError, LookupError, AssertionError, ArithmeticError, RuntimeError, zlib.error, struct.error,
@@ -153,7 +153,7 @@ def _is_bgzip(path: Path) -> bool:
     """Whether a file is bgzip-compressed; raises DataError for other gzip, which has no random access."""
     with path.open("rb") as handle:
         start = handle.read(18)
-    if start[:4] == BGZF_MAGIC and start[12:14] == b"BC":
+    if start[:4] == bgzf.MAGIC and start[12:14] == b"BC":
         return True
     if start[:2] == GZIP_MAGIC:
         raise DataError(

@@ -109,6 +109,9 @@ def read_sites(path: Path) -> Iterator[Site]:
     """
     import cyvcf2
 
+    with path.open("rb") as handle:
+        if handle.read(4) == bgzf.MAGIC:
+            check_bgzf(path)
     cyvcf2.cyvcf2.set_htslib_log_level(0)
     last = "its header"
     try:

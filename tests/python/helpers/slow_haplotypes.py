@@ -14,7 +14,7 @@ from allelegro.genotype.extract import Rules, extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.dna import decode
 
-PAD = 200  # bp beside a window that the comparisons look at
+PAD = 200  # bp around a window that the comparisons look at
 
 HEADER = """##fileformat=VCFv4.2
 ##FILTER=<ID=PASS,Description="All filters passed">
@@ -97,7 +97,7 @@ def random_dna(rng: random.Random, length: int) -> str:
 def cohorts(draw) -> Cohort:
     rng = random.Random(draw(st.integers(0, 2**32)))
     length = draw(st.integers(30, 150))
-    alphabet = draw(st.sampled_from(["ACGT", "AC", "A"]))  # low complexity: shared bases, equal spellings
+    alphabet = draw(st.sampled_from(["ACGT", "AC", "A"]))  # low complexity: shared bases, one change in several ways
     genome = {"chr1": "".join(rng.choice(alphabet) for _ in range(length)), "chr2": random_dna(rng, 80)}
     donors = [f"d{n}" for n in range(draw(st.integers(1, 4)))]
     records = []
@@ -204,20 +204,20 @@ def change_of(record: Record, number: int) -> tuple[int, int, str] | None:
 
 def haplotype(sequence: str, edits: list[tuple[int, int, str]], start: int, end: int) -> str:
     """The window [start, end) of the personal sequence: the whole contig is spelt out base by base, then cut."""
-    spelled = [[base.upper()] for base in sequence]
+    written = [[base.upper()] for base in sequence]
     before_first: list[str] = []
     for a, b, bases in edits:
         for i in range(a, b):
-            spelled[i] = [] if i - a >= len(bases) else [bases[i - a].upper(), *spelled[i][1:]]
+            written[i] = [] if i - a >= len(bases) else [bases[i - a].upper(), *written[i][1:]]
         surplus = list(bases[b - a :].upper())
         if b == 0:
             before_first += surplus
         else:
             # An insertion goes directly behind the reference base before it, whatever happened to that base.
-            spelled[b - 1] = (spelled[b - 1] or [""]) + surplus
+            written[b - 1] = (written[b - 1] or [""]) + surplus
     centre = (start + end) // 2 if (end - start) % 2 == 0 else start + (end - start) // 2
-    left = "".join(before_first) + "".join("".join(token) for token in spelled[:centre])
-    right = "".join("".join(token) for token in spelled[centre:])
+    left = "".join(before_first) + "".join("".join(token) for token in written[:centre])
+    right = "".join("".join(token) for token in written[centre:])
     n_left = centre - start
     n_right = end - centre
     text = ("N" * n_left + left)[-n_left:] if n_left else ""
@@ -249,7 +249,7 @@ def count_slow_differences(store: HaplotypeStore, vcf: Path, fasta: Path) -> int
     with pysam.FastaFile(str(fasta)) as genome:
 
         @cache
-        def spelled(chrom: str, start: int, edits: tuple[tuple[int, int, str], ...]) -> str:
+        def written(chrom: str, start: int, edits: tuple[tuple[int, int, str], ...]) -> str:
             low = max(0, start - PAD)
             local = [(a - low, b - low, bases) for a, b, bases in edits]
             high = min(genome.get_reference_length(chrom), start + width + PAD)
@@ -267,7 +267,7 @@ def count_slow_differences(store: HaplotypeStore, vcf: Path, fasta: Path) -> int
                     for window, start, low, high in zip(windows.index, starts.tolist(), lows, highs, strict=True):
                         near = tuple(edit for edit in edits[low:high] if edit[1] < start + width + PAD)
                         row = store.offsets[window] + store.index[window, donor, copy]
-                        different += decode(store.sequences[row]) != spelled(chrom, start, near)
+                        different += decode(store.sequences[row]) != written(chrom, start, near)
     return different
 
 
@@ -309,7 +309,7 @@ def consensus(vcf: Path, donor: str, copy: int, folder: Path) -> dict[str, tuple
 
 
 def cut(sequence: str, blocks: list[tuple[int, int, int]], width: int) -> str:
-    """The window around the reference base that stands at its centre, found by way of the chain."""
+    """The window around the reference base at its centre, found by way of the chain."""
     centre, reference, personal, at = PAD + width // 2, 0, 0, None
     for size, gap_reference, gap_personal in blocks or [(len(sequence), 0, 0)]:
         if centre < reference + size:

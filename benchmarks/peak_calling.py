@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Peak callers side by side on planted elements: recall, precision, summits and time, over each caller's FDR range.
 
-    benchmarks/peak_calling.py [--reads 400000] [--background plain --background towers …] [--callers allelegro pints macs3]
+    benchmarks/peak_calling.py [--reads 400000] [--background plain --background pileups …] [--callers allelegro pints macs3]
     benchmarks/peak_calling.py --plus PLUS.bw --minus MINUS.bw        # agreement and time on real counts
     benchmarks/peak_calling.py --plus PLUS.bw --minus MINUS.bw --jitter 500   # the same with its clusters dissolved
 
 PINTS (pints_caller) and MACS3 (macs3) are taken from PATH or --peers FOLDER; one that is absent is skipped, with a word.
 The planted signal is that of paired or single Laplace-shaped initiation clusters; a background adds noise to it:
 plain    a quarter of the reads uniform, an eighth downstream of the planted sites (gene bodies)
-towers   PCR towers: one position, a third of them stuttering over its neighbours, heights log-normal up to thousands
+pileups  piles of PCR duplicates: one position, a third leaking onto its neighbours, heights log-normal up to thousands
 stacks   rRNA-like stacks: 0.3 to 3 kb in which most positions are occupied, with log-normal heights
 bodies   gene bodies of 5 to 60 kb whose density varies by gamma-distributed factors along 100-bp stretches
 mixed    all of them at once
@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT / "bin"))
 from allelegro.io.bigwig import write_bigwig  # noqa: E402
 from allelegro.io.signal import Counts, Signal  # noqa: E402
 
-BACKGROUNDS = ("plain", "towers", "stacks", "bodies", "mixed", "patchy")
+BACKGROUNDS = ("plain", "pileups", "stacks", "bodies", "mixed", "patchy")
 CONTIGS = {"chr1": 10_000_000, "chr2": 10_000_000}
 MACS3_OPTIONS = ["--nomodel", "--extsize", "50", "--shift", "0", "--keep-dup", "all"]
 
@@ -103,8 +103,8 @@ def uniform_reads(rng: np.random.Generator, reads: int) -> np.ndarray:
     return np.stack([rng.integers(0, len(CONTIGS), reads), rng.integers(0, 2, reads), rng.integers(0, length, reads)])
 
 
-def tower_reads(rng: np.random.Generator, reads: int) -> np.ndarray:
-    """PCR towers: log-normal heights of median 15 at single positions; a third leak 10 % of it onto the next two bases."""
+def pileup_reads(rng: np.random.Generator, reads: int) -> np.ndarray:
+    """Piles of PCR duplicates: log-normal heights of median 15 at single positions; a third leak 10 % of it onto the next two bases."""
     height = np.rint(rng.lognormal(np.log(15), 1.3, max(1, reads // 35))).astype(np.int64) + 1
     site = np.repeat(uniform_reads(rng, len(height)), height, axis=1)
     stutters = np.repeat(rng.random(len(height)) < 1 / 3, height)
@@ -159,7 +159,7 @@ def simulate(reads: int, elements: int, background: str, seed: int) -> Planted:
     rng = np.random.default_rng(seed)
     signal, truth = plant_elements(rng, reads, elements)
     parts = [signal, downstream_reads(rng, truth, int(0.13 * reads)), uniform_reads(rng, int(0.25 * reads))]
-    extra = {"towers": tower_reads, "stacks": stack_reads, "bodies": body_reads}
+    extra = {"pileups": pileup_reads, "stacks": stack_reads, "bodies": body_reads}
     parts += [make(rng, int(0.2 * reads)) for name, make in extra.items() if background in (name, "mixed", "patchy")]
     all_reads = np.concatenate(parts, axis=1)
     length = np.array([*CONTIGS.values()])[all_reads[0]]
@@ -373,7 +373,7 @@ def best_recall(rows: pd.DataFrame) -> str:
 
 
 def jitter(path: Path, reach: int, rng: np.random.Generator, out: Path) -> Path:
-    """Counts moved at random by up to ``reach`` bp: densities and towers (10 reads and more at a base) stay, clusters go."""
+    """Counts moved at random by up to ``reach`` bp: densities and pile-ups (10 reads and more at a base) stay, clusters go."""
     track, moved = Signal(path), {}
     for contig, length in track.contigs.items():
         positions, counts = track.counts(contig)

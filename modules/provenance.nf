@@ -38,7 +38,7 @@ def writeText(String path, String text) {
     target.text = text + '\n'
 }
 
-/** SHA-256 of every file of a local results folder, in the layout of sha256sum; provenance files are left out. */
+/** SHA-256 of every file of a local results folder, in the layout of sha256sum; provenance files are not listed. */
 def writeChecksums(outdir) {
     def root = file(outdir)
     if (root.toUriString() ==~ /\w+:\/\/.*/ || !root.isDirectory()) {

@@ -150,7 +150,7 @@ class Caller:
         switched = wrong = none
         if self.settings.switch_error > 0:
             heterozygous = called[:, 0::2] != called[:, 1::2]
-            switched = heterozygous & (self._rng.random(none.shape) < self.settings.switch_error)
+            switched = self._some(heterozygous, self.settings.switch_error)
             state = self._swapped ^ (np.cumsum(switched, axis=0) % 2 == 1)
             called = called.copy()
             called[:, 0::2] ^= (heterozygous & state).astype(np.int8)
@@ -158,12 +158,18 @@ class Caller:
             self._swapped = state[-1]
         if self.settings.genotype_error > 0:
             carried = (called[:, 0::2] | called[:, 1::2]) == 1
-            wrong = carried & (self._rng.random(none.shape) < self.settings.genotype_error)
-            side = self._rng.integers(0, 2, none.shape)
+            wrong = self._some(carried, self.settings.genotype_error)
+            row, donor = np.nonzero(wrong)
             called = called.copy()
-            for haplotype in (0, 1):
-                called[:, haplotype::2] ^= (wrong & (side == haplotype)).astype(np.int8)
+            called[row, 2 * donor + self._rng.integers(0, 2, len(row))] ^= 1
         return called, wrong, switched
+
+    def _some(self, places: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
+        """A random ``share`` of the ``places`` that are true."""
+        among = np.flatnonzero(places)
+        chosen = np.zeros(places.shape, bool)
+        chosen.flat[among[self._rng.random(len(among)) < share]] = True
+        return chosen
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,6 @@ from allelegro.simulate.settings import SHORTEST, Settings
 
 Floats = NDArray[np.float64]
 UMI_LENGTH = 8
-FRAGMENT_SHAPE = 2.0  # of the gamma distribution of RNA lengths
 GOOD_MAPQ = 30  # the bigWigs exclude reads below
 
 
@@ -48,7 +47,8 @@ class Molecules:
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Molecules":
         """The molecules at ``index``."""
-        return Molecules(*(column[index] for column in vars(self).values()))
+        kept = {id(column): column[index] for column in vars(self).values()}  # five and place may be one array
+        return Molecules(*(kept[id(column)] for column in vars(self).values()))
 
 
 def draw_background(length: int, loci: Loci, rng: np.random.Generator) -> Background:
@@ -116,8 +116,9 @@ def _read_lengths(count: int, settings: Settings, rng: np.random.Generator) -> N
     """Bases read of each molecule: the RNA's length, gamma-distributed above the shortest, or the read's where longer."""
     if not settings.fragment_mean:
         return np.full(count, settings.read_length)
-    fragment = SHORTEST + rng.gamma(FRAGMENT_SHAPE, (settings.fragment_mean - SHORTEST) / FRAGMENT_SHAPE, count)
-    return np.minimum(fragment.astype(np.int64), settings.read_length)
+    scale = np.float32((settings.fragment_mean - SHORTEST) / 2)  # the sum of two exponentials is gamma of shape 2
+    fragment = sum(rng.standard_exponential(count, dtype=np.float32) for _ in range(2)) * scale
+    return np.minimum(SHORTEST + fragment.astype(np.int64), settings.read_length)
 
 
 def _mapped(

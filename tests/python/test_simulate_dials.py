@@ -17,6 +17,7 @@ from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
 from allelegro.simulate.grammar import correlated, draw_grammar
 from allelegro.simulate.population import Caller, Variants, draw_variants, recombination_map
+from allelegro.simulate.procap import Molecules, alternative_alleles
 from allelegro.simulate.settings import PRESETS, REPORTER, Settings
 
 SMALL = Settings(
@@ -293,6 +294,22 @@ def test_called_genotypes_differ_where_errors_are_listed(folders: tuple[Path, Pa
             assert same != ((*place, donor) in wrong)
             carried += alleles[number].any()
     assert 0.01 < len(wrong) / carried < 0.03
+
+
+def test_alternative_alleles_of_reads_are_counted() -> None:
+    """Against a loop over variants, reads of either strand and length."""
+    rng = np.random.default_rng(9)
+    pos = np.sort(rng.choice(5000, 60, replace=False)).astype(np.int64)
+    genotypes = rng.integers(0, 2, (60, 4)).astype(np.int8)
+    variants = Variants(pos, np.ones(60, np.int64), np.zeros(60, np.uint8), np.arange(61), genotypes)
+    five, length = rng.integers(200, 4800, 500), rng.integers(20, 151, 500)
+    strand, haplotype = rng.integers(0, 2, 500), rng.integers(0, 2, 500)
+    molecules = Molecules(five, five, length, strand, haplotype, five, five)
+    expected = []
+    for at, size, reverse, side in zip(five, length, strand, haplotype, strict=True):
+        start = at - size + 1 if reverse else at
+        expected.append(sum(g and start <= p < start + size for p, g in zip(pos, genotypes[:, 2 + side], strict=True)))
+    assert alternative_alleles(molecules, 2, variants).tolist() == expected and max(expected) > 1
 
 
 def test_phase_switches_at_the_set_rate() -> None:

@@ -12,6 +12,7 @@ from allelegro.simulate.settings import SHORTEST, Settings
 
 Floats = NDArray[np.float64]
 UMI_LENGTH = 8
+BLOCK = 6  # log2 of the bp of a block in the search for alleles
 GOOD_MAPQ = 30  # the bigWigs exclude reads below
 
 
@@ -146,15 +147,19 @@ def alternative_alleles(molecules: Molecules, column: int, variants: Variants) -
     """Alternative alleles within the reference span of each molecule's read."""
     plus = molecules.strand == 0
     start = np.where(plus, molecules.five, molecules.five - molecules.length + 1)
-    first = np.searchsorted(variants.pos, start)
-    following = np.append(variants.pos, np.iinfo(np.int64).max)[first]
-    over = np.flatnonzero(following < start + molecules.length)  # most reads span no variant
-    last = np.searchsorted(variants.pos, (start + molecules.length)[over])
     alleles = np.zeros(len(molecules), np.int64)
+    if not len(molecules):
+        return alleles
     for side in (0, 1):
-        carried = np.concatenate([[0], np.cumsum(variants.genotypes[:, column + side], dtype=np.int64)])
-        mine = molecules.haplotype[over] == side
-        alleles[over[mine]] = (carried[last] - carried[first[over]])[mine]
+        carried = variants.pos[variants.genotypes[:, column + side] == 1]
+        # Most reads span no allele of theirs: blocks from which one can be reached are marked, the others need no search.
+        reached = np.zeros((int(start.max()) >> BLOCK) + 1, bool)
+        for back in range(0, int(molecules.length.max()) + (1 << BLOCK), 1 << BLOCK):
+            block = np.maximum(carried - back, 0) >> BLOCK
+            reached[block[block < len(reached)]] = True
+        rows = np.flatnonzero((molecules.haplotype == side) & reached[start >> BLOCK])
+        first = np.searchsorted(carried, start[rows])
+        alleles[rows] = np.searchsorted(carried, start[rows] + molecules.length[rows]) - first
     return alleles
 
 

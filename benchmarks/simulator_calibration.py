@@ -403,7 +403,7 @@ def legnet(cohort: Cohort, work: Path, epochs: int, size: str) -> Row:
     history = pd.read_csv(model / "history.tsv", sep="\t")
     return Row(
         f"lentiMPRA: r of LegNet ({size}, {epochs} epochs)",
-        f"{history['validation_pearson'].max():.2f}",
+        f"{history['pearson'].max():.2f}",
         "0.73–0.83",
         "MPRA-MNIST; MPRALegNet to 0.87",
     )

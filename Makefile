@@ -22,8 +22,8 @@ help:
 
 env: $(ENV)
 
-# Packages, Java and Nextflow, each as locked. The stamp comes last, so that an interrupted installation is done again.
-$(ENV): $(LOCKS)/dev.txt $(LOCKS)/nextflow.sha256 containers/install_nextflow.py
+# Packages, Java, Nextflow and its strict parser, each as locked. The stamp comes last, so that an interrupted installation is done again.
+$(ENV): $(LOCKS)/dev.txt $(LOCKS)/nextflow.sha256 $(LOCKS)/nf-lang.sha256 containers/install_nextflow.py
 	@"$(or $(PYTHON),false)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "error: Python 3.11 or later is needed; name one by make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
 	"$(PYTHON)" -m venv .venv

@@ -2,7 +2,9 @@
 
 // Allelegro: inputs → procap → genotype → training → effects → report. Only this file reads params.
 
-include { readSchema ; helpText ; checkParameters ; toolSettings ; runPlan } from './modules/params.nf'
+include { readSchema ; helpText ; checkParameters } from './modules/parameters.nf'
+include { toolSettings } from './modules/tools.nf'
+include { runPlan } from './modules/plan.nf'
 include { parametersText ; provenanceTexts ; writeText ; writeChecksums } from './modules/provenance.nf'
 include { INPUTS   } from './modules/inputs'
 include { PROCAP   } from './modules/procap'
@@ -23,27 +25,46 @@ workflow {
     plan = runPlan(params)
     writeText("${params.outdir}/pipeline_info/params.json", parametersText(params))
 
-    INPUTS(params.simulate, params.subMap('libraries', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators'), tools)
-    PROCAP(INPUTS.out.libraries, INPUTS.out.excluded, INPUTS.out.genome, INPUTS.out.variants, params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools)
-    GENOTYPE(PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools)
+    INPUTS(
+        params.simulate,
+        params.subMap('libraries', 'peaks', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators', 'score'),
+        tools,
+    )
+    PROCAP(
+        INPUTS.out.libraries, INPUTS.out.excluded, INPUTS.out.peaks, INPUTS.out.genome, INPUTS.out.variants,
+        params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools,
+    )
+    GENOTYPE(
+        PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools,
+    )
     TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
-    EFFECTS(INPUTS.out.variant_sets, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models, PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools)
+    EFFECTS(
+        INPUTS.out.variant_sets, INPUTS.out.scored, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models,
+        PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools,
+    )
 
-    results = INPUTS.out.results.mix(PROCAP.out.results, GENOTYPE.out.results, TRAINING.out.results, EFFECTS.out.results)
-    provenance = INPUTS.out.records.mix(PROCAP.out.records, GENOTYPE.out.records, TRAINING.out.records, EFFECTS.out.records)
+    results = INPUTS.out.results.mix(
+        PROCAP.out.results, GENOTYPE.out.results, TRAINING.out.results, EFFECTS.out.results,
+    )
+    provenance = INPUTS.out.records
+        .mix(PROCAP.out.records, GENOTYPE.out.records, TRAINING.out.records, EFFECTS.out.records)
         .toList().map { records -> provenanceTexts(records, params, workflow.nextflow.version) }
     REPORT(results, provenance, tools)
 
-    provenance.subscribe { texts -> texts.each { name, text -> writeText("${params.outdir}/pipeline_info/${name}", text) } }
-    workflow.onComplete { finish() }
+    provenance.subscribe { texts ->
+        texts.each { name, text -> writeText("${params.outdir}/pipeline_info/${name}", text) }
+    }
+    def outdir = params.outdir // a handler's own params are none
+    workflow.onComplete { finish(outdir) }
 }
 
 /** The last lines of a run: where the report is, or what to do about the failure. */
-def finish() {
+def finish(outdir) {
     if (!workflow.success) {
-        log.info("Allelegro stopped: ${workflow.errorMessage ?: 'see the messages above'}\nAfter mending it, the same command with -resume goes on from there.")
+        def reason = workflow.errorMessage ?: 'see the messages above'
+        log.info("Allelegro stopped: ${reason}\nAfter fixing it, the same command with -resume goes on from there.")
         return
     }
-    writeChecksums(params.outdir)
-    log.info("Allelegro finished in ${workflow.duration}: report ${params.outdir}/report/report.html")
+    writeChecksums(outdir)
+    log.info("Allelegro finished in ${workflow.duration}: report ${outdir}/report/report.html")
 }

@@ -7,7 +7,10 @@ take_gpus() {
     set -- ${CUDA_VISIBLE_DEVICES+${CUDA_VISIBLE_DEVICES//,/ }}
     [ -n "${CUDA_VISIBLE_DEVICES+set}" ] || set -- $(nvidia-smi --query-gpu=index --format=csv,noheader 2> /dev/null)
     [ $# -gt 0 ] || return 0  # without a GPU, --device auto computes on the CPU and cuda says what is missing
-    [ $# -ge "$wanted" ] || { echo "error: the task asks for $wanted GPUs and this machine shows $#; use --gpus $#" >&2; exit 1; }
+    [ $# -ge "$wanted" ] || {
+        echo "error: the task asks for $wanted GPUs and this machine shows $#; use --gpus $#" >&2
+        exit 1
+    }
     for gpu in mutex "$@"; do [ -e "$lock_file.$gpu" ] || : > "$lock_file.$gpu"; done
     while true; do
         # One task at a time looks round, so that no two wait for each other, each with half of what it needs.

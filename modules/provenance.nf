@@ -5,16 +5,24 @@ def parametersText(Map given) {
     groovy.json.JsonOutput.prettyPrint(groovy.json.JsonOutput.toJson(given.sort()))
 }
 
-/** Files of pipeline_info, by name, from the (process, "name=value …") records of all tasks; the report is given the same. */
+/**
+ * Files of pipeline_info, by name, from the (process, "name=value …") records of all tasks; the report is given the
+ * same.
+ */
 def provenanceTexts(List records, Map given, runtime) {
-    def tasks = records.collect { process, text -> [process: process.tokenize(':').last(), said: text.tokenize()*.tokenize('=').collectEntries { pair -> pair }] }
+    def tasks = records.collect { process, text ->
+        [process: process.tokenize(':').last(), said: text.tokenize()*.tokenize('=').collectEntries { pair -> pair }]
+    }
     ['params.json': parametersText(given), 'versions.yml': versionsText(tasks, runtime), 'costs.tsv': costsText(tasks)]
 }
 
-/** YAML: a block of versions a process, and Nextflow itself; tasks taken from the cache may have used others, which are listed too. */
+/**
+ * YAML: a block of versions a process, and Nextflow itself. Tasks taken from the cache may have used others, which are
+ * listed too.
+ */
 def versionsText(List tasks, runtime) {
     def blocks = tasks.groupBy { task -> task.process }.collect { process, group ->
-        def used = group.collectMany { task -> task.said.findAll { name, _value -> !name.startsWith('cost.') }.entrySet() }
+        def used = group*.said*.entrySet().flatten().findAll { entry -> !entry.key.startsWith('cost.') }
         (["${process}:"] + used.groupBy { entry -> entry.key }.sort().collect { name, entries ->
             "    ${name}: '${entries*.value.unique().sort().join(', ')}'"
         }).join('\n')
@@ -22,13 +30,24 @@ def versionsText(List tasks, runtime) {
     (["Workflow:\n    nextflow: '${runtime}'".toString()] + blocks.sort()).join('\n')
 }
 
-/** TSV: what the tasks of each process took, as their tools measured it; a task taken from the cache counts as it was when it ran. */
+/**
+ * TSV: what the tasks of each process took, as their tools measured it; a task taken from the cache counts as it was
+ * when it ran.
+ */
 def costsText(List tasks) {
-    def rows = tasks.findAll { task -> task.said['cost.seconds'] }.groupBy { task -> task.process }.sort().collect { process, group ->
-        def of = { name -> group.collect { task -> task.said["cost.${name}".toString()] as BigDecimal } }
-        [process, group.size(), of('seconds').sum(), of('seconds').max(), of('cpu_seconds').sum(), of('memory_mib').max(), of('gpu_memory_mib').max()]
+    def header = ['process', 'tasks', 'seconds', 'longest_seconds', 'cpu_seconds', 'memory_mib', 'gpu_memory_mib']
+    def measured = tasks.findAll { task -> task.said['cost.seconds'] }.groupBy { task -> task.process }
+    def rows = measured.sort().collect { process, group ->
+        def seconds = costs(group, 'seconds')
+        def memory = [costs(group, 'memory_mib').max(), costs(group, 'gpu_memory_mib').max()]
+        [process, group.size(), seconds.sum(), seconds.max(), costs(group, 'cpu_seconds').sum()] + memory
     }
-    ([['process', 'tasks', 'seconds', 'longest_seconds', 'cpu_seconds', 'memory_mib', 'gpu_memory_mib']] + rows)*.join('\t').join('\n')
+    ([header] + rows)*.join('\t').join('\n')
+}
+
+/** One kind of cost of each task. */
+def costs(List tasks, String name) {
+    tasks.collect { task -> task.said["cost.${name}".toString()] as BigDecimal }
 }
 
 /** Write a text file, its folders too. */
@@ -38,7 +57,7 @@ def writeText(String path, String text) {
     target.text = text + '\n'
 }
 
-/** SHA-256 of every file of a local results folder, in the layout of sha256sum; provenance files are not listed. */
+/** SHA-256 of every file of a local results folder, in the layout of sha256sum; those of pipeline_info excluded. */
 def writeChecksums(outdir) {
     def root = file(outdir)
     if (root.toUriString() ==~ /\w+:\/\/.*/ || !root.isDirectory()) {

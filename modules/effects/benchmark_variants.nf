@@ -1,10 +1,14 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // All models against one table of measured variant effects.
 process BENCHMARK_VARIANTS {
     tag "${meta.set}"
-    label 'single'
+    label 'process_single'
 
     input:
-    tuple val(meta), path(truth), path(genome), path(genome_index), path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
+    tuple val(meta), path(measured, stageAs: 'measured/*'),
+        path(genome, stageAs: 'genome/*'), path(index, stageAs: 'genome/*'),
+        path(scores, stageAs: 'scores/*'), val(names), path(comparators, stageAs: 'comparators/?/*')
     path kmers
     val tool
 
@@ -15,11 +19,14 @@ process BENCHMARK_VARIANTS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "--comparator ${name}=${path}" }
+    def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "${name}=${path}" }
     """
-    benchmark_variants.py ${[scores].flatten().collect { path -> "--scores ${path}" }.join(' ')} --truth ${truth} --kind ${meta.kind} ${meta.release ? "--release ${meta.release}" : ''} --dataset ${meta.set} ${outside.join(' ')} --threads ${task.cpus} \\
-        --fasta ${genome} ${kmers ? "--kmers ${kmers}" : ''} \\
-        --out ${meta.set}.metrics.tsv --points ${meta.set}.points.tsv.gz --curves ${meta.set}.curves.tsv ${tool.args}
+    benchmark_variants.py ${repeated('--scores', scores)} ${repeated('--comparator', outside)} \\
+        ${repeated('--kmers', kmers)} \\
+        --truth ${quoted(measured)} --kind ${quoted(meta.kind)} ${repeated('--release', meta.release)} \\
+        --dataset ${quoted(meta.set)} --fasta ${quoted(genome)} --out ${quoted("${meta.set}.metrics.tsv")} \\
+        --points ${quoted("${meta.set}.points.tsv.gz")} --curves ${quoted("${meta.set}.curves.tsv")} \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -1,7 +1,9 @@
+include { quoted } from '../tools.nf'
+
 // The linear k-mer model that the networks must beat, fitted on lentiMPRA.
 process FIT_KMERS {
     tag "${table.simpleName}"
-    label 'single'
+    label 'process_single'
 
     input:
     path table
@@ -13,7 +15,7 @@ process FIT_KMERS {
 
     script:
     """
-    fit_kmers.py --table ${table} --out kmers.npz --threads ${task.cpus} ${tool.args}
+    fit_kmers.py --table ${quoted(table)} --out kmers.npz --threads ${task.cpus} ${tool.args}
     """
 
     stub:

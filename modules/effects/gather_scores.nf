@@ -1,7 +1,9 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // The shards of one set and model, in order, under one header, what they cost and how many variants were dropped.
 process GATHER_SCORES {
     tag "${meta.set} ${meta.model}"
-    label 'single'
+    label 'process_single'
 
     input:
     tuple val(meta), path(shards, stageAs: 'shards/*'), path(costs, stageAs: 'costs/*'), path(counts, stageAs: 'counts/*')
@@ -14,9 +16,10 @@ process GATHER_SCORES {
 
     script:
     """
-    gather_scores.py \$(printf -- '--scores %s\\n' shards/* | sort -V) \$(printf -- '--cost %s\\n' costs/* | sort -V) \\
-        \$(printf -- '--counts %s\\n' counts/* | sort -V) --out ${meta.set}.${meta.model}.tsv \\
-        --out-cost ${meta.set}.${meta.model}.cost.json --out-counts ${meta.set}.${meta.model}.dropped.tsv ${tool.args}
+    gather_scores.py ${repeated('--scores', shards)} ${repeated('--cost', costs)} ${repeated('--counts', counts)} \\
+        --out ${quoted("${meta.set}.${meta.model}.tsv")} \\
+        --out-cost ${quoted("${meta.set}.${meta.model}.cost.json")} \\
+        --out-counts ${quoted("${meta.set}.${meta.model}.dropped.tsv")} ${tool.args}
     """
 
     stub:

@@ -1,14 +1,16 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // Every single-nucleotide change of a few windows, where donors differ if possible, for maps and logos.
 process SATURATE_SEQUENCES {
     tag "${model}"
-    label 'scoring'
-    label 'gpu'
+    label 'process_low'
+    label 'process_gpu'
 
     input:
-    tuple val(model), path(models, stageAs: 'models/*')
-    path windows
-    path haplotypes
-    tuple path(genome), path(genome_index)
+    tuple val(model), path(models, stageAs: 'models/?/*')
+    path windows, stageAs: 'windows/*'
+    path haplotypes, stageAs: 'haplotypes/*'
+    tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
     val tool
 
     output:
@@ -17,8 +19,9 @@ process SATURATE_SEQUENCES {
 
     script:
     """
-    saturate_sequences.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${model} --windows ${windows} ${haplotypes ? "--haplotypes ${haplotypes}" : ''} \\
-        --fasta ${genome} --out saturation --threads ${task.cpus} ${tool.args}
+    saturate_sequences.py ${repeated('--checkpoint', models)} --name ${quoted(model)} \\
+        --windows ${quoted(windows)} ${repeated('--haplotypes', haplotypes)} --fasta ${quoted(genome)} \\
+        --out saturation --threads ${task.cpus} ${tool.args}
     """
 
     stub:

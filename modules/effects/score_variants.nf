@@ -1,29 +1,35 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // A shard of a variant set scored by one model: all its folds and seeds, each where it did not see the chromosome.
 process SCORE_VARIANTS {
     tag "${meta.set} ${meta.model} ${shard}/${shards}"
-    label 'scoring'
-    label 'gpu'
+    label 'process_low'
+    label 'process_gpu'
 
     input:
-    tuple val(meta), path(variants), path(genome), path(genome_index), path(models, stageAs: 'models/*'), val(shard), val(shards)
+    tuple val(meta), path(variants, stageAs: 'variants/*'),
+        path(genome, stageAs: 'genome/*'), path(index, stageAs: 'genome/*'),
+        path(models, stageAs: 'models/?/*'), val(shard), val(shards)
     val tool
 
     output:
-    tuple val(meta), path("${meta.set}.${meta.model}.${shard}.tsv"), path("${meta.set}.${meta.model}.${shard}.cost.json"), path("${meta.set}.${meta.model}.${shard}.counts.tsv"), emit: scores
+    tuple val(meta), path("${out}.tsv"), path("${out}.cost.json"), path("${out}.counts.tsv"), emit: scores
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def source = (meta.kind ? "--kind ${meta.kind}" : '') + (meta.release ? " --release ${meta.release}" : '')
+    out = "${meta.set}.${meta.model}.${shard}"
     """
-    score_variants.py ${[models].flatten().collect { path -> "--checkpoint ${path}" }.join(' ')} --name ${meta.model} \\
-        --variants ${variants} ${source} --fasta ${genome} --shard ${shard}/${shards} \\
-        --out ${meta.set}.${meta.model}.${shard}.tsv --cost ${meta.set}.${meta.model}.${shard}.cost.json \\
-        --counts ${meta.set}.${meta.model}.${shard}.counts.tsv --threads ${task.cpus} ${tool.args}
+    score_variants.py ${repeated('--checkpoint', models)} --name ${quoted(meta.model)} \\
+        --variants ${quoted(variants)} ${repeated('--kind', meta.kind)} ${repeated('--release', meta.release)} \\
+        --fasta ${quoted(genome)} --shard ${shard}/${shards} --out ${quoted("${out}.tsv")} \\
+        --cost ${quoted("${out}.cost.json")} --counts ${quoted("${out}.counts.tsv")} \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:
+    out = "${meta.set}.${meta.model}.${shard}"
     """
-    printf 'chrom\\tpos\\tref\\talt\\tid\\tmodel\\teffect\\n' > ${meta.set}.${meta.model}.${shard}.tsv
-    touch ${meta.set}.${meta.model}.${shard}.cost.json ${meta.set}.${meta.model}.${shard}.counts.tsv
+    printf 'chrom\\tpos\\tref\\talt\\tid\\tmodel\\teffect\\n' > ${quoted("${out}.tsv")}
+    touch ${quoted("${out}.cost.json")} ${quoted("${out}.counts.tsv")}
     """
 }

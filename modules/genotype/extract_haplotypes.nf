@@ -1,11 +1,13 @@
+include { quoted ; repeated ; tableCommand } from '../tools.nf'
+
 // Every donor's two haplotypes in every window, each distinct sequence kept once.
 process EXTRACT_HAPLOTYPES {
-    label 'parallel'
+    label 'process_medium'
 
     input:
-    path windows
-    tuple path(variants), path(variants_index)
-    tuple path(genome), path(genome_index)
+    path windows, stageAs: 'windows/*'
+    tuple path(variants, stageAs: 'variants/*'), path(variants_index, stageAs: 'variants/*')
+    tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
     val donors
     val tool
 
@@ -14,9 +16,11 @@ process EXTRACT_HAPLOTYPES {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def wanted = donors ? "--donors ${donors.join(',')}" : ''
+    // Names in a file: a comma separates names on the command line.
     """
-    extract_haplotypes.py ${[variants].flatten().collect { path -> "--vcf ${path}" }.join(' ')} --fasta ${genome} --windows ${windows} ${wanted} --out haplotypes --threads ${task.cpus} ${tool.args}
+    ${donors ? tableCommand('donors.txt', donors.collect { donor -> [donor] }) : ''}
+    extract_haplotypes.py ${repeated('--vcf', variants)} --fasta ${quoted(genome)} --windows ${quoted(windows)} \\
+        ${donors ? '--donors donors.txt' : ''} --out haplotypes --threads ${task.cpus} ${tool.args}
     """
 
     stub:

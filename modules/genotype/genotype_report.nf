@@ -1,9 +1,9 @@
 // Heterozygosity, relatedness, ancestry components and distinct haplotypes, as tidy tables.
 process GENOTYPE_REPORT {
-    label 'single'
+    label 'process_single'
 
     input:
-    path haplotypes
+    path haplotypes, stageAs: 'haplotypes'
     val tool
 
     output:
@@ -12,7 +12,7 @@ process GENOTYPE_REPORT {
 
     script:
     """
-    genotype_report.py --store ${haplotypes} --out qc --threads ${task.cpus} ${tool.args}
+    genotype_report.py --store haplotypes --out qc --threads ${task.cpus} ${tool.args}
     """
 
     stub:

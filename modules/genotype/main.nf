@@ -1,7 +1,7 @@
 include { EXTRACT_HAPLOTYPES } from './extract_haplotypes.nf'
 include { GENOTYPE_REPORT } from './genotype_report.nf'
 
-// Phased genotypes → the store of unique haplotypes, and its report. A store of one's own is taken as it is.
+// Phased genotypes → the store of unique haplotypes, and its report. A user-provided store is taken as it is.
 workflow GENOTYPE {
     take:
     windows

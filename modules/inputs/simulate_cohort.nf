@@ -1,7 +1,9 @@
+include { quoted } from '../tools.nf'
+
 // A seeded cohort with a known truth: genome, genotypes, libraries, reporter assays, sheets.
 process SIMULATE_COHORT {
     tag "${preset}"
-    label 'single'
+    label 'process_single'
 
     input:
     val preset
@@ -13,7 +15,7 @@ process SIMULATE_COHORT {
 
     script:
     """
-    simulate_cohort.py --preset ${preset} --out simulated ${tool.args}
+    simulate_cohort.py --preset ${quoted(preset)} --out simulated ${tool.args}
     """
 
     stub:
@@ -22,8 +24,10 @@ process SIMULATE_COHORT {
     cd simulated
     touch genome.fa genome.fa.fai variants.vcf.gz variants.vcf.gz.tbi truth.json
     touch A.bam B.plus.bw B.minus.bw C.fastq.gz mpra_K562.tsv satmut.tsv asb.tsv
-    printf 'library\\tdonor\\tbam\\tplus\\tminus\\tfastq_1\\nA\\tD1\\tA.bam\\t\\t\\t\\nB\\tD2\\t\\tB.plus.bw\\tB.minus.bw\\t\\nC\\tD1\\t\\t\\t\\tC.fastq.gz\\n' > libraries.tsv
-    printf 'name\\ttable\\nK562\\tmpra_K562.tsv\\n' > mpra.tsv
-    printf 'name\\tkind\\ttable\\nsatmut\\tsatmut\\tsatmut.tsv\\nasb\\tadastra\\tasb.tsv\\n' > variant_sets.tsv
+    table() { printf '%s\\n' "\$@" | tr ' ' '\\t'; }
+    table 'library donor bam plus minus fastq_1' \\
+        'A D1 A.bam   ' 'B D2  B.plus.bw B.minus.bw ' 'C D1    C.fastq.gz' > libraries.tsv
+    table 'name table' 'K562 mpra_K562.tsv' > mpra.tsv
+    table 'name kind table' 'satmut satmut satmut.tsv' 'asb adastra asb.tsv' > variant_sets.tsv
     """
 }

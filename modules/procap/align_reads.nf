@@ -1,12 +1,14 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // FASTQ runs of a library → trimmed, aligned, deduplicated reads, with the reads left at every step.
 process ALIGN_READS {
     tag "${meta.library}"
-    label 'aligning'
+    label 'process_high'
 
     input:
     tuple val(meta), path(fastq_1, stageAs: 'read_1/?/*'), path(fastq_2, stageAs: 'read_2/?/*')
     tuple val(prefix), path(index, stageAs: 'index/*')
-    path unwanted
+    path unwanted, stageAs: 'unwanted/*'
     val tool
 
     output:
@@ -15,9 +17,11 @@ process ALIGN_READS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def options = [[fastq_1, '--fastq-1'], [fastq_2, '--fastq-2'], [unwanted, '--unwanted']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
-    align_reads.py ${options.join(' ')} --genome index/${prefix} --library ${meta.library} --out ${meta.library}.bam --threads ${task.cpus} ${tool.args}
+    align_reads.py ${repeated('--fastq-1', fastq_1)} ${repeated('--fastq-2', fastq_2)} \\
+        ${repeated('--unwanted', unwanted)} --genome ${quoted("index/${prefix}")} \\
+        --library ${quoted(meta.library)} --out ${quoted("${meta.library}.bam")} \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:

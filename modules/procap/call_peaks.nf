@@ -1,7 +1,9 @@
+include { quoted } from '../tools.nf'
+
 // Peaks of initiation of one library, strand by strand, and the divergent elements they form.
 process CALL_PEAKS {
     tag "${meta.library}"
-    label 'single'
+    label 'process_single'
 
     input:
     tuple val(meta), path(plus), path(minus)
@@ -13,7 +15,8 @@ process CALL_PEAKS {
 
     script:
     """
-    call_peaks.py --plus ${plus} --minus ${minus} --out ${meta.library}.peaks.bed --out-elements ${meta.library}.elements.bed \\
+    call_peaks.py --plus ${quoted(plus)} --minus ${quoted(minus)} \\
+        --out ${quoted("${meta.library}.peaks.bed")} --out-elements ${quoted("${meta.library}.elements.bed")} \\
         --threads ${task.cpus} ${tool.args}
     """
 

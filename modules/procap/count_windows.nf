@@ -1,11 +1,13 @@
+include { quoted ; tableCommand } from '../tools.nf'
+
 // Counts and base-resolution profiles of every library in every window.
 process COUNT_WINDOWS {
-    label 'single'
+    label 'process_single'
 
     input:
-    path windows
+    path windows, stageAs: 'windows/*'
     val libraries
-    path coverage
+    path coverage, stageAs: 'coverage/*'
     val tool
 
     output:
@@ -13,10 +15,13 @@ process COUNT_WINDOWS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def rows = libraries.collect { meta -> "${meta.library}\t${meta.donor}\t${meta.library}.plus.bw\t${meta.library}.minus.bw" }
+    def rows = libraries.collect { meta ->
+        [meta.library, meta.donor, "coverage/${meta.library}.plus.bw", "coverage/${meta.library}.minus.bw"]
+    }
     """
-    printf '%s\\n' 'library\tdonor\tplus\tminus' '${rows.join("' '")}' > libraries.tsv
-    count_windows.py --windows ${windows} --sheet libraries.tsv --out counts --threads ${task.cpus} ${tool.args}
+    ${tableCommand('libraries.tsv', [['library', 'donor', 'plus', 'minus']] + rows)}
+    count_windows.py --windows ${quoted(windows)} --sheet libraries.tsv --out counts \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -1,15 +1,17 @@
+include { repeated } from '../tools.nf'
+
 // Quality of every library and of the cohort, as tidy tables.
 process LIBRARY_QC {
-    label 'single'
+    label 'process_single'
 
     input:
-    path counts
-    path reports
-    path coverage
-    path peaks
-    path donors
-    path excluded
-    path tss
+    path counts, stageAs: 'counts'
+    path reports, stageAs: 'libraries/*'
+    path coverage, stageAs: 'libraries/*'
+    path peaks, stageAs: 'libraries/*'
+    path donors, stageAs: 'libraries/*'
+    path excluded, stageAs: 'libraries/*'
+    path tss, stageAs: 'tss/*'
     val tool
 
     output:
@@ -18,7 +20,8 @@ process LIBRARY_QC {
 
     script:
     """
-    library_qc.py --counts ${counts} --folder . --out qc ${tss ? "--tss ${tss}" : ''} --threads ${task.cpus} ${tool.args}
+    library_qc.py --counts counts --folder libraries ${repeated('--tss', tss)} --out qc \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -7,11 +7,13 @@ include { COUNT_WINDOWS } from './count_windows.nf'
 include { MATCH_DONORS } from './match_donors.nf'
 include { LIBRARY_QC } from './library_qc.nf'
 
-// Libraries → coverage → peaks → windows → counts, with quality control. Peaks, windows or counts of one's own are taken as they are.
+// Libraries → coverage → peaks → windows → counts, with quality control. User-provided peaks, windows or counts
+// replace what makes them.
 workflow PROCAP {
     take:
     libraries // [library, donor], map of files: bam, plus, minus, fastq_1, fastq_2
     excluded  // table of libraries that are excluded already
+    peaks     // user-provided: [library, donor], peaks, elements
     genome
     variants
     given     // map: peaks, windows, counts, blacklist, tss, bowtie2_index, unwanted → files or null
@@ -22,59 +24,67 @@ workflow PROCAP {
         fastq: files.fastq_1
         other: true
     }
-    unindexed = given.bowtie2_index ? channel.empty() : kind.fastq.take(1).combine(genome).map { _meta, _files, fasta, _indices -> fasta }
+    unindexed = given.bowtie2_index ? channel.empty() : kind.fastq.take(1).combine(genome).map { row -> row[2] }
     INDEX_GENOME(unindexed)
-    index = given.bowtie2_index ? channel.value(ownIndex(given.bowtie2_index)) : INDEX_GENOME.out.index.first()
-    ALIGN_READS(kind.fastq.map { meta, files -> [meta, files.fastq_1, files.fastq_2] }, index, ownFile(given.unwanted), tools.align_reads)
+    index = given.bowtie2_index ? channel.value(bowtieIndex(given.bowtie2_index)) : INDEX_GENOME.out.index.first()
+    reads_of = kind.fastq.map { meta, files -> [meta, files.fastq_1, files.fastq_2] }
+    ALIGN_READS(reads_of, index, givenFile(given.unwanted), tools.align_reads)
 
-    aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], [], []] }
+    aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], [], [], []] }
     readable = kind.other.combine(genome).map { meta, files, fasta, indices ->
-        [meta, files.bam, [], files.bam.any { path -> path.name.endsWith('.cram') } ? [fasta] + indices : [], files.plus, files.minus]
+        def cram = files.bam.any { path -> path.name.endsWith('.cram') }
+        [meta, files.bam, [], cram ? fasta : [], cram ? indices : [], files.plus, files.minus]
     }.mix(aligned)
-    PROCAP_COVERAGE(readable, ownFile(given.blacklist), tools.procap_coverage)
+    PROCAP_COVERAGE(readable, givenFile(given.blacklist), tools.procap_coverage)
     coverage = PROCAP_COVERAGE.out.coverage
-    libraries.count().combine(coverage.count()).subscribe { all, left -> requireLibraries(given.counts ? 0 : all, left) }
+    libraries.count().combine(coverage.count()).subscribe { all, left ->
+        requireLibraries(given.counts ? 0 : all, left)
+    }
     usable = given.counts ? libraries.map { meta, _files -> meta } : coverage.map { meta, _plus, _minus -> meta }
     rows = usable.toSortedList { left, right -> left.library <=> right.library }
     signal = coverage.flatMap { _meta, plus, minus -> [plus, minus] }.collect(sort: byName())
 
     CALL_PEAKS(given.peaks ? channel.empty() : coverage, tools.call_peaks)
-    called = given.peaks ? peaksOf(given.peaks) : CALL_PEAKS.out.peaks
-    merged = given.windows || given.counts ? channel.empty() : called.toSortedList { left, right -> left[0].library <=> right[0].library }.filter { found -> found }
+    called = given.peaks ? peaks : CALL_PEAKS.out.peaks
+    merged = (given.windows || given.counts ? channel.empty() : called)
+        .toSortedList { left, right -> left[0].library <=> right[0].library }.filter { found -> found }
     MERGE_PEAKS(
-        merged.map { found -> found.collect { meta, peaks, elements -> [meta, peaks.name, elements.name] } },
-        merged.map { found -> found.collect { _meta, peaks, _elements -> peaks } },
-        merged.map { found -> found.collect { _meta, _peaks, elements -> elements } },
+        merged.map { found -> found.collect { row -> row[0] } },
+        merged.map { found -> found.collect { row -> row[1] } },
+        merged.map { found -> found.collect { row -> row[2] } },
         genome, tools.merge_peaks,
     )
-    own = given.windows ?: given.counts ? "${given.counts}/windows.bed" : null
-    windows = own ? channel.value(file(own, checkIfExists: true)) : MERGE_PEAKS.out.windows
+    made = given.windows ?: given.counts ? "${given.counts}/windows.bed" : null
+    windows = made ? channel.value(file(made, checkIfExists: true)) : MERGE_PEAKS.out.windows
 
     COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, tools.count_windows)
     counts = given.counts ? channel.value(file(given.counts, checkIfExists: true)) : COUNT_WINDOWS.out.counts
 
-    reads = readable.filter { row -> row[1] }.join(coverage).map { meta, reads, _report, reference, _given_plus, _given_minus, _plus, _minus -> [meta, reads, reference] }
+    reads = readable.filter { row -> row[1] }.join(coverage).map { row -> [row[0], row[1], row[3], row[4]] }
     MATCH_DONORS(reads, variants, tools.match_donors)
     bad = excluded.mix(ALIGN_READS.out.excluded, PROCAP_COVERAGE.out.excluded)
-    peaks = called.flatMap { _meta, peaks, elements -> [peaks, elements] }
+    called_files = called.flatMap { meta, found, elements ->
+        [found, elements].findAll { path -> path.name.replaceFirst(/\.(peaks|elements)\.bed$/, '') == meta.library }
+    }
     LIBRARY_QC(
         COUNT_WINDOWS.out.counts, PROCAP_COVERAGE.out.qc.collect(sort: byName()), signal,
-        peaks.collect(sort: byName()), MATCH_DONORS.out.qc.toSortedList(byName()),
-        bad.toSortedList(byName()), ownFile(given.tss), tools.library_qc,
+        called_files.toSortedList(byName()), MATCH_DONORS.out.qc.toSortedList(byName()),
+        bad.toSortedList(byName()), givenFile(given.tss), tools.library_qc,
     )
 
     emit:
     windows  = windows
     counts   = counts
     donors   = rows.map { metas -> metas*.donor.unique().sort() }
-    results  = windows.mix(MERGE_PEAKS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc).map { path -> ['procap', path] }.mix(
-        PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
-        peaks.map { path -> ['procap/peaks', path] },
-        ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
-    )
+    results  = windows.mix(MERGE_PEAKS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc)
+        .map { path -> ['procap', path] }.mix(
+            PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
+            called_files.map { path -> ['procap/peaks', path] },
+            ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
+        )
     records  = INDEX_GENOME.out.records.mix(
-        ALIGN_READS.out.records, PROCAP_COVERAGE.out.records,
-        CALL_PEAKS.out.records, MERGE_PEAKS.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
+        ALIGN_READS.out.records, PROCAP_COVERAGE.out.records, CALL_PEAKS.out.records, MERGE_PEAKS.out.records,
+        COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
 
@@ -83,31 +93,23 @@ def byName() {
     { left, right -> left.name <=> right.name }
 }
 
-/** Stop when every library was excluded. */
+/** Stop when no library can be used. */
 def requireLibraries(all, left) {
     if (all && !left) {
         error("none of the ${all} libraries can be used; the warnings above say why of each")
     }
 }
 
-/** A file of the user's, or none. */
-def ownFile(given) {
+/** A user-provided file, or none. */
+def givenFile(given) {
     given ? file(given, checkIfExists: true) : []
 }
 
 /** A bowtie2 index by its prefix, as that of INDEX_GENOME: name and files. */
-def ownIndex(String prefix) {
+def bowtieIndex(String prefix) {
     def files = file("${prefix}.*bt2*")
     if (!files) {
         error("--bowtie2_index ${prefix}: no ${prefix}.1.bt2; give the prefix that bowtie2-build was given")
     }
     [file(prefix).name, files]
-}
-
-/** A sheet of peaks of one's own: library donor peaks elements. */
-def peaksOf(String sheet) {
-    def path = file(sheet, checkIfExists: true)
-    channel.of(path).splitCsv(header: true, sep: path.name.endsWith('.csv') ? ',' : '\t').map { row ->
-        [[library: row.library, donor: row.donor], path.parent.resolve(row.peaks), path.parent.resolve(row.elements)]
-    }
 }

@@ -1,11 +1,14 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // Does each library belong to its donor? Concordance of its reads over SNPs with the genotypes.
 process MATCH_DONORS {
     tag "${meta.library}"
-    label 'single'
+    label 'process_single'
 
     input:
-    tuple val(meta), path(reads, stageAs: 'reads/?/*'), path(reference)
-    tuple path(variants), path(variants_index)
+    tuple val(meta), path(reads, stageAs: 'reads/?/*'),
+        path(reference, stageAs: 'reference/*'), path(indices, stageAs: 'reference/*')
+    tuple path(variants, stageAs: 'variants/*'), path(variants_index, stageAs: 'variants/*')
     val tool
 
     output:
@@ -13,10 +16,10 @@ process MATCH_DONORS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def options = [[reads, '--reads'], [variants, '--vcf'], [[reference].flatten().take(1), '--reference']].collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
-    match_donors.py ${options.join(' ')} --library ${meta.library} --donor ${meta.donor} \\
-        --out ${meta.library}.donors.tsv --threads ${task.cpus} ${tool.args}
+    match_donors.py ${repeated('--reads', reads)} ${repeated('--reference', reference)} \\
+        ${repeated('--vcf', variants)} --library ${quoted(meta.library)} --donor ${quoted(meta.donor)} \\
+        --out ${quoted("${meta.library}.donors.tsv")} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -1,12 +1,14 @@
+include { quoted ; tableCommand } from '../tools.nf'
+
 // Peaks of all libraries → consensus windows of one width, with their folds.
 process MERGE_PEAKS {
-    label 'single'
+    label 'process_single'
 
     input:
     val libraries
-    path peaks
-    path elements
-    tuple path(genome), path(genome_index)
+    path peaks, stageAs: 'peaks/?/*'
+    path elements, stageAs: 'elements/?/*'
+    tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
     val tool
 
     output:
@@ -16,10 +18,12 @@ process MERGE_PEAKS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def rows = libraries.collect { meta, peak, element -> "${meta.library}\t${meta.donor}\t${peak}\t${element}" }
+    def files = [[peaks].flatten(), [elements].flatten()].transpose()
+    def rows = [libraries, files].transpose().collect { meta, pair -> [meta.library, meta.donor] + pair }
     """
-    printf '%s\\n' 'library\tdonor\tpeaks\telements' '${rows.join("' '")}' > peaks.tsv
-    merge_peaks.py --sheet peaks.tsv --fasta ${genome} --out windows.bed --out-summary windows.json --out-metrics windows.metrics.tsv ${tool.args}
+    ${tableCommand('peaks.tsv', [['library', 'donor', 'peaks', 'elements']] + rows)}
+    merge_peaks.py --sheet peaks.tsv --fasta ${quoted(genome)} \\
+        --out windows.bed --out-summary windows.json --out-metrics windows.metrics.tsv ${tool.args}
     """
 
     stub:

@@ -1,11 +1,15 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // Reads or signal tracks of a library → raw 5'-end counts of both strands.
 process PROCAP_COVERAGE {
     tag "${meta.library}"
-    label 'single'
+    label 'process_single'
 
     input:
-    tuple val(meta), path(reads, stageAs: 'reads/?/*'), path(alignment), path(reference), path(plus, stageAs: 'plus/?/*'), path(minus, stageAs: 'minus/?/*')
-    path blacklist
+    tuple val(meta), path(reads, stageAs: 'reads/?/*'), path(alignment, stageAs: 'alignment/*'),
+        path(reference, stageAs: 'reference/*'), path(indices, stageAs: 'reference/*'),
+        path(plus, stageAs: 'plus/?/*'), path(minus, stageAs: 'minus/?/*')
+    path blacklist, stageAs: 'blacklist/*'
     val tool
 
     output:
@@ -15,10 +19,11 @@ process PROCAP_COVERAGE {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def given = [[reads, '--reads'], [plus, '--plus'], [minus, '--minus'], [alignment, '--alignment-report'], [[reference].flatten().take(1), '--reference'], [blacklist, '--blacklist']]
-    def options = given.collectMany { files, option -> [files].flatten().collect { path -> "${option} ${path}" } }
     """
-    procap_coverage.py ${options.join(' ')} --library ${meta.library} --out-prefix ${meta.library} --threads ${task.cpus} ${tool.args}
+    procap_coverage.py ${repeated('--reads', reads)} ${repeated('--plus', plus)} ${repeated('--minus', minus)} \\
+        ${repeated('--alignment-report', alignment)} ${repeated('--reference', reference)} \\
+        ${repeated('--blacklist', blacklist)} \\
+        --library ${quoted(meta.library)} --out-prefix ${quoted(meta.library)} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

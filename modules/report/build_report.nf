@@ -1,20 +1,12 @@
+include { quoted } from '../tools.nf'
+
 // The whole run in one HTML file, from the results laid out as they are published.
 process BUILD_REPORT {
-    label 'single'
+    label 'process_single'
 
     input:
-    path inputs, stageAs: 'results/inputs/*'
-    path procap, stageAs: 'results/procap/*'
-    path coverage, stageAs: 'results/procap/coverage/*'
-    path peaks, stageAs: 'results/procap/peaks/*'
-    path genotype, stageAs: 'results/genotype/*'
-    path training, stageAs: 'results/training/*'
-    path mpra, stageAs: 'results/training/mpra/*'
-    path pretrained, stageAs: 'results/training/pretrained/*'
-    path finetuned, stageAs: 'results/training/finetuned/*'
-    path effects, stageAs: 'results/effects/*'
-    path scores, stageAs: 'results/effects/scores/*'
-    path benchmarks, stageAs: 'results/effects/benchmarks/*'
+    val folders
+    path files, stageAs: 'files/?/*'
     val provenance
     val tool
 
@@ -23,10 +15,15 @@ process BUILD_REPORT {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def written = provenance.collect { name, text -> "cat > 'results/pipeline_info/${name}' <<'END_OF_FILE'\n${text}\nEND_OF_FILE" }
+    def rows = [folders, [files].flatten()].transpose().groupBy { folder, _path -> folder }
+    def staged = rows.collect { folder, pairs ->
+        def paths = pairs.collect { _folder, path -> "\"\$PWD\"/${quoted(path)}" }.join(' ')
+        "mkdir -p results/${folder}\nln -s -t results/${folder} ${paths}"
+    }
+    def written = provenance.collect { name, text -> "printf '%s\\n' ${quoted(text)} > results/pipeline_info/${name}" }
     """
     mkdir -p results/pipeline_info
-    ${written.join('\n')}
+    ${(staged + written).join('\n')}
     build_report.py --results results --out report ${tool.args}
     """
 

@@ -8,20 +8,14 @@ workflow REPORT {
     tools
 
     main:
+    // In one order on every run, so that -resume finds the task.
+    found = results.toSortedList { left, right -> left[0] <=> right[0] ?: left[1].name <=> right[1].name }
     BUILD_REPORT(
-        inFolder(results, 'inputs'), inFolder(results, 'procap'), inFolder(results, 'procap/coverage'), inFolder(results, 'procap/peaks'),
-        inFolder(results, 'genotype'), inFolder(results, 'training'), inFolder(results, 'training/mpra'),
-        inFolder(results, 'training/pretrained'), inFolder(results, 'training/finetuned'), inFolder(results, 'effects'),
-        inFolder(results, 'effects/scores'), inFolder(results, 'effects/benchmarks'), provenance, tools.build_report,
+        found.map { rows -> rows.collect { row -> row[0] } }, found.map { rows -> rows.collect { row -> row[1] } },
+        provenance, tools.build_report,
     )
 
     emit:
     report   = BUILD_REPORT.out.report
     records  = BUILD_REPORT.out.records
-}
-
-/** The files of one subfolder, in one order on every run, or an empty list when there are none. */
-def inFolder(results, String name) {
-    results.filter { folder, _path -> folder == name }.flatMap { _folder, path -> [path].flatten() }
-        .toSortedList { left, right -> left.name <=> right.name }
 }

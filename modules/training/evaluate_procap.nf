@@ -1,13 +1,16 @@
-// All models of the run against held-out loci and donors: tidy metrics with intervals, and the predictions behind them.
+include { quoted ; repeated } from '../tools.nf'
+
+// All models of the run against held-out loci and donors: tidy metrics with intervals, and the predictions.
 process EVALUATE_PROCAP {
-    label 'training'
-    label 'gpu'
+    label 'process_medium'
+    label 'process_long'
+    label 'process_gpu'
 
     input:
     val names
-    path models, stageAs: 'models/*'
-    path counts
-    path haplotypes
+    path models, stageAs: 'models/?/*'
+    path counts, stageAs: 'counts'
+    path haplotypes, stageAs: 'haplotypes'
     val tool
 
     output:
@@ -15,11 +18,12 @@ process EVALUATE_PROCAP {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    // Checkpoints of one name are an ensemble: its folds and seeds.
-    def options = [names, [models].flatten()].transpose().collect { name, path -> "--model ${name}=${path}" }
+    // Checkpoints of one name are its folds and seeds: each predicts the loci that it did not see.
+    def named = [names, [models].flatten()].transpose().collect { name, path -> "${name}=${path}" }
     """
-    evaluate_procap.py ${options.join(' ')} --counts ${counts} --haplotypes ${haplotypes} \\
-        --out-metrics evaluation/metrics.tsv --out-predictions evaluation/predictions.parquet --threads ${task.cpus} ${tool.args}
+    evaluate_procap.py ${repeated('--model', named)} --counts counts --haplotypes haplotypes \\
+        --out-metrics evaluation/metrics.tsv --out-predictions evaluation/predictions.parquet \\
+        --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -10,7 +10,7 @@ workflow TRAINING {
     windows
     counts
     haplotypes
-    plan        // see runPlan: windows, whether there are any; pretrained and models, lists of maps; checkpoint, a pretrained model of one's own, or null; state
+    plan        // see runPlan
     tools
 
     main:
@@ -18,23 +18,23 @@ workflow TRAINING {
     held_out = plan.windows ? windows : channel.value([])
     PREPARE_MPRA(mpra, held_out, tools.prepare_mpra)
     pretraining = PREPARE_MPRA.out.table.combine(channel.fromList(plan.pretrained)).map { name, table, model ->
-        [model + [id: "${name}${model.id}".toString(), model: "pretrained_${name}".toString(), dataset: name], table]
+        [model + [model: "pretrained_${name}".toString(), dataset: name], table]
     }
     PRETRAIN_LEGNET(pretraining, held_out, plan.state, tools.pretrain_legnet)
     pretrained = PRETRAIN_LEGNET.out.model
 
-    // Fine-tuning starts from the first dataset's model (or --pretrained_from) of its seed, or from the given checkpoint.
-    starts = plan.checkpoint
-        ? channel.fromList(plan.models).map { model -> [model, file(plan.checkpoint, checkIfExists: true)] }
-        : channel.fromList(plan.models).combine(pretrained.toSortedList { left, right -> left[0].id <=> right[0].id }.map { found -> [found] })
-            .map { model, found -> [model, startOf(model, found, plan.pretrained_from)] }
-    FINETUNE_MODEL(
-        starts.map { model, start -> [model, model.pretrained ? start : []] }, counts, haplotypes, plan.state, tools.finetune_model,
-    )
+    // Fine-tuning starts from the first dataset's model (or --pretrained_from) of its seed, or from --checkpoint.
+    found = plan.checkpoint ? channel.value([]) : pretrained.toSortedList(byMember())
+    starts = channel.fromList(plan.models).combine(found.map { models -> [models] }).map { model, models ->
+        def start = plan.checkpoint ? givenCheckpoint(plan.checkpoint) : startOf(model, models, plan)
+        [model, model.pretrained ? start : []]
+    }
+    FINETUNE_MODEL(starts, counts, haplotypes, plan.state, tools.finetune_model)
 
-    trained = FINETUNE_MODEL.out.model.toSortedList { left, right -> left[0].id <=> right[0].id }.filter { models -> models }
+    trained = FINETUNE_MODEL.out.model.toSortedList(byMember()).filter { models -> models }
     EVALUATE_PROCAP(
-        trained.map { models -> models.collect { meta, _path -> meta.model } }, trained.map { models -> models.collect { _meta, path -> path } },
+        trained.map { models -> models.collect { meta, _path -> meta.model } },
+        trained.map { models -> models.collect { _meta, path -> path } },
         counts, haplotypes, tools.evaluate_procap,
     )
 
@@ -43,19 +43,38 @@ workflow TRAINING {
     tables   = PREPARE_MPRA.out.table.map { _name, path -> path }
     results  = EVALUATE_PROCAP.out.evaluation.map { path -> ['training', path] }.mix(
         PREPARE_MPRA.out.table.map { _name, path -> ['training/mpra', path] },
-        pretrained.map { _meta, path -> ['training/pretrained', path] },
-        FINETUNE_MODEL.out.model.map { _meta, path -> ['training/finetuned', path] },
+        pretrained.map { meta, path -> ["training/pretrained/${meta.dataset}".toString(), path] },
+        FINETUNE_MODEL.out.model.map { meta, path -> ["training/finetuned/${meta.model}".toString(), path] },
     )
-    records  = PREPARE_MPRA.out.records.mix(PRETRAIN_LEGNET.out.records, FINETUNE_MODEL.out.records, EVALUATE_PROCAP.out.records)
+    records  = PREPARE_MPRA.out.records.mix(
+        PRETRAIN_LEGNET.out.records, FINETUNE_MODEL.out.records, EVALUATE_PROCAP.out.records,
+    )
 }
 
-/** The pretrained model a fine-tuning starts from: of the chosen dataset, with its seed, blind to its held-out loci. */
-def startOf(Map model, List pretrained, dataset) {
+/** One order of models on every run, so that -resume finds the tasks that take them together. */
+def byMember() {
+    { left, right -> left[0].model <=> right[0].model ?: left[0].member <=> right[0].member }
+}
+
+/** The user's pretrained model: a checkpoint, or a folder with one in it. */
+def givenCheckpoint(String path) {
+    def folder = file(path, checkIfExists: true)
+    def members = folder.resolve('model.json').exists() ? [folder] : [file("${folder}/*/model.json")].flatten()*.parent
+    if (members.size() != 1) {
+        error("--checkpoint ${path}: ${members.size()} checkpoints in it; give the folder that holds one model.json")
+    }
+    members[0]
+}
+
+/** The pretrained model that a fine-tuning starts from: of the chosen dataset and its seed, blind to its test loci. */
+def startOf(Map model, List pretrained, Map plan) {
     def fitting = pretrained.find { meta, _path ->
-        (!dataset || meta.dataset == dataset) && meta.seed == model.seed && meta.start && model.test_fold == meta.held_out[0]
+        (!plan.pretrained_from || meta.dataset == plan.pretrained_from) && meta.seed == model.seed
+            && [meta.test_fold, meta.validation_fold] == plan.start_folds && meta.held_out[0] == model.test_fold
     }
     if (model.pretrained && pretrained && !fitting) {
-        error("--pretrained_from ${dataset}: no such lentiMPRA table; there are ${pretrained.collect { meta, _path -> meta.dataset }.unique().join(', ')}")
+        def known = pretrained.collect { meta, _path -> meta.dataset }.unique().join(', ')
+        error("--pretrained_from ${plan.pretrained_from}: no such lentiMPRA table; there are ${known}")
     }
     fitting ? fitting[1] : []
 }

@@ -1,11 +1,13 @@
+include { quoted ; repeated } from '../tools.nf'
+
 // lentiMPRA table → training table with grouped folds; its overlap with the windows is reported.
 process PREPARE_MPRA {
     tag "${name}"
-    label 'single'
+    label 'process_single'
 
     input:
-    tuple val(name), path(table)
-    path windows
+    tuple val(name), path(table, stageAs: 'table/*')
+    path windows, stageAs: 'windows/*'
     val tool
 
     output:
@@ -13,9 +15,9 @@ process PREPARE_MPRA {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def compare = windows ? "--compare-windows ${windows}" : ''
     """
-    prepare_mpra.py --table ${table} --name ${name} --out ${name}.tsv ${compare} --threads ${task.cpus} ${tool.args}
+    prepare_mpra.py --table ${quoted(table)} --name ${quoted(name)} --out ${quoted("${name}.tsv")} \\
+        ${repeated('--compare-windows', windows)} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

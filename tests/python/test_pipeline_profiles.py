@@ -124,7 +124,7 @@ def test_images_rights_and_gpus_of_every_task(tmp_path: Path, engine: str) -> No
     on_gpu = {
         name
         for text in (path.read_text() for path in ROOT.glob("modules/*/*.nf"))
-        if "label 'gpu'" in text
+        if "label 'process_gpu'" in text
         for name in re.findall(r"^process (\w+)", text, re.MULTILINE)
     }
     seen = set()

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -40,8 +37,8 @@ def test_every_process_runs_and_every_stage_publishes(stub_run: tuple[Path, Path
         "procap/peaks/A.peaks.bed",
         "procap/coverage/B.qc.json",
         "genotype/haplotypes/index.npy",
-        "training/pretrained/K562/model.json",
-        "training/finetuned/clipnet/model.safetensors",
+        "training/pretrained/K562/test1-val2-without0-seed1/model.json",
+        "training/finetuned/clipnet/fold0-seed1/model.safetensors",
         "training/evaluation/metrics.tsv",
         "effects/scores/satmut.legnet.tsv",
         "effects/scores/satmut.legnet.cost.json",
@@ -106,50 +103,18 @@ def append(path: Path) -> None:
         file.write("\n# edited\n")
 
 
-def python_imports(tool: str) -> set[str]:
-    """Modules of the library that Python finds in a tool's code, by its own parser, wherever the import stands."""
-    code = """
-import ast, sys
-from pathlib import Path
-bin_folder, found, queue = Path(sys.argv[1]), set(), ["allelegro.cli." + sys.argv[2]]
-def file_of(name):
-    base = bin_folder.joinpath(*name.split("."))
-    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
-while queue:
-    name = queue.pop()
-    parts = name.split(".")
-    for n in range(1, len(parts) + 1):
-        module = ".".join(parts[:n]); path = file_of(module)
-        if path is None or module in found: continue
-        found.add(module)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import): queue += [alias.name for alias in node.names if alias.name.startswith("allelegro")]
-            elif isinstance(node, ast.ImportFrom) and node.level: sys.exit(f"{path}: relative import")
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("allelegro"):
-                queue += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-print(*sorted(str(file_of(module).relative_to(bin_folder)) for module in found))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(ROOT / "bin"), tool], capture_output=True, text=True, check=True
-    )
-    return set(done.stdout.split())
-
-
-def test_fingerprint_covers_exactly_what_python_imports(tmp_path: Path) -> None:
-    tools = [path.stem for path in sorted((ROOT / "bin").glob("*.py")) if path.stem != "task_record"]
-    shutil.copytree(ROOT / "modules", tmp_path / "modules")
-    (tmp_path / "main.nf").write_text(
-        "include { importedFiles } from './modules/params.nf'\n"
-        f"workflow {{\n    {json.dumps(tools)}.each {{ tool ->\n"
-        f"        def files = importedFiles('{ROOT}/bin', [\"allelegro.cli.${{tool}}\".toString()], [] as Set)\n"
-        f"        println(([tool] + files.collect {{ path -> path - '{ROOT}/bin/' }}.sort()).join(' '))\n    }}\n}}\n"
-    )
-    run = nextflow(tmp_path, "run", "main.nf")
-    seen = {line.split()[0]: set(line.split()[1:]) for line in run.output.splitlines() if line.split(" ")[0] in tools}
-    assert set(seen) == set(tools), run.output
-    for tool in tools:
-        assert {path for path in seen[tool] if path.endswith(".py")} == python_imports(tool), tool
-    assert "allelegro/report/style.css" in seen["build_report"]
+def test_adding_folds_and_seeds_trains_only_the_new(stub_run: tuple[Path, Path, Run]) -> None:
+    """Other models keep their names and come from the cache; the first run's are among those of the second."""
+    folder, project, run = stub_run
+    before = {path.relative_to(run.results) for path in run.results.glob("training/*/*/*/model.json")}
+    more = ("--test_folds", "2,0", "--seeds", "1,2", "--pretrain_folds", "1:2,3:4")
+    again = nextflow(folder, *STUB, "-resume", *more, project=project)
+    trained = again.trace().query("process in ('PRETRAIN_LEGNET', 'FINETUNE_MODEL') and status != 'CACHED'")
+    tags = set(trained["tag"])
+    assert len(tags) == len(trained)
+    assert {"legnet fold0-seed2", "legnet fold2-seed1", "K562 test1-val2-without2-seed2"} <= tags
+    assert not tags & {"legnet fold0-seed1", "clipnet fold0-seed1", "K562 test1-val2-without0-seed1"}
+    assert before < {path.relative_to(run.results) for path in run.results.glob("training/*/*/*/model.json")}
 
 
 @pytest.mark.parametrize(

@@ -71,10 +71,10 @@ def test_versions_are_asked_of_locked_packages_only() -> None:
     folder = ROOT / "containers"
     locks = {name: (folder / "requirements" / f"{name}.txt").read_text() for name in ("core", "align", "torch")}
     apt = " ".join(re.findall(r"apt-get install .*", (folder / "Dockerfile").read_text(encoding="utf-8"))).split()
-    images = {"label 'gpu'": "torch", "label 'aligning'": "align"}
+    images = {"label 'process_gpu'": "torch", "process ALIGN_READS": "align", "process INDEX_GENOME": "align"}
     for module in sorted(ROOT.glob("modules/*/*.nf")):
         text = module.read_text(encoding="utf-8")
-        image = next((image for label, image in images.items() if label in text), "core")
+        image = next((image for mark, image in images.items() if mark in text), "core")
         for name in " ".join(re.findall(r"task_record\.py ([^']+)'", text)).split():
             locked = re.search(rf"^{name.replace('_', '-')}==", locks[image], re.MULTILINE)
             assert locked or (image == "align" and name in apt), f"{module.name}: {name} is not in its image"
@@ -92,7 +92,7 @@ def test_tools_without_a_gpu_need_no_torch() -> None:
     tools = {
         tool
         for text in (path.read_text(encoding="utf-8") for path in ROOT.glob("modules/*/*.nf"))
-        if "label 'gpu'" not in text
+        if "label 'process_gpu'" not in text
         for tool in re.findall(r"^\s+(\w+)\.py ", text, re.MULTILINE)
     }
     assert {"call_peaks", "benchmark_variants", "build_report"} <= tools

@@ -22,6 +22,12 @@ def main(
     variants: Annotated[
         list[Path] | None, typer.Option(help="Phased genotypes, indexed VCF or BCF; repeat for one a chromosome.")
     ] = None,
+    peaks: Annotated[
+        Path | None, typer.Option(help="Sheet of user-provided peaks: library donor peaks elements.")
+    ] = None,
+    score: Annotated[
+        list[str] | None, typer.Option(help="Name of a file of variants to score, whose results need a name; repeat.")
+    ] = None,
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
     ] = False,
@@ -41,6 +47,8 @@ def main(
         comparators=comparators,
         genome=genome,
         variants=variants or [],
+        peaks=peaks,
+        scored=score or [],
         rows_only=rows_only,
         skip_bad_libraries=skip_bad_libraries,
     )

@@ -26,7 +26,9 @@ from allelegro.inputs.sheets import (
     read_comparators,
     read_libraries,
     read_mpra,
+    read_peaks,
     read_variant_sets,
+    scored_names,
 )
 from allelegro.io.atomic import atomic_path
 from allelegro.io.checksums import sha256
@@ -46,6 +48,8 @@ class Inputs:
     mpra: list[dict[str, str]] = field(default_factory=list)
     variant_sets: list[dict[str, str]] = field(default_factory=list)
     comparators: list[dict[str, str]] = field(default_factory=list)
+    peaks: list[dict[str, str]] = field(default_factory=list)
+    scored: list[str] = field(default_factory=list)
     checksums: dict[str, str] = field(default_factory=dict)
     excluded: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
@@ -59,6 +63,8 @@ def check_inputs(
     comparators: Path | None,
     genome: Path | None,
     variants: Sequence[Path],
+    peaks: Path | None = None,
+    scored: Sequence[str] = (),
     rows_only: bool = False,
     skip_bad_libraries: bool = False,
 ) -> Inputs:
@@ -72,6 +78,7 @@ def check_inputs(
         "mpra": (mpra, read_mpra, ("table",)),
         "variant_sets": (variant_sets, read_variant_sets, ("table", "genome")),
         "comparators": (comparators, read_comparators, ("table",)),
+        "peaks": (peaks, read_peaks, ("peaks", "elements")),
     }
     sheets: dict[str, Sheet] = {}
     for name, (path, reader, file_columns) in readers.items():
@@ -98,12 +105,15 @@ def check_inputs(
     found.mpra = sheets["mpra"].rows if "mpra" in sheets else []
     found.variant_sets = sheets["variant_sets"].rows if "variant_sets" in sheets else []
     found.comparators = sheets["comparators"].rows if "comparators" in sheets else []
+    found.peaks = sheets["peaks"].rows if "peaks" in sheets else []
     known = {row["name"] for row in found.variant_sets}
+    found.scored, problems = scored_names(scored, known)
+    found.problems += problems
     for number, row in enumerate(found.comparators, 1):
         if row["set"] not in known:
             found.problems.append(f"{comparators} row {number}: set '{row['set']}' is not in the sheet of variant sets")
     if not found.problems and not rows_only:
-        given = [path for path in (libraries, mpra, variant_sets, comparators, genome, *variants) if path]
+        given = [path for path in (libraries, peaks, mpra, variant_sets, comparators, genome, *variants) if path]
         tables = [
             (row["table"], sheets[name].located(row["table"]))
             for name in ("mpra", "variant_sets", "comparators")
@@ -195,11 +205,12 @@ def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> Non
 
 
 def write_inputs(found: Inputs, out: Path) -> None:
-    """The checked sheets as JSON: ``libraries``, ``mpra``, ``variant_sets``, ``comparators``, ``checksums``; paths as written.
+    """The checked sheets as JSON, a list of rows each (paths as written), names of scored files, and ``checksums``.
 
     Excluded libraries go into a table alongside, ``out`` with the suffix ``.excluded.tsv``.
     """
-    content = {name: getattr(found, name) for name in ("libraries", "mpra", "variant_sets", "comparators", "checksums")}
+    parts = ("libraries", "peaks", "mpra", "variant_sets", "comparators", "scored", "checksums")
+    content = {name: getattr(found, name) for name in parts}
     with atomic_path(out) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     if found.excluded:

@@ -1,7 +1,8 @@
 """The sheets of a run: libraries, lentiMPRA tables, variant sets, outside models. Every problem is collected, none hides another."""
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,13 @@ def check_names(sheet: Sheet, column: str, *, unique: bool) -> None:
             sheet.report(int(number), f"{column} '{names[number]}' occurs twice; give each row its own name")
 
 
+def check_donors(sheet: Sheet) -> None:
+    """A donor's name is that of the VCF: any printable text on one line."""
+    for number, row in enumerate(sheet.rows):
+        if not row["donor"].isprintable():
+            sheet.report(number, f"donor {row['donor']!r} holds a tab, a line break or another unprintable character")
+
+
 def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
     """Files named in the sheet exist and are not empty; a URI is left to the task that reads it."""
     for number, row in enumerate(sheet.rows):
@@ -131,6 +139,7 @@ def read_libraries(path: Path) -> Sheet:
     """``library donor`` and one of ``bam`` · ``plus minus`` · ``fastq_1 [fastq_2]``; rows of one library are its runs."""
     sheet = read_sheet(path, ("library", "donor"), FILE_COLUMNS)
     check_names(sheet, "library", unique=False)
+    check_donors(sheet)
     donors: dict[str, str] = {}
     kinds: dict[str, str] = {}
     for number, row in enumerate(sheet.rows):
@@ -199,7 +208,40 @@ def read_comparators(path: Path) -> Sheet:
     """``set name table``: an outside model's scores of a variant set."""
     sheet = read_sheet(path, ("set", "name", "table"))
     check_names(sheet, "name", unique=False)
+    first: dict[tuple[str, str], int] = {}
+    for number, row in enumerate(sheet.rows):
+        if first.setdefault((row["set"], row["name"]), number) != number:
+            sheet.report(
+                number, f"name '{row['name']}' occurs twice for set '{row['set']}'; give each row its own name"
+            )
     return sheet
+
+
+def read_peaks(path: Path) -> Sheet:
+    """``library donor peaks elements``: user-provided peaks and divergent elements (BED) of each library."""
+    sheet = read_sheet(path, ("library", "donor", "peaks", "elements"))
+    check_names(sheet, "library", unique=True)
+    check_donors(sheet)
+    return sheet
+
+
+def scored_names(files: Sequence[str], taken: Collection[str]) -> tuple[list[str], list[str]]:
+    """Names that the results of scored files get, in their order, and what is wrong with them.
+
+    A name is the file's without the suffixes of its format, with ``_`` for what the name of a result may not hold; no
+    two files and no variant set (``taken``) may share one.
+    """
+    names = [
+        re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "_", re.sub(r"\.(vcf|bcf|tsv|csv|txt)(\.b?gz)?$", "", file), flags=re.ASCII)
+        for file in files
+    ]
+    problems: list[str] = []
+    for number, (file, name) in enumerate(zip(files, names, strict=True)):
+        alike = [other for at, other in enumerate(files) if at != number and names[at] == name]
+        if name in taken or alike:
+            like = "a set of --variant_sets" if name in taken else f"those of {', '.join(alike)}"
+            problems.append(f"--score {file}: its results would be called {name} like {like}; rename one")
+    return names, problems
 
 
 def merge_runs(rows: list[dict[str, str]]) -> list[dict[str, Any]]:

@@ -1,0 +1,82 @@
+// What a run trains and scores: lists of maps, one map a task.
+
+/** What each named model is: its architecture, the genotypes it sees, and whether it starts from lentiMPRA. */
+def modelCatalogue() {
+    [
+        legnet: [architecture: 'legnet', genotypes: 'personal', pretrained: true],
+        reference: [architecture: 'legnet', genotypes: 'reference', pretrained: true],
+        shuffled: [architecture: 'legnet', genotypes: 'shuffled', pretrained: true],
+        scratch: [architecture: 'legnet', genotypes: 'personal', pretrained: false],
+        clipnet: [architecture: 'clipnet', genotypes: 'personal', pretrained: false],
+    ]
+}
+
+/** `a,b,c` as a list, each once. */
+def words(value) {
+    value.toString().tokenize(',')*.trim().unique()
+}
+
+def numbers(value) {
+    words(value)*.toInteger().unique()
+}
+
+/** The PRO-cap fold after the test fold stops training early. */
+def validationFold(int test, Map given) {
+    (test + 1) % given.folds.toInteger()
+}
+
+/** Fine-tuned models. A member's name never depends on which other folds and seeds a run has, so -resume finds it. */
+def finetuningPlan(Map given) {
+    words(given.models).collectMany { name ->
+        [numbers(given.test_folds), numbers(given.seeds)].combinations().collect { test, seed ->
+            def member = "fold${test}-seed${seed}".toString()
+            def folds = [test_fold: test, validation_fold: validationFold(test, given), seed: seed]
+            [model: name, member: member] + folds + modelCatalogue()[name]
+        }
+    }
+}
+
+/**
+ * Pretrained models of each lentiMPRA table. Fine-tuning starts from the first pair of folds, so every PRO-cap test
+ * fold needs it; the other pairs only widen the lentiMPRA ensemble.
+ */
+def pretrainingPlan(Map given) {
+    def pairs = words(given.pretrain_folds)*.tokenize(':')*.collect { fold -> fold.toInteger() }
+    def tests = numbers(given.test_folds)
+    def wanted = [pairs, tests, numbers(given.seeds)].combinations().findAll { pair, test, _seed ->
+        pair == pairs[0] || test == tests[0]
+    }
+    wanted.collect { pair, test, seed ->
+        def member = "test${pair[0]}-val${pair[1]}-without${test}-seed${seed}".toString()
+        def held_out = [test, validationFold(test, given)]
+        [member: member, test_fold: pair[0], validation_fold: pair[1], seed: seed, held_out: held_out]
+    }
+}
+
+/**
+ * Where partial checkpoints are kept: in the work directory, which Google Batch mounts; below the task when it is an
+ * object store that nobody mounts.
+ */
+def checkpointsIn(String work) {
+    def folder = work.replaceFirst('^file://', '').replaceFirst('^gs://', '/mnt/disks/')
+    folder.startsWith('/') ? "${folder}/checkpoints".toString() : 'checkpoints'
+}
+
+/** Everything that is trained and scored. */
+def runPlan(Map given) {
+    def windows = given.simulate || given.libraries || given.peaks || given.windows || given.counts
+    [
+        windows: windows,
+        haplotypes: windows && (given.simulate || given.variants || given.haplotypes),
+        models: finetuningPlan(given),
+        pretrained: given.checkpoint ? [] : pretrainingPlan(given),
+        checkpoint: given.checkpoint,
+        pretrained_from: given.pretrained_from,
+        start_folds: words(given.pretrain_folds)[0].tokenize(':')*.toInteger(),
+        state: "${given.checkpoints ?: checkpointsIn(workflow.workDir.toUriString())}/${workflow.sessionId}".toString(),
+        shards: given.shards.toInteger(),
+        saturate: given.saturate,
+        scoring: given.score_models ? words(given.score_models) : null,
+        trained: given.trained,
+    ]
+}

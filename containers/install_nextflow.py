@@ -114,7 +114,9 @@ def install(program: Program, *, locking: bool) -> None:
     if checksums(program.jars) != program.lock.read_text():
         sys.exit(f"error: the jars in {program.jars} differ from {program.lock}; remove them and run make env again")
     # Nextflow's own jars first, then by name: one order on every machine.
-    ordered = sorted(program.jars.glob("*.jar"), key=lambda jar: (not jar.name.startswith(("nextflow", "nf-")), jar.name))
+    ordered = sorted(
+        program.jars.glob("*.jar"), key=lambda jar: (not jar.name.startswith(("nextflow", "nf-")), jar.name)
+    )
     text = program.launcher.format(
         java=shlex.quote(str(JAVA)),
         opens=" ".join(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in OPENED_PACKAGES),

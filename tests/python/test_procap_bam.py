@@ -1,5 +1,6 @@
 """FASTQ to BAM with the real tools where they are on PATH; what is said where they are not."""
 
+import gzip
 import json
 import random
 import shutil
@@ -125,3 +126,30 @@ def test_missing_and_empty_fastq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "a.fq").touch()
     with pytest.raises(DataError, match=r"a.fq: the file is empty"):
         align_reads("L", [(tmp_path / "a.fq", None)], tmp_path / "L.bam", AlignmentPlan(tmp_path / "g.fa"))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"@a\nACGT\n+\nIII\n", "does not begin with a FASTQ record"),
+        (b">a\nACGT\n", "does not begin with a FASTQ record"),
+        (gzip.compress(b"@a\nACGT\n+\nIIII\n" * 999)[:40], "the gzip stream (is damaged|ends early)"),
+        (b"PK\x03\x04", "compressed as zip|does not begin"),
+    ],
+)
+def test_files_that_are_no_fastq_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
+) -> None:
+    monkeypatch.setattr("allelegro.procap.align._find_tools", lambda plan: {})
+    (tmp_path / "a.fq").write_bytes(data)
+    with pytest.raises(DataError, match=rf"a.fq: .*({message})"):
+        align_reads("L", [(tmp_path / "a.fq", None)], tmp_path / "L.bam", AlignmentPlan(tmp_path / "g.fa"))
+
+
+def test_one_fastq_given_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("allelegro.procap.align._find_tools", lambda plan: {})
+    for name in ("a.fq", "b.fq"):
+        (tmp_path / name).write_bytes(b"@a\r\nACGT\r\n+\r\nIIII\r\n")
+    runs: list[tuple[Path, Path | None]] = [(tmp_path / "a.fq", None), (tmp_path / "b.fq", None)]
+    with pytest.raises(DataError, match=r"b.fq: the same data as .*a.fq"):
+        align_reads("L", runs, tmp_path / "L.bam", AlignmentPlan(tmp_path / "g.fa"))

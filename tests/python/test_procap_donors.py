@@ -12,7 +12,7 @@ import pysam
 import pytest
 
 from allelegro.errors import DataError
-from allelegro.procap.donors import MatchRules, match_donor, rank_donors, verdict
+from allelegro.procap.donors import MatchRules, donor_call, match_donor, rank_donors
 from allelegro.procap.qc import name_swaps
 
 DONORS = ["A", "B", "C", "D"]
@@ -181,7 +181,7 @@ def test_allelic_imbalance_and_towers_do_not_mislead() -> None:
 
 def test_nothing_to_compare_is_undecided() -> None:
     table = rank_donors(np.zeros((0, 2), np.int64), np.empty((0, 2), np.uint8), ["A", "B"])
-    assert verdict(table, "A", MatchRules()) == "undecided"
+    assert donor_call(table, "A", MatchRules()) == "undecided"
 
 
 def test_swaps_are_paired_by_name() -> None:

@@ -29,7 +29,7 @@ def main(
     min_length: Annotated[int, typer.Option(min=1, help="Shortest read kept after trimming.")] = 18,
     unwanted: Annotated[
         Path | None,
-        typer.Option(help="rRNA or spike-in FASTA or bowtie2 index; reads that align to it are left out first."),
+        typer.Option(help="rRNA or spike-in FASTA or bowtie2 index; reads that align to it are excluded first."),
     ] = None,
     local: Annotated[
         bool,

@@ -38,9 +38,7 @@ def main(
     ] = "none",
     drop_flagged_duplicates: Annotated[
         bool,
-        typer.Option(
-            "--drop-flagged-duplicates", help="Leave out reads flagged 0x400 (they are always counted in the QC)."
-        ),
+        typer.Option("--drop-flagged-duplicates", help="Drop reads flagged 0x400 (they are always counted in the QC)."),
     ] = False,
     max_clip: Annotated[
         int | None,
@@ -56,7 +54,7 @@ def main(
     exclude_contigs: Annotated[
         list[str] | None,
         typer.Option(
-            help="Glob of contigs to leave out; repeat; '' for none [default: alternative, unplaced, decoy, M]."
+            help="Glob of contigs to exclude; repeat; '' for none [default: alternative, unplaced, decoy, M]."
         ),
     ] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of regions whose read ends do not count.")] = None,

@@ -13,6 +13,7 @@ from typing import Any
 
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
+from allelegro.io.checksums import refuse_repeated
 from allelegro.provenance import program_version
 
 # The 3' RNA adaptor of PRO-cap and small-RNA libraries (Illumina RA3).
@@ -27,7 +28,7 @@ class AlignmentPlan:
 
     ``umi`` and ``umi_2`` are umi_tools patterns at the 5' ends of read 1 and 2 (``NNNNNNNN``); ``adapter`` and ``adapter_2``
     3' adaptors; ``genome`` a FASTA or the prefix of a bowtie2 index; ``unwanted`` the same for rRNA or spike-ins, whose reads are
-    left out first; ``local`` lets bowtie2 clip ends, as the cap's non-templated G needs; ``deduplicate`` runs umi_tools dedup.
+    excluded first; ``local`` lets bowtie2 clip ends, as the cap's non-templated G needs; ``deduplicate`` runs umi_tools dedup.
     """
 
     genome: Path
@@ -43,7 +44,7 @@ class AlignmentPlan:
 
 
 @dataclass
-class _Funnel:
+class _Steps:
     """The counts of one library, and what ran."""
 
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -100,30 +101,31 @@ def align_reads(
 ) -> dict[str, Any]:
     """Align one library's FASTQ runs into ``out`` (BAM sorted by coordinate, with ``.bai``) and ``out`` with ``.counts.json``.
 
-    Reads are pairs when both mates are given. Returns the JSON: the funnel's ``steps``, reads ``dropped`` by reason, ``complexity`` before duplicates were
+    Reads are pairs when both mates are given. Returns the JSON: its ``steps``, reads ``dropped`` by reason, ``complexity`` before duplicates were
     collapsed (else null; reads of mapping quality 30 and more), versions of the ``tools``, ``commands``.
     Raises DataError naming every missing tool, a missing file, a failed tool or the step that left no read.
     """
+    from allelegro.inputs.references import check_fastq
     from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import complexity_of_reads
 
     paired = runs[0][1] is not None
     versions = _find_tools(plan)
     for path in [path for run in runs for path in run if path is not None]:
-        if not path.is_file():
-            raise DataError(f"{path}: no such file; check the path")
-        if not path.stat().st_size:
+        if path.is_file() and not path.stat().st_size:
             raise DataError(f"{path}: the file is empty; expected FASTQ")
-    funnel = _Funnel()
+        check_fastq(path)
+    refuse_repeated(path for run in runs for path in run if path is not None)
+    counted = _Steps()
     out.parent.mkdir(parents=True, exist_ok=True)
     index_path, counts_path = Path(f"{out}.bai"), out.with_suffix(".counts.json")
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".align-") as name:
         folder = Path(name)
-        reads = _prepare(runs, plan, funnel, folder)
+        reads = _prepare(runs, plan, counted, folder)
         if plan.unwanted is not None:
-            reads = _leave_out(reads, plan, funnel, folder)
+            reads = _without_unwanted(reads, plan, counted, folder)
         aligned = folder / "aligned.bam"
-        bowtie = [*_bowtie(plan, _index(plan.genome, folder / "genome", plan, funnel), reads),
+        bowtie = [*_bowtie(plan, _index(plan.genome, folder / "genome", plan, counted), reads),
                   "--rg-id", library, "--rg", f"SM:{library}"]  # fmt: skip
         sort: list[str | Path] = [
             "samtools",
@@ -136,19 +138,19 @@ def align_reads(
             aligned,
             "-",
         ]
-        said = funnel.run(sort, feed=bowtie)
+        said = counted.run(sort, feed=bowtie)
         if plan.unwanted is not None:
-            funnel.add("not rRNA or spike-in", _bowtie_input(said), "rRNA or spike-in")
-        funnel.add("aligned", _count(aligned, paired), "unmapped")
+            counted.add("not rRNA or spike-in", _bowtie_input(said), "rRNA or spike-in")
+        counted.add("aligned", _count(aligned, paired), "unmapped")
         complexity = None
         if plan.umi and plan.deduplicate:
             complexity = complexity_of_reads(aligned, ReadRules(umi="name"))
-            aligned = _deduplicate(aligned, paired, funnel, folder)
+            aligned = _deduplicate(aligned, paired, counted, folder)
         with atomic_path(out) as bam, atomic_path(index_path) as index, atomic_path(counts_path) as counts:
-            funnel.run(["samtools", "index", aligned, index])
+            counted.run(["samtools", "index", aligned, index])
             shutil.move(aligned, bam)
-            document = {"library": library, "unit": "read pairs" if paired else "reads", "steps": funnel.steps, "dropped": funnel.dropped,
-                        "deduplicated": complexity is not None, "complexity": complexity, "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in funnel.commands]}  # fmt: skip
+            document = {"library": library, "unit": "read pairs" if paired else "reads", "steps": counted.steps, "dropped": counted.dropped,
+                        "deduplicated": complexity is not None, "complexity": complexity, "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in counted.commands]}  # fmt: skip
             counts.write_text(json.dumps(document, indent=1) + "\n")
     return document
 
@@ -166,7 +168,7 @@ def _find_tools(plan: AlignmentPlan) -> dict[str, str]:
 
 
 def _prepare(
-    runs: Sequence[tuple[Path, Path | None]], plan: AlignmentPlan, funnel: _Funnel, folder: Path
+    runs: Sequence[tuple[Path, Path | None]], plan: AlignmentPlan, counted: _Steps, folder: Path
 ) -> list[tuple[Path, Path | None]]:
     """Take UMIs into the read names, trim adaptors; each run into its own files."""
     given = extracted = trimmed = 0
@@ -174,7 +176,7 @@ def _prepare(
     for number, run in enumerate(runs):
         first, second = run
         if plan.umi:
-            (first, second), found = _extract_umis(run, plan, funnel, folder / f"umi{number}")
+            (first, second), found = _extract_umis(run, plan, counted, folder / f"umi{number}")
             given, extracted = given + found[0], extracted + found[1]
         cut = [folder / f"cut{number}_{mate}.fq" for mate in (1, 2)]
         report = folder / f"cut{number}.json"
@@ -191,7 +193,7 @@ def _prepare(
         options += ["-a", plan.adapter] if plan.adapter else []
         options += ["-A", plan.adapter_2] if second and plan.adapter_2 else []
         options += ["-p", cut[1]] if second else []
-        funnel.run(["cutadapt", *options, first, *([second] if second else [])])
+        counted.run(["cutadapt", *options, first, *([second] if second else [])])
         counts = json.loads(report.read_text())["read_counts"]
         given, trimmed = given + (0 if plan.umi else counts["input"]), trimmed + counts["output"]
         if plan.umi:
@@ -199,15 +201,15 @@ def _prepare(
                 if path is not None:
                     path.unlink()
         prepared.append((cut[0], cut[1] if second else None))
-    funnel.add("in the FASTQ", given)
+    counted.add("in the FASTQ", given)
     if plan.umi:
-        funnel.add("with a UMI", extracted, "no UMI")
-    funnel.add(f"at least {plan.min_length} bases after trimming", trimmed, "short after trimming")
+        counted.add("with a UMI", extracted, "no UMI")
+    counted.add(f"at least {plan.min_length} bases after trimming", trimmed, "short after trimming")
     return prepared
 
 
 def _extract_umis(
-    run: tuple[Path, Path | None], plan: AlignmentPlan, funnel: _Funnel, stem: Path
+    run: tuple[Path, Path | None], plan: AlignmentPlan, counted: _Steps, stem: Path
 ) -> tuple[tuple[Path, Path | None], tuple[int, int]]:
     first, second = run
     outputs = [Path(f"{stem}_{mate}.fq") for mate in (1, 2)]
@@ -227,33 +229,33 @@ def _extract_umis(
     if second is not None:
         command += ["--read2-in", second, "--read2-out", outputs[1]]
         command += ["--bc-pattern2", plan.umi_2] if plan.umi_2 else []
-    funnel.run(command)
+    counted.run(command)
     numbers = [re.search(rf"{label}:\s*(\d+)", note.read_text()) for label in ("Input Reads", "Reads output")]
     given, kept = (int(found.group(1)) if found else 0 for found in numbers)
     return (outputs[0], outputs[1] if second else None), (given, kept)
 
 
-def _leave_out(
-    reads: Sequence[tuple[Path, Path | None]], plan: AlignmentPlan, funnel: _Funnel, folder: Path
+def _without_unwanted(
+    reads: Sequence[tuple[Path, Path | None]], plan: AlignmentPlan, counted: _Steps, folder: Path
 ) -> list[tuple[Path, Path | None]]:
     """Keep what does not align to the unwanted sequences."""
     assert plan.unwanted is not None
-    index = _index(plan.unwanted, folder / "unwanted", plan, funnel)
+    index = _index(plan.unwanted, folder / "unwanted", plan, counted)
     paired = reads[0][1] is not None
     kept = folder / ("kept_%.fq" if paired else "kept.fq")
-    funnel.run([*_bowtie(plan, index, reads), "--un-conc" if paired else "--un", kept, "-S", "/dev/null"])
+    counted.run([*_bowtie(plan, index, reads), "--un-conc" if paired else "--un", kept, "-S", "/dev/null"])
     for path in [path for run in reads for path in run if path is not None]:
         path.unlink()
     return [(folder / "kept_1.fq", folder / "kept_2.fq")] if paired else [(kept, None)]
 
 
-def _index(genome: Path, stem: Path, plan: AlignmentPlan, funnel: _Funnel) -> Path:
+def _index(genome: Path, stem: Path, plan: AlignmentPlan, counted: _Steps) -> Path:
     """The bowtie2 index at ``genome`` when it is a prefix, or a new one of a FASTA."""
     if any(Path(f"{genome}.1.{kind}").is_file() for kind in ("bt2", "bt2l")):
         return genome
     if not genome.is_file():
         raise DataError(f"{genome}: neither a FASTA nor the prefix of a bowtie2 index (PREFIX.1.bt2); check the path")
-    funnel.run(["bowtie2-build", "--quiet", "--threads", str(plan.threads), genome, stem])
+    counted.run(["bowtie2-build", "--quiet", "--threads", str(plan.threads), genome, stem])
     return stem
 
 
@@ -278,10 +280,10 @@ def _count(bam: Path, paired: bool) -> int:
     )
 
 
-def _deduplicate(aligned: Path, paired: bool, funnel: _Funnel, folder: Path) -> Path:
+def _deduplicate(aligned: Path, paired: bool, counted: _Steps, folder: Path) -> Path:
     distinct = folder / "distinct.bam"
-    funnel.run(["samtools", "index", aligned])
-    funnel.run(["umi_tools", "dedup", "-I", aligned, "-S", distinct, "-L", folder / "dedup.log", "--temp-dir", folder,
+    counted.run(["samtools", "index", aligned])
+    counted.run(["umi_tools", "dedup", "-I", aligned, "-S", distinct, "-L", folder / "dedup.log", "--temp-dir", folder,
                 *(["--paired"] if paired else [])])  # fmt: skip
-    funnel.add("distinct molecules (position and UMI)", _count(distinct, paired), "duplicate UMI")
+    counted.add("distinct molecules (position and UMI)", _count(distinct, paired), "duplicate UMI")
     return distinct

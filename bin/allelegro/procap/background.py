@@ -1,8 +1,8 @@
 """The null model of the peak caller: locally clumped, zero-inflated initiation noise on one strand.
 
-Sites are occupied positions, not reads: a tower of PCR duplicates is one site whatever its height. Heights enter as
+Sites are occupied positions, not reads: a PCR-duplicate pile-up is one site whatever its height. Heights enter as
 *levels*: the sites with at least L reads, L = 1, 2, 4, 8 …, are themselves a sparse point process with its own rate, so a
-sharp promoter stands out at a high level while a lone tower stays one site at every level. See docs/methods.md, "PRO-cap".
+sharp promoter stands out at a high level while a lone pile-up stays one site at every level. See docs/methods.md, "PRO-cap".
 """
 
 from dataclasses import dataclass, field
@@ -21,13 +21,16 @@ MIN_EXPOSURE = 0.25  # share of a window that must be unmasked for its rate to c
 STRATA = 8  # density classes in which clumping is measured: relative clumping is strongest where reads are rare
 LEAD_SHARE = 0.05  # share of sites that must lead a clump for the leading ones to stand for all
 MIN_STRATUM = 200  # sites a class needs for its own estimate
-STUTTER_REACH, STUTTER_RATIO = 2, 5  # bp around a tower over which its reads may leak, and how much lower they then are
+STUTTER_REACH, STUTTER_RATIO = (
+    2,
+    5,
+)  # bp around a pile-up over which its reads may leak, and how much lower they then are
 EXCESS_GRID = np.geomspace(1e-3, 1e3, 61)  # values of φ tried
 
 
 @dataclass(frozen=True)
 class Mask:
-    """Disjoint ascending intervals (0-based half-open, genome axis) left out of the background."""
+    """Disjoint ascending intervals (0-based half-open, genome axis) excluded from the background."""
 
     start: Ints
     end: Ints
@@ -45,12 +48,12 @@ class Mask:
         return np.where(i > 0, self._before[i - 1] + within, 0)
 
     def covers(self, x: Ints) -> NDArray[np.bool_]:
-        """Whether each position lies in a masked interval."""
+        """Whether each position is in a masked interval."""
         return inside(x, self.start, self.end)
 
 
 def stutters(position: Ints, count: Ints) -> NDArray[np.bool_]:
-    """Sites that may be the leak of a tower: at most a fifth as high as one within 2 bp. They are no evidence of their own.
+    """Sites that may be the leak of a pile-up: at most a fifth as high as one within 2 bp. They are no evidence of their own.
 
     An initiation cluster falls off more slowly than that, and its sites further out remain.
     """

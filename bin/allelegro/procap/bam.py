@@ -4,7 +4,8 @@ A read end is one number, a key that sorts in genome order: ``contig << 33 | pos
 Files are read once from start to end, so no index is needed. They must be sorted by coordinate.
 CRAM and SAM are turned into uncompressed BAM by htslib (pysam) in a second process and read through a pipe.
 
-Written by hand instead of a loop over pysam, which takes 10 to 20 times as long (benchmarks/procap_coverage.py).
+Written by hand instead of a loop over pysam: coverage of 5 million reads takes 4.8 s, and 12.9 s by pysam and pyBigWig
+(benchmarks/procap_coverage.py).
 """
 
 import re

@@ -55,7 +55,7 @@ class _Buffer:
             self.most = max(_COMPACT_AT, 2 * self.waiting)
 
     def take(self, boundary: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Take what lies below ``boundary``: keys in order (one entry a molecule with UMIs) and reads of each."""
+        """Take what is below ``boundary``: keys in order (one entry a molecule with UMIs) and reads of each."""
         keys, umis, sizes = self._compact()
         cut = int(np.searchsorted(keys, np.uint64(boundary)))
         self._push(keys[cut:], umis[cut:], sizes[cut:])

@@ -32,7 +32,7 @@ KINDS = {
 }  # fmt: skip
 COLUMNS = list(KINDS)
 _ERROR, _HOMOZYGOTE_CONCENTRATION, _HETEROZYGOTE_CONCENTRATION = 0.01, 10.0, 4.0
-_MOST_READS_OF_A_SITE = 20  # one tower must not decide
+_MOST_READS_OF_A_SITE = 20  # one PCR-duplicate pile-up must not decide
 _MISSING = 3
 _BASE_BITS = np.zeros(256, np.uint8)
 for _bit, _letters in enumerate(("Aa", "Cc", "Gg", "Tt")):
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MatchRules:
-    """Which reads and sites are used and when a verdict is given.
+    """Which reads and sites are used and when a call is made.
 
     The best-covered ``max_bins`` bins of 128 bp are searched for SNPs. A donor other than the claimed one is named when its
     odds exceed 10 to the ``min_log10_odds``; a library whose best donor explains less than ``min_concordance`` of the reads
@@ -91,7 +91,7 @@ def match_donor(
     table = rank_donors(counts, sites.genotypes, sites.donors)
     table.insert(0, "library", library)
     table.insert(1, "donor", donor)
-    table["verdict"] = verdict(table, donor, rules)
+    table["verdict"] = donor_call(table, donor, rules)
     write_table(table[COLUMNS], out)
     best = table.iloc[0]
     log.info("%s (%s): %s; best donor %s, %d sites", library, donor, best["verdict"], best["candidate"], best["sites"])
@@ -220,8 +220,8 @@ def _log_likelihoods(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack(columns, axis=1)
 
 
-def verdict(table: pd.DataFrame, donor: str, rules: MatchRules) -> str:
-    """The verdict on a library from its ranked candidates."""
+def donor_call(table: pd.DataFrame, donor: str, rules: MatchRules) -> str:
+    """The call on a library from its ranked candidates."""
     best = table.iloc[0]
     if best["sites"] < rules.min_sites:
         return "undecided"

@@ -43,7 +43,7 @@ def clipnet_fold(contig: str) -> int:
 
 
 def _blocks(windows: pd.DataFrame, n_folds: int, gap: int) -> pd.Series:
-    """Runs of consecutive windows, equal in number; windows within ``gap``/2 of a border inside a contig are left out."""
+    """Runs of consecutive windows, equal in number; windows within ``gap``/2 of a border inside a contig are excluded."""
     if len(windows) < n_folds:
         raise DataError(f"{len(windows)} windows cannot fill {n_folds} folds; lower --n-folds or --min-donors")
     fold = np.arange(len(windows)) * n_folds // len(windows)

@@ -23,8 +23,8 @@ PEAK_KINDS = {
 PEAK_COLUMNS = list(PEAK_KINDS)
 CANDIDATE_P = 0.01  # a scan window must be this unlikely to become part of a candidate
 JOIN = 20  # bp between scan windows of one candidate
-MASK_MARGIN = 50  # bp on both sides of a called peak left out of the background
-MIN_POSITIONS = 3  # occupied positions in a peak; towers have one
+MASK_MARGIN = 50  # bp on both sides of a called peak excluded from the background
+MIN_POSITIONS = 3  # occupied positions in a peak; pile-ups of PCR duplicates have one
 MAX_ROUNDS = 8
 SETTLED = 0.01  # relative change of the number of peaks at which the rounds end
 FLAT_WIDTH = 250  # bp from which a peak must have a middle to be told from a stack of rRNA-like reads
@@ -53,7 +53,7 @@ class GenomeAxis:
         return int(sum(self.contigs.values()) + PAD * (len(self.contigs) + 1))
 
     def gaps(self) -> Mask:
-        """What lies between contigs."""
+        """The gaps between contigs."""
         lengths = np.array([*self.contigs.values()], np.int64)
         ends = self.offsets + lengths
         return Mask(np.concatenate([[0], ends]), np.concatenate([self.offsets, ends[-1:] + PAD]))
@@ -162,7 +162,7 @@ def _scan(scan: list[Level], mask: Mask, genome: int) -> tuple[Candidates, int]:
 
 
 def _join(windows: Candidates) -> Candidates:
-    """Join scan windows that overlap or lie within ``JOIN`` bp; a candidate keeps the smallest p."""
+    """Join scan windows that overlap or are within ``JOIN`` bp; a candidate keeps the smallest p."""
     if len(windows.start) == 0:
         return windows
     order = np.argsort(windows.start, kind="stable")

@@ -74,7 +74,7 @@ def write_library_qc(
                                          [pd.DataFrame(columns=list(MATCH_KINDS))], ignore_index=True))  # fmt: skip
     libraries = libraries.merge(donors[["library", "best_donor", "concordance", "verdict"]], on="library", how="left")
     libraries["best_donor"] = libraries["best_donor"].fillna("")  # NA may be a donor's name
-    fates = pd.DataFrame(
+    filtering = pd.DataFrame(
         [{"library": name, "step": step["step"], "reads": step["reads"]}
          for name, found in files.items() if found.report for step in found.report["steps"]],
         columns=["library", "step", "reads"],
@@ -90,13 +90,13 @@ def write_library_qc(
     with atomic_folder(out, "metrics.tsv") as folder:
         write_excluded(reasons, folder / "excluded.tsv")
         write_table(libraries, folder / "libraries.tsv")
-        write_table(fates, folder / "read_fates.tsv")
+        write_table(filtering, folder / "read_fates.tsv")
         write_table(curve, folder / "complexity.tsv")
         write_table(matrix, folder / "correlation.tsv")
         write_table(pairs, folder / "replicates.tsv")
         write_table(donors, folder / "donors.tsv")
         write_metrics(_metrics(libraries, pairs, len(reasons)), folder / "metrics.tsv")
-        _write_multiqc(folder / "multiqc", libraries, fates, curve, matrix)
+        _write_multiqc(folder / "multiqc", libraries, filtering, curve, matrix)
     for line in swaps:
         log.warning("%s", line)
     if swaps and stop_on_swap:
@@ -207,7 +207,7 @@ def _pairs(libraries: pd.DataFrame, correlation: Mapping[str, NDArray[np.float64
 
 
 def name_swaps(matches: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """One row a library from all match tables (best and claimed donor, verdict, note), and a line about each mismatch."""
+    """One row a library from all match tables (best and claimed donor, call, note), and a line about each mismatch."""
     rows = []
     for library, table in matches.groupby("library", sort=False):
         best, donor = table.iloc[0], str(table["donor"].iloc[0])
@@ -266,7 +266,7 @@ def _metrics(libraries: pd.DataFrame, pairs: pd.DataFrame, excluded: int) -> lis
 
 
 def _write_multiqc(
-    folder: Path, libraries: pd.DataFrame, fates: pd.DataFrame, curve: pd.DataFrame, matrix: pd.DataFrame
+    folder: Path, libraries: pd.DataFrame, filtering: pd.DataFrame, curve: pd.DataFrame, matrix: pd.DataFrame
 ) -> None:
     """The same figures as MultiQC custom content (``*_mqc.json``)."""
     folder.mkdir()
@@ -283,14 +283,14 @@ def _write_multiqc(
         by_library,
         pconfig={"id": "procap_libraries_table", "title": "PRO-cap libraries"},
     )
-    if len(fates):
-        lost = {str(library): _lost(rows) for library, rows in fates.groupby("library", sort=False)}
+    if len(filtering):
+        lost = {str(library): _lost(rows) for library, rows in filtering.groupby("library", sort=False)}
         write(
             "read_fates",
-            "PRO-cap read fates",
+            "PRO-cap filtering summary",
             "bargraph",
             lost,
-            pconfig={"id": "procap_fates_plot", "title": "Read fates"},
+            pconfig={"id": "procap_fates_plot", "title": "Filtering summary"},
         )
     if len(curve):
         lines = {str(library): {str(int(r)): int(d) for r, d in zip(rows["reads"], rows["distinct"], strict=True)}
@@ -305,9 +305,9 @@ def _write_multiqc(
           pconfig={"id": "procap_correlation_plot", "title": "Correlation of libraries"})  # fmt: skip
 
 
-def _lost(fates: pd.DataFrame) -> dict[str, int]:
+def _lost(filtering: pd.DataFrame) -> dict[str, int]:
     """Reads lost at each step of one library, and those that came through."""
-    steps, reads = fates["step"].tolist(), fates["reads"].tolist()
+    steps, reads = filtering["step"].tolist(), filtering["reads"].tolist()
     lost = {
         f"lost at: {step}": before - after for step, before, after in zip(steps[1:], reads, reads[1:], strict=False)
     }

@@ -24,7 +24,7 @@ from allelegro.procap.peaks import PEAK_KINDS
 logger = logging.getLogger(__name__)
 
 MAX_IRREPRODUCIBLE = 0.1  # share of a library's best loci that a replicate may miss
-LINK = 100  # bp between sites of one locus: an element's midpoint and its lone summits lie closer, neighbours further
+LINK = 100  # bp between sites of one locus: an element's midpoint and its lone summits are closer, neighbours further
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def _describe_loci(sites: pd.DataFrame) -> pd.DataFrame:
 def place_windows(loci: pd.DataFrame, lengths: Mapping[str, int], width: int) -> tuple[pd.DataFrame, dict[str, int]]:
     """Windows of ``width`` bp around loci that stay inside their contig and do not overlap.
 
-    Where windows would overlap the locus of more donors (then reads) keeps its window and the other is left out: merging
+    Where windows would overlap the locus of more donors (then reads) keeps its window and the other is excluded: merging
     would centre a window on no summit, and overlapping windows would count reads twice and let folds share sequence.
     """
     start = loci["centre"] - width // 2
@@ -159,7 +159,7 @@ def _strongest_apart(windows: pd.DataFrame, width: int, lengths: Mapping[str, in
     place = np.lexsort((start, rank))
     where = np.empty(len(place), np.int64)
     where[place] = np.arange(len(place))
-    state = np.zeros(len(windows), np.int8)  # 0 open, 1 chosen, -1 left out
+    state = np.zeros(len(windows), np.int8)  # 0 open, 1 chosen, -1 excluded
     for index in np.lexsort((start, rank, -windows["reads"].to_numpy(), -windows["donors"].to_numpy())):
         if state[index]:
             continue
@@ -244,7 +244,7 @@ def merge_peaks(
     fold, used = assign_folds(windows, scheme, n_folds, gap)
     windows = windows.assign(fold=fold)[fold != UNASSIGNED].reset_index(drop=True)
     if windows.empty:
-        raise DataError(f"{sheet}: no window lies on a human autosome; use --folds blocks")
+        raise DataError(f"{sheet}: no window is on a human autosome; use --folds blocks")
     windows = windows.assign(name=[f"window_{n}" for n in range(1, len(windows) + 1)], score=windows["donors"])
     metrics = reproducibility(sites, locus)
     summary: dict[str, object] = {

@@ -181,7 +181,8 @@ def test_strand_pairs(tmp_path: Path) -> None:
     assert [int(c.counts.sum()) for c in pair.counts("chr3")] == [0, 2]
     write_bigwig(tmp_path / "x.bw", {"1": 100}, {"1": one})
     with pytest.raises(
-        DataError, match=r"x.bw: no contig in common with .*p.bw \(1 against chr1, chr2\); names differ by the prefix chr"
+        DataError,
+        match=r"x.bw: no contig in common with .*p.bw \(1 against chr1, chr2\); names differ by the prefix chr",
     ):
         StrandedSignal((tmp_path / "p.bw", tmp_path / "x.bw"))
     write_bigwig(tmp_path / "y.bw", {"chr1": 101}, {"chr1": one})

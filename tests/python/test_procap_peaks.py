@@ -308,7 +308,8 @@ def test_a_contig_of_one_strand_has_peaks_and_no_common_one_is_an_error(tmp_path
     peaks = call_peaks(tmp_path / "p.bw", tmp_path / "m.bw", fdr=0.1, min_reads=3)
     assert peaks["chrom"].tolist() == ["chr2"] and abs(peaks["summit"][0] - 90_000) < 20
     with pytest.raises(
-        DataError, match=r"other.bw: no contig in common with .*p.bw \(1 against chr1, chr2\); names differ by the prefix"
+        DataError,
+        match=r"other.bw: no contig in common with .*p.bw \(1 against chr1, chr2\); names differ by the prefix",
     ):
         call_peaks(tmp_path / "p.bw", tmp_path / "other.bw", fdr=0.1, min_reads=3)
 

@@ -15,20 +15,23 @@ from typer.testing import CliRunner
 from allelegro.cli.simulate_cohort import app
 from allelegro.errors import DataError
 from allelegro.simulate.cohort import simulate_cohort
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import FLATTERING, Settings
 
 SMALL = Settings(
-    seed=3,
-    individuals=4,
-    second_libraries=1,
-    loci=24,
-    chromosomes=2,
-    spacing=7000,
-    mpra_elements=100,
-    mpra_cells=2,
-    reads_per_library=6000,
-    satmut_elements=2,
-    mutation_rate=4e-8,
+    **{
+        **FLATTERING,
+        "seed": 3,
+        "individuals": 4,
+        "second_libraries": 1,
+        "loci": 24,
+        "chromosomes": 2,
+        "spacing": 7000,
+        "mpra_elements": 100,
+        "mpra_cells": 2,
+        "reads_per_library": 6000,
+        "satmut_elements": 2,
+        "mutation_rate": 4e-8,
+    }
 )
 
 

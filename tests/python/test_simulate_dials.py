@@ -15,23 +15,30 @@ from allelegro.effects.measured import read_measured
 from allelegro.errors import DataError
 from allelegro.simulate import qtl
 from allelegro.simulate.cohort import simulate_cohort
+from allelegro.simulate.genome import build_chromosome, place_elements
 from allelegro.simulate.grammar import correlated, draw_grammar
+from allelegro.simulate.haplotypes import draw_loci, variant_effects
+from allelegro.simulate.plan import make_plan
 from allelegro.simulate.population import Caller, Variants, draw_variants, recombination_map
 from allelegro.simulate.procap import Molecules, alternative_alleles
-from allelegro.simulate.settings import PRESETS, REPORTER, Settings
+from allelegro.simulate.settings import FLATTERING, PRESETS, REPORTER, Settings
 
 SMALL = Settings(
-    seed=4,
-    individuals=8,
-    second_libraries=8,
-    loci=40,
-    chromosomes=2,
-    spacing=6000,
-    mpra_elements=120,
-    reads_per_library=20_000,
-    satmut_elements=1,
-    mutation_rate=4e-8,
-    dispersion=0.02,
+    **{
+        **FLATTERING,
+        "seed": 4,
+        "individuals": 8,
+        "second_libraries": 8,
+        "loci": 40,
+        "chromosomes": 2,
+        "spacing": 6000,
+        "mpra_elements": 120,
+        "reads_per_library": 20_000,
+        "satmut_elements": 1,
+        "mutation_rate": 4e-8,
+        "dispersion": 0.02,
+        "qtl_table": False,
+    }
 )
 TURNED = replace(
     SMALL,
@@ -313,7 +320,7 @@ def test_alternative_alleles_of_reads_are_counted() -> None:
 
 
 def test_phase_switches_at_the_set_rate() -> None:
-    settings = Settings(individuals=3, second_libraries=0, switch_error=0.1)
+    settings = Settings(individuals=3, second_libraries=0, switch_error=0.1, genotype_error=0.0)
     heterozygous = np.tile(np.array([1, 0], np.int8), (4000, 3))
     caller = Caller(0, settings)
     called = np.concatenate([caller.call(part)[0] for part in np.split(heterozygous, 8)])
@@ -377,3 +384,26 @@ def test_associations_test_common_snvs_at_their_locus_and_call_the_lead() -> Non
     assert slope[1] == pytest.approx(0.9, abs=0.2)
     rows = qtl.called(pd.DataFrame({"element": ["a", "a", "b", "b"], "pvalue": p}))
     assert rows["significant"][1] == 1 and (rows["significant"][2:] != 1).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_by_default_reporters_tell_about_half_and_initiators_matter(seed: int) -> None:
+    """r(true reporter effect, true PRO-cap effect) of 0.5 ± 0.1; many donors, so that there are enough variants."""
+    settings = Settings(seed=seed, individuals=200, loci=250, chromosomes=1, spacing=6000, mpra_elements=600)
+    plan = make_plan(settings, Path(), False)
+    rng = np.random.default_rng(seed)
+    elements, length = place_elements(settings.loci, 0, settings, rng)
+    genome = build_chromosome(elements, length, plan.grammar, rng)
+    loci = draw_loci(0, elements, settings, rng)
+    effects = variant_effects(genome, draw_variants(genome, settings, rng), loci, plan.grammar, settings)
+    reporter = effects.reporter[settings.reporter_cells.index("cell1")]
+    near = np.isfinite(reporter)
+    assert np.corrcoef(reporter[near], effects.effect[near])[0, 1] == pytest.approx(0.5, abs=0.1)
+    assert 0.1 < (effects.effect - effects.activity).var() / effects.effect.var() < 0.4
+
+
+def test_a_cohort_says_what_it_cannot_show(folders: tuple[Path, Path]) -> None:
+    few = json.loads((folders[0] / "truth.json").read_text())["limits"]
+    assert any("too few" in sentence for sentence in few) and any("nothing but" in sentence for sentence in few)
+    many = Settings(individuals=60).limits
+    assert len(many) == 1 and "0.7" in many[0]

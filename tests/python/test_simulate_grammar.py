@@ -9,11 +9,11 @@ from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.simulate.genome import ElementWriter, background
 from allelegro.simulate.grammar import Grammar, calibrated, construct, draw_grammar, saturate
-from allelegro.simulate.settings import Settings
+from allelegro.simulate.settings import FLATTERING, Settings
 
 
 def small_grammar(**options: object) -> Grammar:
-    settings = Settings(seed=5, **options)  # type: ignore[arg-type]
+    settings = Settings(**{**FLATTERING, "seed": 5, **options})  # type: ignore[arg-type]
     rng = np.random.default_rng(5)
     grammar = draw_grammar(settings, rng)
     elements = element_sequences(grammar, 40, rng)
@@ -136,10 +136,12 @@ def test_degeneracy_softens_motifs() -> None:
 
 
 def test_cells_share_the_grammar_in_part() -> None:
-    grammar = small_grammar(mpra_cells=2, cell_sharing=0.5)
-    lcl, cell = grammar.weights["LCL"], grammar.weights["cell1"]
-    assert not np.allclose(lcl, cell) and (np.sign(lcl) == np.sign(cell)).all()
-    same = small_grammar(mpra_cells=1, cell_sharing=1.0)
+    weights = small_grammar(mpra_cells=2, grammar_correlation=0.5).weights
+    for cell in ("cell1", "cell2"):
+        cosine = weights["LCL"] @ weights[cell] / np.linalg.norm(weights["LCL"]) / np.linalg.norm(weights[cell])
+        assert cosine == pytest.approx(0.5)
+    assert not np.allclose(weights["cell1"], weights["cell2"])
+    same = small_grammar(mpra_cells=1, grammar_correlation=1.0)
     np.testing.assert_allclose(same.weights["LCL"], same.weights["cell1"])
 
 

@@ -21,6 +21,8 @@ class Preset(StrEnum):
     tiny = "tiny"
     demo = "demo"
     study = "study"
+    flattering = "flattering"
+    hard = "hard"
 
 
 def main(

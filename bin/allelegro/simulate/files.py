@@ -290,6 +290,7 @@ def _truth(plan: Plan) -> dict[str, object]:
     return {
         "version": __version__,
         "settings": asdict(settings),
+        "limits": settings.limits,
         "donors": settings.donors,
         "swapped_donors": swapped,
         "libraries": [

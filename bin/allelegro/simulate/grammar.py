@@ -205,19 +205,14 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
     distal[rng.permutation(settings.activators)[: round(settings.distal * settings.activators)]] = True
     top = np.array([_bits(motif).max(1).sum() for motif in motifs])
     tolerance = rng.uniform(2.0, 3.5, count) + 1.5 * settings.degeneracy
-    shared = {cell: _shared_weights(base, settings.cell_sharing, cell, rng) for cell in ["LCL", *settings.cells]}
-    pair_spacing = rng.integers(12, 30, pairs)
-    shared_pairs = {
-        cell: _shared_weights(pair_base, settings.cell_sharing, cell, rng) for cell in ["LCL", *settings.cells]
-    }
-    weights, pair_weights = _reporter_weights(shared, shared_pairs, pair_members, settings)
+    weights, pair_weights = _reporter_weights(base, pair_base, pair_members, settings)
     words = np.stack([_word_scores(motif) for motif in motifs])
     return Grammar(
         names=names,
         motifs=motifs,
         weights=weights,
         pair_members=pair_members,
-        pair_spacing=pair_spacing,
+        pair_spacing=rng.integers(12, 30, pairs),
         pair_weights=pair_weights,
         triples=np.zeros((0, 3), np.int64) if triples is None else triples,
         triple_weights=dict.fromkeys(weights, triple_base),
@@ -236,36 +231,26 @@ def draw_grammar(settings: Settings, rng: np.random.Generator) -> Grammar:
     )
 
 
-def _shared_weights(base: Floats, sharing: float, cell: str, rng: np.random.Generator) -> Floats:
-    """Weights of one cell: its size keeps ``sharing`` of the LCL's and redraws the rest; activators stay activators."""
-    if cell == "LCL":
-        return base
-    redrawn = np.sign(base) * rng.uniform(0.0, 2.0, len(base)) * np.abs(base).mean() if len(base) else base
-    return np.asarray(sharing * base + (1 - sharing) * redrawn)
-
-
 def _reporter_weights(
-    weights: dict[str, Floats], pair_weights: dict[str, Floats], pair_members: NDArray[np.int64], settings: Settings
+    base: Floats, pair_base: Floats, pair_members: NDArray[np.int64], settings: Settings
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Factor and pair weights of every cell once reporters have lost what they lack; adds the cell ``REPORTER``.
+    """Factor and pair weights of every cell from the LCL's own, ``base`` and ``pair_base``.
 
     A factor is missing from all reporters (``reporter_silent``) or from those of other cells (``lcl_only``), and with it
     its pairs. What is left is turned away from the LCL's weights until the correlation is ``grammar_correlation``.
     """
     rng = stream(settings.seed, "reporter weights")
-    count = len(weights["LCL"])
-    order = rng.permutation(count)
-    silent, private = round(settings.reporter_silent * count), round(settings.lcl_only * count)
-    in_lcl, elsewhere = np.ones(count, bool), np.ones(count, bool)
+    order = rng.permutation(len(base))
+    silent, private = round(settings.reporter_silent * len(base)), round(settings.lcl_only * len(base))
+    in_lcl, elsewhere = np.ones(len(base), bool), np.ones(len(base), bool)
     in_lcl[order[:silent]] = elsewhere[order[: silent + private]] = False
-    kept, kept_pairs = {"LCL": weights["LCL"]}, {"LCL": pair_weights["LCL"]}
-    kept[REPORTER] = weights["LCL"] * in_lcl
-    kept_pairs[REPORTER] = pair_weights["LCL"] * in_lcl[pair_members].all(1)
+    weights = {"LCL": base, REPORTER: base * in_lcl}
+    pairs = {"LCL": pair_base, REPORTER: pair_base * in_lcl[pair_members].all(1)}
     both = np.asarray(elsewhere[pair_members].all(1))
     for cell in settings.cells:
-        kept[cell] = correlated(weights[cell], elsewhere, settings.grammar_correlation, rng)
-        kept_pairs[cell] = correlated(pair_weights[cell], both, settings.grammar_correlation, rng)
-    return kept, kept_pairs
+        weights[cell] = correlated(base, elsewhere, settings.grammar_correlation, rng)
+        pairs[cell] = correlated(pair_base, both, settings.grammar_correlation, rng)
+    return weights, pairs
 
 
 def correlated(weights: Floats, present: NDArray[np.bool_], correlation: float, rng: np.random.Generator) -> Floats:

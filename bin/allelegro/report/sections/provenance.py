@@ -46,6 +46,7 @@ def methods(results: Results, report: Report) -> None:
             "The cohort was simulated with a known truth: haplotypes by coalescent simulation, activity from a motif "
             "grammar applied to each haplotype's sequence, reads with over-dispersion and clumpy background."
         )
+        section.say(" ".join(results.truth.get("limits", [])))
         cited.append("msprime")
     if results.windows is not None:
         section.say(

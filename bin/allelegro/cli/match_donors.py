@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Rank donors by how well their genotypes explain the alleles of a library's reads, and say whether the claim holds.
 
-    Verdicts: match, swap, undecided, no donor fits, donor not genotyped. A swap is reported, not an error; library_qc.py
+    Calls: match, swap, undecided, no donor fits, donor not genotyped. A swap is reported, not an error; library_qc.py
     gathers the calls of a cohort and stops on them when asked.
     """
     limit_threads(threads)

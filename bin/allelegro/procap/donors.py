@@ -80,7 +80,7 @@ def match_donor(
 ) -> pd.DataFrame:
     """Rank every donor of the VCFs (one file, or one a chromosome) by how well it explains a library's reads; write and return the table, best first.
 
-    Verdict (on every row): ``match``, ``swap`` (another donor fits better), ``undecided`` (too few sites or too small odds),
+    Call (on every row): ``match``, ``swap`` (another donor fits better), ``undecided`` (too few sites or too small odds),
     ``no donor fits``, or ``donor not genotyped``. Raises DataError for unreadable files or contig names that do not meet.
     """
     regions = _covered_regions(reads, rules, reference)

@@ -225,7 +225,7 @@ def merge_peaks(
     n_folds: int,
     gap: int,
 ) -> Merged:
-    """Consensus windows of all libraries of a sheet, with folds; every step counts what it leaves out.
+    """Consensus windows of all libraries of a sheet, with folds; every step counts what it excludes.
 
     Raises DataError when a filter leaves nothing, naming it.
     """

@@ -1,5 +1,6 @@
 """Scores against an independent slow implementation, and every reason to drop a variant."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -435,3 +436,68 @@ def test_scores_that_do_not_fit_the_truth_are_one_clear_line(
              "--out", str(tmp_path / "m.tsv"), "--points", str(tmp_path / "p.tsv.gz")], standalone_mode=False,
         )  # fmt: skip
     assert not (tmp_path / "m.tsv").exists() and not (tmp_path / "p.tsv.gz").exists()
+
+
+ODD_VCF = """##fileformat=VCFv4.2
+##contig=<ID=chr1,length=900>
+##INFO=<ID=AF,Number=A,Type=Float,Description="f">
+##FILTER=<ID=q10,Description="q">
+##ALT=<ID=DEL,Description="d">
+#CHROM	POS	ID	REF	ALT	QUAL	FILTER	INFO
+chr1	100	rs1	{r100}	{a100}	.	q10	AF=0.12345678901
+chr1	100	again	{r100}	{a100}	.	PASS	AF=0.5;OWN;X=1e-07
+chr1	150	sv	{r150}	<DEL>	30.00	PASS	.
+chr1	200	both	{r200}	{a200},<DEL>,{a200}	.	.	AF=0.10,0.20,.
+chr1	300	none	{r300}	.	.	.	.
+chr9	5	elsewhere	A	C	.	.	NOTE=x
+"""
+
+
+@pytest.mark.parametrize("target", ["o.vcf", "o.vcf.gz", "o.bcf"])
+def test_an_annotated_vcf_keeps_everything_else(room: Path, target: str) -> None:
+    """INFO as it was written, symbolic alleles without END, repeated records and alleles, contigs that no line declares."""
+    text = genome_of(room)["chr1"]
+    letters = {f"r{pos}": text[pos - 1] for pos in (100, 150, 200, 300)}
+    letters |= {f"a{pos}": other(text[pos - 1]) for pos in (100, 200)}
+    given = ODD_VCF.format(**letters)
+    if target == "o.bcf":  # which holds only what its header declares
+        given = given.replace(";OWN;X=1e-07", "").replace("chr9", "chr1").replace("A\tC\t.\t.\tNOTE=x", "N\tC\t.\t.\t.")
+    (room / "v.vcf").write_text(given)
+    write_checkpoint(room / "model", WIDTH)
+    scores = against_genome(room, "--variants", str(room / "v.vcf"), "--name", "m", "--out-vcf", str(room / target))
+    if target == "o.bcf":
+        with pysam.VariantFile(str(room / target)) as annotated:
+            lines = [str(record).rstrip("\n") for record in annotated]
+    else:
+        whole = (room / target).read_bytes()
+        whole = gzip.decompress(whole) if target.endswith(".gz") else whole
+        lines = [line for line in whole.decode().splitlines() if not line.startswith("#")]
+        without = [re.sub(r";?\bm_(effect|sd|alt|ref)=[^;\t]+", "", line) for line in lines]
+        expected = [line for line in given.splitlines() if not line.startswith("#")]
+        assert without == expected
+    infos = [dict(re.findall(r"(m_\w+)=([^;\t]+)", line)) for line in lines]
+    assert [bool(info) for info in infos] == [True, True, False, True, False, False]
+    assert float(infos[0]["m_effect"]) == pytest.approx(scores["effect"].iloc[0], rel=1e-4)
+    assert infos[1] == infos[0]
+    both = infos[3]["m_effect"].split(",")
+    assert both[0] == both[2] != "." == both[1]
+
+
+def test_a_bcf_that_cannot_hold_a_record_is_refused(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref = genome_of(room)["chr1"][99]
+    write_vcf(room / "v.vcf", CONTIGS, [("chr1", 100, "v", ref, other(ref))])
+    (room / "v.vcf").write_text((room / "v.vcf").read_text().replace("\t.\n", "\tX=1\n"))
+    write_checkpoint(room / "model", WIDTH)
+    with refused(capsys, "no BCF can be written: the header lacks a contig or INFO field of a record"):
+        against_genome(room, "--variants", str(room / "v.vcf"), "--out-vcf", str(room / "o.bcf"))
+    assert not list(room.glob("*o.*cf"))
+
+
+def test_fields_of_the_user_are_never_replaced(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ref = genome_of(room)["chr1"][99]
+    write_vcf(room / "v.vcf", CONTIGS, [("chr1", 100, "v", ref, other(ref))])
+    write_checkpoint(room / "model", WIDTH)
+    against_genome(room, "--variants", str(room / "v.vcf"), "--name", "m", "--out-vcf", str(room / "o.vcf"))
+    with refused(capsys, r"o\.vcf: INFO m_… is there already; give the model another --name"):
+        against_genome(room, "--variants", str(room / "o.vcf"), "--name", "m", "--out-vcf", str(room / "p.vcf"))
+    assert not (room / "p.vcf").exists()

@@ -212,6 +212,8 @@ def _vcf_lines(path: Path) -> Iterator[str]:
 def _vcf_writer(path: Path) -> Iterator[Callable[[str], object]]:
     """Yield a writer of text: plain, bgzip-compressed or, by way of a plain file, BCF, as the name says."""
     import pysam
+    import pysam.bcftools
+    from pysam.utils import SamtoolsError
 
     if path.suffix in (".gz", ".bgz"):
         with pysam.BGZFile(str(path), "w", None) as compressed:
@@ -225,8 +227,11 @@ def _vcf_writer(path: Path) -> Iterator[Callable[[str], object]]:
     try:
         with text.open("w", encoding="utf-8") as plain:
             yield plain.write
-        with pysam.VariantFile(str(text)) as records, pysam.VariantFile(str(path), "wb", header=records.header) as out:
-            for record in records:
-                out.write(record)
+        # bcftools adds to the header what records need (END of <DEL>, contigs); a record copied by pysam would be broken.
+        pysam.bcftools.view("--no-version", "-Ob", "-o", str(path), str(text), catch_stdout=False)
+    except SamtoolsError:
+        raise DataError(
+            "no BCF can be written: the header lacks a contig or INFO field of a record; write a .vcf.gz"
+        ) from None
     finally:
         text.unlink(missing_ok=True)

@@ -20,19 +20,15 @@ process FINETUNE_MODEL {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    // A partial checkpoint is kept outside the task's folder, so that a retried task goes on from its last epoch;
-    // its name holds what it was trained on, so that no other training takes it up.
-    def state = "${checkpoints}/${meta.model}-${meta.member}-${"${meta} ${tool}".md5()}-"
-    def start = pretrained ? quoted("${pretrained}/model.json") : ''
+    // A partial checkpoint is kept outside the task's folder, so that a retried task goes on from its last epoch.
+    // The tool names it by data, settings and code, and removes it when the model is written.
+    def state = "${checkpoints}/${meta.model}-${meta.member}"
     """
-    seen=\$(cat counts/counts.npy counts/metadata.json haplotypes/metadata.json ${start} | md5sum | cut -d ' ' -f 1)
-    state=${quoted(state)}\$seen
     ${launcher(task, 'finetune_model.py')} --counts counts --haplotypes haplotypes \\
         --out ${quoted("${meta.model}/${meta.member}")} ${repeated('--init', pretrained)} \\
         --model ${quoted(meta.architecture)} --genotypes ${quoted(meta.genotypes)} \\
         --test-fold ${meta.test_fold} --validation-fold ${meta.validation_fold} --seed ${meta.seed} \\
-        --checkpoint-dir "\$state" --threads ${task.cpus} ${tool.args}
-    rm -rf "\$state"
+        --checkpoint-dir ${quoted(state)} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

@@ -22,16 +22,13 @@ process PRETRAIN_LEGNET {
     script:
     def folds = "--allow-unplaced ${repeated('--held-out-fold', meta.held_out)}"
     def held_out = windows ? "${folds} ${repeated('--held-out-windows', windows)}" : ''
-    // A partial checkpoint is kept outside the task's folder, so that a retried task goes on from its last epoch;
-    // its name holds what it was trained on, so that no other training takes it up.
-    def state = "${checkpoints}/${meta.dataset}-${meta.member}-${"${meta} ${tool}".md5()}-"
+    // As in FINETUNE_MODEL: a retried task goes on from the partial checkpoint, which the tool names and removes.
+    def state = "${checkpoints}/${meta.dataset}-${meta.member}"
     """
-    state=${quoted(state)}\$(cat table/* ${windows ? 'windows/*' : ''} | md5sum | cut -d ' ' -f 1)
     ${launcher(task, 'pretrain_legnet.py')} --table ${quoted(table)} \\
         --out ${quoted("${meta.dataset}/${meta.member}")} ${held_out} \\
         --test-fold ${meta.test_fold} --validation-fold ${meta.validation_fold} --seed ${meta.seed} \\
-        --checkpoint-dir "\$state" --threads ${task.cpus} ${tool.args}
-    rm -rf "\$state"
+        --checkpoint-dir ${quoted(state)} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

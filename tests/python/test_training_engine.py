@@ -22,7 +22,7 @@ from allelegro.models import device as devices
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training import distributed, engine
 from allelegro.training.engine import TERMINATED, Objective, fit, schedule_factor
-from allelegro.training.settings import TrainingSettings
+from allelegro.training.settings import Precision, TrainingSettings
 from helpers.toy_problem import SETTINGS, GcContent
 
 HERE = Path(__file__).parent
@@ -251,6 +251,19 @@ def test_both_precisions_learn(monkeypatch: pytest.MonkeyPatch, dtype: torch.dty
     monkeypatch.setattr(engine, "autocast_dtype", lambda device: dtype)
     fitted = fit(GcContent(512, dropout=0.0), replace(SETTINGS, epochs=8, max_lr=0.05), "cpu")
     assert fitted.metrics["pearson"] > 0.8
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", False), ("tf32", True), ("auto", True)])
+def test_a_gpu_computes_exactly_only_when_told(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, tf32: bool
+) -> None:
+    for name in ("allow_tf32", "deterministic", "benchmark"):
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
+    before = torch.get_float32_matmul_precision()
+    engine._set_backends(torch.device("cuda"), exact=precision == "fp32")
+    assert torch.backends.cudnn.allow_tf32 == tf32
+    assert torch.get_float32_matmul_precision() == ("high" if tf32 else "highest")
+    torch.set_float32_matmul_precision(before)
 
 
 def test_the_compiled_branch_gives_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:

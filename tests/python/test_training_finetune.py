@@ -1,5 +1,6 @@
 """The diploid data, likelihoods and fine-tuning against slow references and a toy cohort of known truth."""
 
+import copy
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from allelegro.errors import DataError
 from allelegro.io.checksums import sha256
 from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
+from allelegro.models.encoding import one_hot
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.statistics import ridge
 from allelegro.training import engine
@@ -35,7 +37,7 @@ from allelegro.training.cohort import (
 )
 from allelegro.training.finetune import finetune
 from allelegro.training.losses import CountLoss
-from allelegro.training.objectives import ClipnetObjective, LegNetObjective
+from allelegro.training.objectives import ClipnetObjective, DiploidLegNet, LegNetObjective
 from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import EFFECT, make_toy
 
@@ -302,6 +304,31 @@ def test_legnet_learns_the_effect_from_people_and_its_controls_do_not(big_toy, t
     )
     assert config["target"]["kind"] == "log_rate"
     assert config["training"]["genotypes"] == "personal"
+
+
+def test_differences_between_haplotypes_are_not_rounded_away(toy, tmp_path, monkeypatch):
+    """Of training and validation alike; in bfloat16 the error was half as large as the differences themselves."""
+    finetune(toy.counts, toy.haplotypes, tmp_path / "start", replace(TINY, epochs=3), "cpu", None)
+    computed = DiploidLegNet.log_rate
+    contrasts = {True: [], False: []}
+
+    def recording(module, codes):
+        values = computed(module, codes)
+        with torch.autocast("cpu", enabled=False), torch.no_grad():
+            exact = copy.deepcopy(module.network).double()(one_hot(codes, 0.25, torch.float64))
+        alike = (codes[1:] != codes[:-1]).sum(1) <= 2  # haplotypes of one locus
+        contrasts[module.network.training].append(
+            torch.stack([values.detach().double().diff()[alike], exact.diff()[alike]])
+        )
+        return values
+
+    monkeypatch.setattr(DiploidLegNet, "log_rate", recording)
+    options = replace(TINY, epochs=1, init=tmp_path / "start", input_width=None)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "out", options, "cpu", None)
+    for parts in contrasts.values():
+        got, exact = torch.cat(parts, dim=1)
+        assert len(exact) > 30
+        assert (got - exact).std() < 1e-3 * exact.std()
 
 
 def test_stored_network_predicts_what_was_validated(toy, tmp_path):

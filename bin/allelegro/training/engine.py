@@ -180,7 +180,7 @@ class _Run:
     def _prepare(self) -> nn.Module:
         """The network as it is called during training: on the device, distributed, compiled."""
         objective, settings = self.objective, self.settings
-        _set_backends(self.device)
+        _set_backends(self.device, exact=settings.precision == "fp32")
         torch.manual_seed(settings.seed)
         if self.world.size > 1:
             objective.module = synchronise_norms(objective.module, self.device)
@@ -195,7 +195,7 @@ class _Run:
             "%d examples, batch %d, %s%s%s",
             objective.examples,
             self.batch_size,
-            "bfloat16" if self.dtype else "float32",
+            "bfloat16" if self.dtype else settings.precision.replace("auto", "fp32"),
             f", {self.world.size} processes" if self.world.size > 1 else "",
             ", compiled" if module is not objective.module and self.world.size == 1 else "",
         )
@@ -454,11 +454,12 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _set_backends(device: torch.device) -> None:
+def _set_backends(device: torch.device, exact: bool) -> None:
+    """Deterministic kernels; where float32 need not be ``exact``, a GPU computes what autocast leaves in it as tf32."""
     if device.type == "cpu":
         keep_freed_memory()
         return
-    torch.set_float32_matmul_precision("high")  # tf32 where autocast leaves float32
-    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("highest" if exact else "high")
+    torch.backends.cudnn.allow_tf32 = not exact
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False

@@ -87,6 +87,7 @@ class DiploidObjective(Objective):
             metric="loss",
             maximise=False,
             patience=settings.patience,
+            precision=settings.precision,
             seed=settings.seed,
         )
 

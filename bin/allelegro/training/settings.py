@@ -7,6 +7,10 @@ from typing import Any, Literal
 LEFT_ADAPTOR, RIGHT_ADAPTOR = "AGGACCGGATCAACT", "CATTGCGTGAACCGA"  # of the study's constructs
 
 
+# fp32; tf32: GPU matrix units with mantissas of 10 bits; auto: bfloat16 where the hardware has it.
+Precision = Literal["fp32", "tf32", "auto"]
+
+
 def _option(default: Any, text: str, low: float | None = None, high: float | None = None) -> Any:
     """A field with the help text and the inclusive range of its command-line option."""
     return field(default=default, metadata={"help": text, "low": low, "high": high})
@@ -35,7 +39,7 @@ class TrainingSettings:
     micro_batch: int | None = None
     average: float = 0.0
     seed: int = 0
-    precision: Literal["auto", "fp32"] = "auto"
+    precision: Precision = "auto"
     compile: bool | None = None  # None: on a GPU where there is a C compiler; it did not pay on CPUs
 
 
@@ -151,4 +155,9 @@ class FinetuneSettings:
     frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
     weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
     patience: int = _option(10, "Epochs without a lower validation loss before stopping.", 1)
+    precision: Precision = _option(  # noqa: RUF009 (a field)
+        "fp32",
+        "fp32; tf32 (GPU matrix units, mantissas of 10 bits); auto (bfloat16, which rounds away differences between "
+        "haplotypes).",
+    )
     seed: int = 0

@@ -201,6 +201,18 @@ def test_early_stopping(values: list[float], maximise: bool, patience: int | Non
     settings = replace(SETTINGS, maximise=maximise, patience=patience, epochs=len(values))
     fitted = fit(Scripted(values), settings, "cpu")
     assert (fitted.best_epoch, len(fitted.history)) == (best, epochs)
+    assert fitted.by_patience == (patience is not None and epochs - best >= patience)
+
+
+def test_steps_bound_an_epoch_and_gradients_are_clipped_only_when_asked() -> None:
+    constant = replace(FP32, average=0.0, schedule="constant", warmup=0.0, epochs=1)
+    objective, calls = GcContent(), []
+    objective.sequences = lambda batch: calls.append(len(batch)) or len(batch)  # type: ignore[assignment, func-returns-value]
+    fit(objective, replace(constant, steps=3), "cpu")
+    assert calls == [32, 32, 32]
+    free, wide, tight = (trained(GcContent(), replace(constant, clip=clip)) for clip in (None, 1e9, 1e-6))
+    assert torch.equal(free, wide)
+    assert not torch.equal(free, tight)
 
 
 class Layered(GcContent):

@@ -102,13 +102,14 @@ class Objective(ABC):
 class Fitted:
     """What :func:`fit` hands back besides the network.
 
-    Of several processes only the one that ``leads`` may write outputs.
+    ``by_patience`` tells a training that stopped improving from one that ended with its last epoch. Of several processes only the one that ``leads`` may write outputs.
     """
 
     history: pd.DataFrame
     best_epoch: int
     metrics: dict[str, float]
     leads: bool
+    by_patience: bool
     state: Path | None = None
 
     def forget_state(self) -> None:
@@ -163,7 +164,7 @@ class _Run:
         self.world: World = join_world(device)
         self.dtype = autocast_dtype(device) if settings.precision == "auto" else None
         self.batch_size = min(settings.batch_size, objective.examples)
-        self.steps = objective.examples // self.batch_size
+        self.steps = min(objective.examples // self.batch_size, settings.steps or objective.examples)
         self.micro_batch = settings.micro_batch or self.batch_size
         self.state = _State()
         self.file = checkpoint_dir / f"{self._fingerprint()}.pt" if checkpoint_dir else None
@@ -172,6 +173,7 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             [{"params": group["params"], "lr": group["lr"]} for group in self.groups],
             weight_decay=settings.weight_decay,
+            eps=settings.epsilon,
             fused=True,
         )
         self.average = self._averaged()
@@ -224,7 +226,8 @@ class _Run:
             raise DataError("no epoch was trained: --epochs must be at least 1")
         self.objective.module.load_state_dict(state.best)
         best = next(row for row in state.history if row["epoch"] == state.best_epoch)
-        return Fitted(pd.DataFrame(state.history), state.best_epoch, best, self.world.leads, self.file)
+        history = pd.DataFrame(state.history)
+        return Fitted(history, state.best_epoch, best, self.world.leads, self._stalled(), self.file)
 
     def _stalled(self) -> bool:
         patience = self.settings.patience
@@ -270,8 +273,9 @@ class _Run:
                     raise
             # Outside the handler: the error keeps the graph, and with it the memory, alive.
             self._halve(batch)
-        parameters = [parameter for group in self.groups for parameter in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, self.settings.clip, foreach=True)
+        if self.settings.clip is not None:
+            parameters = [parameter for group in self.groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self.settings.clip, foreach=True)
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.objective.module)  # type: ignore[operator]

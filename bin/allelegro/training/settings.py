@@ -24,6 +24,8 @@ class TrainingSettings:
     constant: linear rise over ``warmup``, then flat. ``metric`` picks the best epoch (the larger the better when ``maximise``);
     training stops after ``patience`` epochs without a better one. ``micro_batch`` bounds the examples held at a time.
     ``average`` > 0 evaluates and keeps a running mean of the weights with this memory (0.99 = the last hundred steps).
+    ``steps`` bounds the updates of an epoch, which then takes so many batches of the examples in random order; None:
+    all. ``clip`` bounds the norm of the gradient; None: it is left as it is. ``epsilon`` is Adam's.
     """
 
     epochs: int
@@ -32,7 +34,9 @@ class TrainingSettings:
     weight_decay: float = 0.1
     schedule: Literal["onecycle", "constant"] = "onecycle"
     warmup: float = 0.3
-    clip: float = 1.0
+    clip: float | None = 1.0
+    steps: int | None = None
+    epsilon: float = 1e-8
     metric: str = "pearson"
     maximise: bool = True
     patience: int | None = None

@@ -8,20 +8,24 @@ counts; ``metadata.json``, written last.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from allelegro.errors import DataError
 from allelegro.io.checksums import sha256
 from allelegro.io.tables import COUNT, NAME, TEXT, WHOLE, read_table
 from allelegro.io.windows import read_windows
+
+if TYPE_CHECKING:
+    from allelegro.genotype.dataset import HaplotypeDataset
 
 FORMAT = "allelegro-haplotypes"
 VERSION = 1
@@ -42,33 +46,45 @@ class HaplotypeStore:
     ``[windows + 1]``, ``index`` ``[windows, donors, 2]``, ``metadata``.
     """
 
-    def __init__(self, folder: Path, metadata: dict[str, Any]) -> None:
-        self.folder, self.metadata = folder, metadata
-        self.donors: list[str] = metadata["donors"]
-        self.width: int = metadata["width"]
-        self.sequences: NDArray[np.uint8] = _map(folder / "sequences.npy")
-        self.offsets: NDArray[np.int64] = _map(folder / "offsets.npy")
-        self.index: NDArray[np.unsignedinteger[Any]] = _map(folder / "index.npy")
-
-    @classmethod
-    def open(cls, path: Path, *, verify: bool = False) -> "HaplotypeStore":
+    def __init__(self, path: str | os.PathLike[str], *, verify: bool = False) -> None:
         """Open a store after checking that it is whole: every file of its recorded size, every array of its shape.
 
         With ``verify``, for training, evaluation and scoring, :meth:`verify` is called, too. Raises DataError when
         ``path`` is not a store, was left by an interrupted run, or has changed since.
         """
-        metadata = _read_metadata(path)
+        folder = self.folder = Path(path)
+        metadata = self.metadata = _read_metadata(folder)
         for name, size in metadata["sizes"].items():
-            file = path / name
+            file = folder / name
             if not file.is_file() or file.stat().st_size != size:
                 raise DataError(f"{file}: missing or not of its recorded {size} bytes; {AGAIN}")
-        if sha256(path / "windows.bed") != metadata["checksums"]["windows.bed"]:
-            raise DataError(f"{path / 'windows.bed'}: changed since the store was made; {AGAIN}")
-        store = cls(path, metadata)
-        store._check_shapes()
+        if sha256(folder / "windows.bed") != metadata["checksums"]["windows.bed"]:
+            raise DataError(f"{folder / 'windows.bed'}: changed since the store was made; {AGAIN}")
+        self.donors: list[str] = metadata["donors"]
+        self.width: int = metadata["width"]
+        self.sequences: NDArray[np.uint8] = _map(folder / "sequences.npy")
+        self.offsets: NDArray[np.int64] = _map(folder / "offsets.npy")
+        self.index: NDArray[np.unsignedinteger[Any]] = _map(folder / "index.npy")
+        self._check_shapes()
         if verify:
-            store.verify()
-        return store
+            self.verify()
+
+    @classmethod
+    def open(cls, path: Path, *, verify: bool = False) -> "HaplotypeStore":
+        """The store at ``path``, as the constructor gives it."""
+        return cls(path, verify=verify)
+
+    def dataset(
+        self,
+        *,
+        windows: ArrayLike | None = None,
+        donors: list[str] | None = None,
+        targets: ArrayLike | None = None,
+    ) -> "HaplotypeDataset":
+        """The store as a torch Dataset; see :class:`allelegro.genotype.dataset.HaplotypeDataset`."""
+        from allelegro.genotype.dataset import HaplotypeDataset  # torch is no need of those who make stores
+
+        return HaplotypeDataset(self, windows=windows, donors=donors, targets=targets)
 
     def _check_shapes(self) -> None:
         rows, windows = len(self.sequences), len(self.windows)

@@ -6,6 +6,7 @@ they and the library totals are kept alongside the counts, which stay raw.
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -100,6 +101,13 @@ class CountsStore:
             np.add.at(part, (found.window[inside], found.library[inside], found.strand[inside]), found.reads[inside])
         return sums
 
+    def table(self, target_width: int | None = None) -> pd.DataFrame:
+        """Raw counts of both strands together: one row a window (by name), one column a library."""
+        counts = self.counts(target_width).sum(axis=2)
+        return pd.DataFrame(
+            counts, index=pd.Index(self.windows["name"], name="window"), columns=self.libraries["library"]
+        )
+
     def profiles(self, windows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
         """Dense raw profiles ``[n, library, strand, width]`` of the given window numbers."""
         found = self.entries(windows)
@@ -123,6 +131,14 @@ class CountsStore:
         if self._checksums.get(name, found) != found:
             raise DataError(f"{self.path / name} was changed after counting; make the store again")
         return found
+
+
+def read_counts(path: str | os.PathLike[str]) -> CountsStore:
+    """Open the counts store of a run, for example ``results/procap/counts``; see :class:`CountsStore` for what it holds.
+
+    Raises DataError when it is incomplete, of another format or its windows were changed.
+    """
+    return CountsStore.open(Path(path))
 
 
 def library_sizes(libraries: pd.DataFrame) -> NDArray[np.float64]:

@@ -1,0 +1,56 @@
+"""Scoring from Python: variants in, a DataFrame out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from allelegro.effects.score_files import read_scores
+from allelegro.effects.score_set import Outputs, VariantSet, score_set
+from allelegro.effects.scoring import Scorer
+from allelegro.models.checkpoint import LoadedModel, load_model
+from allelegro.models.device import choose_device
+from allelegro.models.ensemble import members
+
+Model = str | os.PathLike[str] | LoadedModel
+
+
+def score(
+    vcf: str | os.PathLike[str],
+    fasta: str | os.PathLike[str],
+    model: Model | Sequence[Model],
+    *,
+    device: str = "auto",
+    stop_on_mismatch: bool = False,
+    **options: Any,
+) -> pd.DataFrame:
+    """Predicted effects of variants, the table that ``score_variants.py`` writes.
+
+    Args:
+        vcf: variants, as a VCF, a BCF or a table with ``chrom pos ref alt`` (1-based).
+        fasta: the genome that they were called on, plain or bgzipped.
+        model: a trained model as a folder or a loaded one. Several, or a folder of folds and seeds, are an ensemble.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        stop_on_mismatch: raise an error at a REF that the genome does not have, rather than leave the variant out.
+        **options: fields of :class:`allelegro.effects.scoring.Scorer`, such as ``name``, ``shifts=[-10, 0, 10]`` or
+            ``held_out_only=False``, by which a model also scores variants that it saw in training.
+
+    Returns:
+        One row an allele: ``chrom pos ref alt id model effect effect_sd …``. ``effect`` is log2 of alternative over
+        reference activity, positive when the alternative allele increases activity.
+
+    Raises:
+        DataError: for anything wrong with the files, and when no variant can be scored.
+    """
+    given = [model] if isinstance(model, str | os.PathLike | LoadedModel) else list(model)
+    place = choose_device(device)
+    loaded = [one for one in given if isinstance(one, LoadedModel)]
+    folders = members(Path(one) for one in given if not isinstance(one, LoadedModel))
+    scorer = Scorer(**{"name": "model"} | options, models=loaded + [load_model(path, place) for path in folders])
+    with TemporaryDirectory(prefix="allelegro-") as folder:
+        scores = Path(folder, "scores.parquet")
+        score_set(VariantSet(Path(vcf), None, Path(fasta)), scorer, Outputs(scores), stop_on_mismatch)
+        return read_scores(scores)

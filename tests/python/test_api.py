@@ -19,7 +19,7 @@ PACKAGE = Path(al.__file__).parent
 
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    return make_toy(tmp_path_factory.mktemp("toy"), loci=6, donors=3, width=40)
+    return make_toy(tmp_path_factory.mktemp("toy"), loci=6, donors=3, width=100)
 
 
 def test_every_name_is_there_and_typed() -> None:
@@ -64,7 +64,7 @@ def test_a_haplotype_store_is_a_dataset(toy: Toy) -> None:
     assert (haplotypes.numpy() == toy.sequences[4, toy.index[4, 0]]).all()
     assert target == targets[0, 1]
     batches = list(DataLoader(data, batch_size=3))
-    assert [tuple(codes.shape) for codes, _ in batches] == [(3, 2, 40), (1, 2, 40)]
+    assert [tuple(codes.shape) for codes, _ in batches] == [(3, 2, 100), (1, 2, 100)]
     assert (batches[1][0][0].numpy() == toy.sequences[1, toy.index[1, 0]]).all()
     assert len(list(store.dataset())) == 18
     with pytest.raises(IndexError):

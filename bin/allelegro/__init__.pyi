@@ -6,3 +6,4 @@ from allelegro.procap.counts import CountsStore as CountsStore
 from allelegro.procap.counts import read_counts as read_counts
 
 __version__: str
+__all__: list[str]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -15,7 +15,7 @@ from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.device import choose_device
 from allelegro.models.ensemble import members
 
-Model = str | os.PathLike[str] | LoadedModel
+Model: TypeAlias = str | os.PathLike[str] | LoadedModel
 
 
 def score(

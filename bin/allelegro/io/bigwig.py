@@ -49,6 +49,8 @@ _REDUCTIONS = tuple(256 * 4**level for level in range(8))
 _LARGEST_BLOCK = 1 << 20  # bytes of 65,535 items, the most that a block can hold
 EXACT = 1 << 24
 """Whole numbers up to here are exact in a bigWig, which holds 32-bit floats."""
+ZOOM_IN_MEMORY = 1 << 20
+"""Bytes of a zoom level that wait in memory; small files make no temporary ones."""
 PIECE = _REDUCTIONS[-1]
 """Contigs may be written in pieces that end at multiples of this many bases (4 Mi)."""
 
@@ -218,7 +220,10 @@ class BigWigWriter:
         """
         with ExitStack() as stack:
             partial = stack.enter_context(atomic_path(path))
-            zooms = [stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in _REDUCTIONS]
+            zooms: list[IO[bytes]] = [
+                stack.enter_context(tempfile.SpooledTemporaryFile(ZOOM_IN_MEMORY, dir=str(path.parent)))
+                for _ in _REDUCTIONS
+            ]
             with partial.open("wb") as file:
                 writer = cls(file, zooms, contigs)
                 yield writer

@@ -400,11 +400,19 @@ def _written(table: pd.DataFrame) -> pd.DataFrame:
     for column, values in table.items():
         if values.dtype.kind == "f":
             known = values.dropna()
-            if len(known) and (known % 1 == 0).all() and (known.abs() < 2**53).all():
-                columns[str(column)] = values.astype("Int64")
+            whole = len(known) and (known % 1 == 0).all() and (known.abs() < 2**53).all()
+            columns[str(column)] = values.astype("Int64") if whole else _digits(values)
+        elif values.dtype == "str":  # one search over the column; a cell at a time takes half of the writing
+            if values.str.contains("[\t\r\n]", na=False).any():
+                columns[str(column)] = values.map(_one_line)
         elif values.dtype.kind == "O" and any(_one_line(value) is not value for value in values):
             columns[str(column)] = values.map(_one_line)
     return (table.assign(**columns) if columns else table).rename(columns=_one_line)
+
+
+def _digits(values: "pd.Series[float]") -> "pd.Series[Any]":
+    """Floats as text of 7 significant digits, None where missing; pandas' own formatting takes ten times as long."""
+    return pd.Series([None if value != value else f"{value:.7g}" for value in values.tolist()], values.index, object)
 
 
 def _one_line(value: Any) -> Any:
@@ -422,7 +430,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 def write_rows(table: pd.DataFrame, path: Path, *, append: bool = False) -> None:
     """Write a TSV, or add rows without a header to one; as :func:`write_table`, which makes it whole or not at all."""
     _written(table).to_csv(
-        path, sep="\t", index=False, header=not append, mode="a" if append else "w", float_format="%.7g", na_rep="NA",
+        path, sep="\t", index=False, header=not append, mode="a" if append else "w", na_rep="NA",
         compression="infer", quoting=csv.QUOTE_NONE,
     )  # fmt: skip
 

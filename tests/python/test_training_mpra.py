@@ -15,6 +15,7 @@ from allelegro.io.tables import write_table
 from allelegro.io.windows import write_windows
 from allelegro.training.leakage import similar_sequences
 from allelegro.training.mpra import (
+    activity_columns,
     check_folds,
     deal_folds,
     held_out_windows,
@@ -233,6 +234,18 @@ def test_the_tool_reads_a_joint_library(tmp_path: Path) -> None:
         app(list(map(str, arguments)))
     assert left.value.code == 0
     assert read_training_table(out)["mean_value"].tolist() == (np.arange(40) * 2.0).tolist()
+
+
+def test_several_cell_lines_are_kept_by_their_names(tmp_path: Path) -> None:
+    path = elements(tmp_path, 40, HepG2=np.arange(40) * 2.0, K562=[np.nan, *range(1, 40)], WTC11=np.nan)
+    prepared = prepare_mpra(path, MpraSettings(("HepG2", "K562"), folds=4))
+    assert list(prepared) == ["seq_id", "seq", "HepG2", "K562", "fold_num", "rev", "group"]
+    write_table(prepared, tmp_path / "out.tsv")
+    again = read_training_table(tmp_path / "out.tsv")
+    assert activity_columns(again) == ["HepG2", "K562"]
+    assert again["K562"].isna().tolist() == [True, *[False] * 39]
+    with pytest.raises(DataError, match="--value-column seq cannot be one of several activities"):
+        prepare_mpra(path, MpraSettings(("HepG2", "seq")))
 
 
 @pytest.mark.skipif(not WTC11.is_dir(), reason="the real lentiMPRA tables are not here")

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from allelegro.models.clipnet import Clipnet
 from allelegro.models.config import MOST_WIDTH, REQUIRED, Config, read_config
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
+from allelegro.models.outputs import with_one_output
 from allelegro.models.published import read_published
 
 WEIGHTS = "model.safetensors"
@@ -57,14 +59,19 @@ def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module
         raise DataError(f"hyperparameters do not fit {architecture}: {' '.join(str(error).split())[:200]}") from None
 
 
-def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame) -> None:
-    """Write a checkpoint folder whole; ``config`` has the keys of docs/formats.md, software is added here."""
+def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame, half: bool = False) -> None:
+    """Write a checkpoint folder whole; ``config`` has the keys of docs/formats.md, software is added here.
+
+    With ``half`` weights are stored in 16 bits; they are computed with in 32 all the same.
+    """
     missing = [key for key in REQUIRED if key not in config]
     if missing:
         raise ValueError(f"model.json lacks {', '.join(missing)}")
     software = {"allelegro": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
     with atomic_folder(path, "model.json") as partial:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+        if half:
+            weights = {name: x.half() if x.is_floating_point() else x for name, x in weights.items()}
         # Not save_file, whose files only their owner can read whatever the umask says.
         (partial / WEIGHTS).write_bytes(save(weights))
         checksums = {WEIGHTS: sha256(partial / WEIGHTS)}
@@ -86,8 +93,11 @@ def _read_weights(file: Path, expected: str | None) -> dict[str, Tensor]:
     return weights
 
 
-def load_module(path: Path) -> tuple[nn.Module, Config]:
-    """The network (in training mode, on the CPU) and its config, from a checkpoint folder or human_legnet's ``.ckpt``."""
+def load_module(path: Path, outputs: Sequence[str] = ()) -> tuple[nn.Module, Config]:
+    """The network (in training mode, on the CPU) and its config, from a checkpoint folder or human_legnet's ``.ckpt``.
+
+    Of a network with several outputs: the mean of those named, or of all, as one output.
+    """
     if path.suffix == ".ckpt":
         weights, config = read_published(path)
         file = path
@@ -107,7 +117,7 @@ def load_module(path: Path) -> tuple[nn.Module, Config]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file}: weights do not fit the {config['architecture']} of model.json ({reason})") from None
-    return module, config
+    return with_one_output(module, config, outputs, path)
 
 
 @dataclass
@@ -165,8 +175,11 @@ class LoadedModel:
         return output if self.config["target"]["kind"] == "log2_activity" else output / float(np.log(2))
 
 
-def load_model(path: Path, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a checkpoint folder, or human_legnet's ``.ckpt``, for prediction; raises DataError when it is incomplete or its parts do not fit."""
-    module, config = load_module(path)
+def load_model(path: Path, device: str | torch.device = "cpu", outputs: Sequence[str] = ()) -> LoadedModel:
+    """Load a checkpoint folder, or human_legnet's ``.ckpt``, for prediction; raises DataError when it is incomplete or its parts do not fit.
+
+    ``outputs``: see :func:`load_module`.
+    """
+    module, config = load_module(path, outputs)
     place = torch.device(device)
     return LoadedModel(config, module.eval().to(place), config.get("name", path.name), place)

@@ -25,6 +25,7 @@ _HOLDS: dict[str, Callable[[Any], bool]] = {
     "hyperparameters": lambda values: isinstance(values, dict),
     "width": lambda width: isinstance(width, int) and 0 < width <= MOST_WIDTH,
     "target": lambda target: isinstance(target, dict) and target.get("kind") in ("log2_activity", "log_rate"),
+    "outputs": lambda names: _are_names(names),
     "context": lambda context: not context or _is_construct(context),
     "training": lambda training: isinstance(training, dict),
     "checksums": lambda checksums: isinstance(checksums, dict),
@@ -50,7 +51,26 @@ def read_config(path: Path) -> Config:
     for key, holds in _HOLDS.items():
         if key in config and not holds(config[key]):
             raise DataError(f"{file}: {key} {str(config[key])[:60]!r} cannot be; copy the checkpoint again")
+    if config.get("outputs") and not _have_scales(config):
+        raise DataError(f"{file}: target holds no mean and SD for each of the outputs; copy the checkpoint again")
     return config
+
+
+def _are_names(names: Any) -> bool:
+    """Whether these are several names, each once."""
+    several = isinstance(names, list) and bool(names) and all(isinstance(name, str) and name for name in names)
+    return several and len(set(names)) == len(names)
+
+
+def _have_scales(config: Config) -> bool:
+    """Whether each output has the mean and the SD of its activities, and the network has as many."""
+    n = len(config["outputs"])
+    scales = [config["target"].get(what) for what in ("mean", "sd")]
+    numbers = all(
+        isinstance(scale, list) and len(scale) == n and all(isinstance(x, int | float) for x in scale)
+        for scale in scales
+    )
+    return numbers and config["hyperparameters"].get("outputs", 1) == n and min(scales[1]) > 0
 
 
 def _is_construct(context: Any) -> bool:

@@ -70,6 +70,8 @@ def _differing(first: Config, second: Config) -> str:
             return f"{key} ({first[key]}, {second[key]})"
     if any(first["target"].get(key) != second["target"].get(key) for key in ("kind", "width")):
         return "target"
+    if first.get("outputs") != second.get("outputs"):
+        return f"outputs ({first.get('outputs')}, {second.get('outputs')})"
     ours, theirs = first["training"], second["training"]
     data, other = ours.get("data_checksums", {}), theirs.get("data_checksums", {})
     for file in data.keys() | other.keys():

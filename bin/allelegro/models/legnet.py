@@ -57,7 +57,7 @@ class LegNet(nn.Module):
     """Sequence to one number: log2 activity after lentiMPRA training, log rate after PRO-cap fine-tuning.
 
     Defaults are the published sizes (1,322,465 parameters); ``PRESETS`` names others. ``dropout`` acts on the pooled
-    features before the head (0 as published).
+    features before the head (0 as published). Several ``outputs`` share all but the last layer: one a cell line.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class LegNet(nn.Module):
         expansion: int = 4,
         pool: int = 2,
         dropout: float = 0.0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         self.shrink = pool ** len(channels)
@@ -84,7 +85,7 @@ class LegNet(nn.Module):
             nn.Linear(2 * last, 2 * last),
             nn.BatchNorm1d(2 * last),
             nn.SiLU(),
-            nn.Linear(2 * last, 1),
+            nn.Linear(2 * last, outputs),
         )
         self.apply(initialise)
 
@@ -94,7 +95,7 @@ class LegNet(nn.Module):
         return one_hot(codes, 0.25)
 
     def forward(self, x: Tensor) -> Tensor:
-        """One-hot ``[n, 4, width]`` to ``[n]``."""
+        """One-hot ``[n, 4, width]`` to ``[n]``, or ``[n, outputs]`` when there are several."""
         if x.shape[-1] < self.shrink:
             raise ValueError(f"input of {x.shape[-1]} bp is narrower than the {self.shrink} bp that pooling needs")
         features = self.mapper(self.blocks(self.stem(x.unsqueeze(2))))

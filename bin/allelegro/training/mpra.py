@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 from allelegro.intervals import Regions
 from allelegro.io.contigs import few, match_contigs
 from allelegro.io.dna import decode, encode, reverse_complement
-from allelegro.io.tables import COUNT, FLAG, MISSING, NAME, NUMBER, TEXT, WHOLE, maybe, read_table
+from allelegro.io.tables import COUNT, FLAG, MISSING, NAME, NUMBER, TEXT, WHOLE, maybe, read_header, read_table
 from allelegro.io.windows import read_windows
 from allelegro.training.leakage import Groups, similar_sequences
 from allelegro.training.settings import MpraSettings
@@ -31,22 +31,24 @@ _ALIASES = {
 }  # fmt: skip
 _PLACE = {"chrom": TEXT, "start": maybe(COUNT), "end": maybe(COUNT), "strand": TEXT}
 _LAYOUT = {"seq_id": TEXT, "fold_num": WHOLE, "rev": maybe(FLAG), **_PLACE}
-_KINDS = {"seq_id": TEXT, "seq": NAME, "mean_value": NUMBER, "fold_num": WHOLE, "rev": WHOLE, "group": WHOLE}
-COLUMNS, COORDINATES = list(_KINDS), list(_PLACE)
+ACTIVITY = "mean_value"  # where there is one activity; several have the names of their cell lines
+_KINDS = {"seq_id": TEXT, "seq": NAME, "fold_num": WHOLE, "rev": WHOLE, "group": WHOLE}
+COORDINATES = list(_PLACE)
 
 # What a name adds to its element's: orientation or allele, then a replicate number.
 _SUFFIX = re.compile(r"([_:.-](F|R|fwd|rev|forward|reversed?|ref|alt|\+|-)(:\d+)?)+$", re.IGNORECASE)
 
 
 def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The training table of a lentiMPRA table: ``COLUMNS`` and, where known, ``COORDINATES`` (0-based, half-open).
+    """The training table of a lentiMPRA table: ``seq_id seq``, activities, ``fold_num rev group`` and, where known,
+    ``COORDINATES`` (0-based, half-open). The activity is ``mean_value``, or several columns by their own names.
 
     Rows that belong together (orientations, alleles, overlapping tiles) get one ``group``: their coordinates overlap, their names
     differ in orientation or allele alone, or their inserts are alike on either strand. A group is in one fold: given folds are
     kept except for groups they would split, which move to the fold of most of their rows; without folds, groups are distributed.
     ``exclude`` (``chrom start end``) excludes elements that overlap these windows. Raises DataError.
     """
-    table = _drop_unusable(_read_layout(path, settings), path)
+    table = _drop_unusable(_read_layout(path, settings), _kept_as(settings.value_column), path)
     inserts = _inserts(table, settings, path)
     table, inserts = _exclude(table, inserts, exclude, path)
     table["seq"] = [settings.left_adaptor + insert + settings.right_adaptor for insert in inserts]
@@ -57,14 +59,30 @@ def prepare_mpra(path: Path, settings: MpraSettings, exclude: pd.DataFrame | Non
         table["fold_num"] = deal_folds(table["group"].to_numpy(), settings.folds, settings.seed)
     check_folds(table, path)
     table["rev"] = 0
-    return table[[*COLUMNS, *(column for column in COORDINATES if column in table)]]
+    places = [column for column in COORDINATES if column in table]
+    return table[["seq_id", "seq", *_kept_as(settings.value_column), "fold_num", "rev", "group", *places]]
+
+
+def _kept_as(columns: Sequence[str]) -> list[str]:
+    """The names of activities in a training table."""
+    return list(columns) if len(columns) > 1 else [ACTIVITY]
+
+
+def activity_columns(table: pd.DataFrame | Sequence[str]) -> list[str]:
+    """The activities among the columns of a training table: ``mean_value``, or without it all that are none of the others."""
+    found = [str(name) for name in table]
+    return [ACTIVITY] if ACTIVITY in found else [name for name in found if name not in (*_KINDS, *COORDINATES)]
 
 
 def _read_layout(path: Path, settings: MpraSettings) -> pd.DataFrame:
     """The columns of ours that a layout has, under our names, and ``row``, counted from 1."""
-    value = settings.value_column or "mean_value"
-    table = read_table(path, {"seq": NAME, value: maybe(NUMBER)}, optional=_LAYOUT, aliases=_ALIASES)
-    table = table.rename(columns={value: "mean_value"})
+    values = settings.value_column or (ACTIVITY,)
+    for value in values:
+        if len(values) > 1 and (value in (*_KINDS, *COORDINATES, ACTIVITY) or values.count(value) > 1):
+            raise DataError(f"{path}: --value-column {value} cannot be one of several activities; rename the column")
+    wanted = {"seq": NAME, **dict.fromkeys(values, maybe(NUMBER))}
+    table = read_table(path, wanted, optional=_LAYOUT, aliases=_ALIASES)
+    table = table.rename(columns=dict(zip(values, _kept_as(values), strict=True)))
     table["row"] = np.arange(1, len(table) + 1)
     if not {"chrom", "start", "end"} <= set(table.columns):
         table = table.drop(columns=[column for column in COORDINATES if column in table])
@@ -88,11 +106,12 @@ def placed(table: pd.DataFrame) -> NDArray[np.bool_]:
     return known.to_numpy(bool)
 
 
-def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Exclude copies that are reverse complements of measured rows, and rows without activity; counted."""
-    reasons = {"no activity": table["mean_value"].isna() | np.isinf(table["mean_value"])}
+def _drop_unusable(table: pd.DataFrame, activities: list[str], path: Path) -> pd.DataFrame:
+    """Exclude copies that are reverse complements of measured rows, and rows without any activity; counted."""
+    table[activities] = table[activities].replace([np.inf, -np.inf], np.nan)
+    reasons = {"no activity": table[activities].isna().all(axis=1)}
     if "rev" in table:
-        reasons["reverse-complement copy of a measured row"] = _copies(table)
+        reasons["reverse-complement copy of a measured row"] = _copies(table, activities)
     for reason, drop in reasons.items():
         if drop.any():
             log.info("%s: %d of %d rows excluded: %s", path, drop.sum(), len(table), reason)
@@ -105,15 +124,16 @@ def _drop_unusable(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return kept
 
 
-def _copies(table: pd.DataFrame) -> "pd.Series[bool]":
-    """Rows with ``rev`` 1 that are the reverse complement of a row with ``rev`` 0 and have its activity.
+def _copies(table: pd.DataFrame, activities: list[str]) -> "pd.Series[bool]":
+    """Rows with ``rev`` 1 that are the reverse complement of a row with ``rev`` 0 and have its activities.
 
     Some layouts carry such copies for augmentation; in others ``rev`` 1 is an orientation measured by itself, which stays.
     """
-    measured = table[table["rev"] == 0]
-    known = {(str(seq).upper(), value) for seq, value in zip(measured["seq"], measured["mean_value"], strict=True)}
+    values = pd.Series([tuple(row) for row in table[activities].itertuples(index=False)], index=table.index)
+    measured = table["rev"] == 0
+    known = {(str(seq).upper(), value) for seq, value in zip(table["seq"][measured], values[measured], strict=True)}
     reverse = [decode(reverse_complement(encode(str(sequence)))) for sequence in table["seq"]]
-    pairs = zip(reverse, table["mean_value"], strict=True)
+    pairs = zip(reverse, values, strict=True)
     return (table["rev"] == 1) & pd.Series([pair in known for pair in pairs], index=table.index)
 
 
@@ -260,8 +280,13 @@ def check_folds(table: pd.DataFrame, path: Path) -> None:
 
 
 def read_training_table(path: Path) -> pd.DataFrame:
-    """Read what :func:`prepare_mpra` wrote; raises DataError when columns, widths, numbers or folds are wrong."""
-    table = read_table(path, _KINDS, optional=_PLACE)
+    """Read what :func:`prepare_mpra` wrote; raises DataError when columns, widths, numbers or folds are wrong.
+
+    Of several activities (:func:`activity_columns`) a row may have some only: NaN where there is none.
+    """
+    activities = activity_columns(read_header(path)) or [ACTIVITY]
+    kind = maybe(NUMBER) if len(activities) > 1 else NUMBER
+    table = read_table(path, {**_KINDS, **dict.fromkeys(activities, kind)}, optional=_PLACE)
     widths = table["seq"].str.len()
     if widths.nunique() != 1:
         row = int((widths != widths.iloc[0]).to_numpy().argmax())

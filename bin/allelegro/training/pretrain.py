@@ -15,13 +15,15 @@ from torch import Tensor, nn
 
 from allelegro.errors import DataError
 from allelegro.io.checksums import sha256
-from allelegro.models.checkpoint import LoadedModel, save_model
+from allelegro.models.checkpoint import save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.models.outputs import Outputs
 from allelegro.statistics import pearson
 from allelegro.training.augment import Constructs
 from allelegro.training.engine import Fitted, Objective, fit
 from allelegro.training.mpra import (
+    activity_columns,
     held_out_windows,
     overlapping,
     read_training_table,
@@ -49,18 +51,28 @@ class Parts:
 
 
 class MpraObjective(Objective):
-    """Squared error of log2 activity; predictions for validation are the mean of both strands without a shift."""
+    """Squared error of log2 activity; predictions for validation are the mean of both strands without a shift.
+
+    A network with several ``outputs`` learns standardised activities, each element those that were measured.
+    """
 
     def __init__(
-        self, module: nn.Module, train: pd.DataFrame, validation: pd.DataFrame, augmentation: Augmentation
+        self,
+        module: nn.Module,
+        train: pd.DataFrame,
+        validation: pd.DataFrame,
+        augmentation: Augmentation,
+        outputs: Outputs | None = None,
     ) -> None:
         self.module, self.examples = module, len(train)
         codes = sequences_to_codes(train["seq"])
         self.names = train["seq_id"].astype(str).tolist()
         self.constructs = Constructs(codes, augmentation)
-        self.activity = torch.from_numpy(train["mean_value"].to_numpy(np.float32).copy())
+        self.outputs = outputs
+        self.activity = torch.from_numpy(targets(train, outputs).astype(np.float32))
+        self.gaps = bool(self.activity.isnan().any())
         self.validation = torch.from_numpy(sequences_to_codes(validation["seq"]))
-        self.measured = validation["mean_value"].to_numpy(np.float64)
+        self.measured = targets(validation, outputs)
         self._digest = _digest(
             codes.tobytes(), self.activity.numpy().tobytes(), self.validation.numpy().tobytes(), augmentation
         )
@@ -75,15 +87,22 @@ class MpraObjective(Objective):
 
     def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
         predicted = module(LegNet.encode(self.constructs[batch]))
-        loss: Tensor = (predicted.float() - self.activity[batch]).square().mean()
+        measured = self.activity[batch]
+        error = predicted.float() - measured
+        if self.gaps:
+            known = ~measured.isnan()
+            return torch.where(known, error, 0.0).square().sum() / known.sum().clamp(min=1)
+        loss: Tensor = error.square().mean()
         return loss
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         predicted = predict_both_strands(module, self.validation)
-        return {
-            "pearson": pearson(predicted, self.measured),
-            "mean_squared_error": float(np.square(predicted - self.measured).mean()),
-        }
+        error = float(np.nanmean(np.square(predicted - self.measured)))
+        if self.outputs is None:
+            return {"pearson": pearson(predicted, self.measured), "mean_squared_error": error}
+        each = [pearson(*columns) for columns in zip(predicted.T, self.measured.T, strict=True)]
+        named = {f"pearson_{name}": r for name, r in zip(self.outputs.names, each, strict=True)}
+        return {"pearson": float(np.mean(each)), "mean_squared_error": error, **named}
 
     def fingerprint(self) -> str:
         weights = (tensor.numpy().tobytes() for tensor in self.module.state_dict().values())
@@ -94,6 +113,13 @@ class MpraObjective(Objective):
         return f"sequences {', '.join(shown)}{', …' if len(batch) > 5 else ''}"
 
 
+def targets(table: pd.DataFrame, outputs: Outputs | None) -> NDArray[np.float64]:
+    """What a network learns of a training table: ``mean_value`` ``[n]``, or ``[n, outputs]`` standardised, NaN for gaps."""
+    if outputs is None:
+        return table[activity_columns(table)[0]].to_numpy(np.float64)
+    return outputs.standardised(table[list(outputs.names)].to_numpy(np.float64))
+
+
 def _digest(*parts: object) -> str:
     digest = hashlib.sha256()
     for part in parts:
@@ -102,11 +128,11 @@ def _digest(*parts: object) -> str:
 
 
 def predict_both_strands(module: nn.Module, codes: Tensor, batch_size: int = 1024) -> NDArray[np.float64]:
-    """Mean prediction of both strands ``[n]`` for codes ``[n, width]`` on the module's device."""
+    """Mean prediction of both strands ``[n]`` (or ``[n, outputs]``) for codes ``[n, width]`` on the module's device."""
     results = []
     for part in torch.split(codes, batch_size):
         both = module(LegNet.encode(torch.cat([part, reverse_complement(part)])))
-        results.append(both.float().view(2, -1).mean(0).double().cpu())
+        results.append(both.float().unflatten(0, (2, len(part))).mean(0).double().cpu())
     return torch.cat(results).numpy()
 
 
@@ -128,10 +154,11 @@ def split(table: pd.DataFrame, settings: PretrainSettings, windows: pd.DataFrame
     for role, part in {"training": train, "validation": validation}.items():
         if len(part) < 3:
             raise DataError(f"{path}: {len(part)} rows left for {role}; hold out fewer folds, chromosomes or windows")
-        if part["mean_value"].std() == 0:
-            raise DataError(
-                f"{path}: mean_value is {part['mean_value'].iloc[0]} in every {role} row; nothing can be learnt"
-            )
+        for name in activity_columns(table):
+            values = part[name].dropna()
+            if values.nunique() < 2:
+                only = values.iloc[0] if len(values) else "missing"
+                raise DataError(f"{path}: {name} is {only} in every {role} row; nothing can be learnt")
     return Parts(train, validation, table[folds == settings.test_fold])
 
 
@@ -171,19 +198,29 @@ def pretrain(
     windows = _held_out_windows(settings, table, table_path)
     parts = split(table, settings, windows, table_path)
     hyperparameters = dict(PRESETS[settings.preset]) | ({"dropout": settings.dropout} if settings.dropout else {})
+    outputs = outputs_of(parts.train)
     objective, fitted = train_legnet(
-        parts, hyperparameters, settings.training, settings.augmentation, device, checkpoint_dir
+        parts, hyperparameters, settings.training, settings.augmentation, device, checkpoint_dir, outputs
     )
-    metrics = {f"validation_{name}": fitted.metrics[name] for name in ("pearson", "mean_squared_error")}
+    validated = (f"pearson_{name}" for name in (outputs.names if outputs else ()))
+    metrics = {f"validation_{name}": fitted.metrics[name] for name in ("pearson", "mean_squared_error", *validated)}
     config = _config(table, table_path, hyperparameters, settings, windows)
+    if outputs is not None:
+        config |= {"hyperparameters": {**hyperparameters, "outputs": len(outputs.names)}, **outputs.config()}
     if len(parts.test):
-        metrics |= _test_metrics(objective.module, config, parts.test)
+        metrics |= _test_metrics(objective, parts.test)
     if not fitted.leads:
         return metrics
     log.info("best epoch %d: %s", fitted.best_epoch, " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     save_model(out, objective.module, {**config, "metrics": metrics}, fitted.history)
     fitted.forget_state()
     return metrics
+
+
+def outputs_of(train: pd.DataFrame) -> Outputs | None:
+    """The outputs that a training table asks for, on the scale of its training rows; None for a single activity."""
+    names = activity_columns(train)
+    return Outputs.measured(names, train[names].to_numpy(np.float64)) if len(names) > 1 else None
 
 
 def train_legnet(
@@ -193,17 +230,28 @@ def train_legnet(
     augmentation: Augmentation = Augmentation(),
     device: str = "auto",
     checkpoint_dir: Path | None = None,
+    outputs: Outputs | None = None,
 ) -> tuple[MpraObjective, Fitted]:
-    """Train a new LegNet; the objective's module holds the best epoch's weights."""
+    """Train a new LegNet, with an output for each of ``outputs``; the objective's module holds the best epoch's weights."""
     torch.manual_seed(settings.seed)
-    objective = MpraObjective(LegNet(**hyperparameters), parts.train, parts.validation, augmentation)
+    network = LegNet(**hyperparameters, outputs=len(outputs.names) if outputs else 1)
+    objective = MpraObjective(network, parts.train, parts.validation, augmentation, outputs)
     return objective, fit(objective, settings, device, checkpoint_dir)
 
 
-def _test_metrics(module: nn.Module, config: dict[str, Any], test: pd.DataFrame) -> dict[str, float]:
-    model = LoadedModel(config, module.eval(), "test", next(module.parameters()).device)
-    predicted = model.predict_log2(sequences_to_codes(test["seq"]))
-    return {"test_pearson": pearson(predicted, test["mean_value"].to_numpy()), "test_rows": len(test)}
+@torch.inference_mode()
+def _test_metrics(objective: MpraObjective, test: pd.DataFrame) -> dict[str, float]:
+    """r on the test rows, of several outputs each and their mean."""
+    module = objective.module.eval()
+    codes = torch.from_numpy(sequences_to_codes(test["seq"])).to(next(module.parameters()).device)
+    predicted, measured = predict_both_strands(module, codes), targets(test, objective.outputs)
+    if objective.outputs is None:
+        return {"test_pearson": pearson(predicted, measured), "test_rows": len(test)}
+    each = {
+        f"test_pearson_{name}": pearson(predicted[:, place], measured[:, place])
+        for place, name in enumerate(objective.outputs.names)
+    }
+    return {"test_pearson": float(np.mean(list(each.values()))), **each, "test_rows": len(test)}
 
 
 def _config(

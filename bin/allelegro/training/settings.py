@@ -64,7 +64,9 @@ class Augmentation:
 class MpraSettings:
     """How a lentiMPRA table is prepared."""
 
-    value_column: str | None = _option(None, "Column of the activity, where the table has one for each cell line.")
+    value_column: tuple[str, ...] = _option(
+        (), "Column of the activity, where the table has one for each cell line; repeat to keep several."
+    )
     left_adaptor: str = _option(LEFT_ADAPTOR, "Adaptor before the insert.")
     right_adaptor: str = _option(RIGHT_ADAPTOR, "Adaptor after the insert.")
     folds: int = _option(10, "Folds to make when the table has none.", 2)

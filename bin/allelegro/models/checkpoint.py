@@ -98,6 +98,12 @@ def load_module(path: Path, outputs: Sequence[str] = ()) -> tuple[nn.Module, Con
 
     Of a network with several outputs: the mean of those named, or of all, as one output.
     """
+    module, config = load_stored(path)
+    return with_one_output(module, config, outputs, path)
+
+
+def load_stored(path: Path) -> tuple[nn.Module, Config]:
+    """The network as it is stored, with all its outputs, and its config."""
     if path.suffix == ".ckpt":
         weights, config = read_published(path)
         file = path
@@ -117,7 +123,7 @@ def load_module(path: Path, outputs: Sequence[str] = ()) -> tuple[nn.Module, Con
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"{file}: weights do not fit the {config['architecture']} of model.json ({reason})") from None
-    return with_one_output(module, config, outputs, path)
+    return module, config
 
 
 @dataclass

@@ -15,6 +15,7 @@ def main(
     results: Annotated[Path, typer.Option(help="Results folder of a run (its --outdir).")],
     out: Annotated[Path, typer.Option(help="Folder for report.html, figures/ and data/.")],
     title: Annotated[str, typer.Option(help="Title of the report.")] = "Allelegro",
+    note: Annotated[str, typer.Option(help="What the reader should know of this run, below the title.")] = "",
     version: Version = False,
 ) -> None:
     """Write one self-contained HTML report from a results folder, with every figure as SVG and its data as TSV.
@@ -23,4 +24,4 @@ def main(
     """
     from allelegro.report.build import build_report
 
-    build_report(results, out, title)
+    build_report(results, out, title, note)

@@ -31,7 +31,7 @@ SECTIONS = (
 )
 
 
-def build_report(results_folder: Path, out: Path, title: str) -> Path:
+def build_report(results_folder: Path, out: Path, title: str, note: str = "") -> Path:
     """Write ``report.html``, ``figures/*.svg`` and ``data/*.tsv`` into ``out``; return the HTML's path.
 
     Raises DataError when ``results_folder`` is not a results folder or one of its files is damaged.
@@ -40,7 +40,8 @@ def build_report(results_folder: Path, out: Path, title: str) -> Path:
     report = collect(results)
     with atomic_folder(out, "report.html") as partial:
         save_figures(report, partial)
-        (partial / "report.html").write_text(render(report, title, summary.subtitle(results)), encoding="utf-8")
+        page = render(report, title, summary.subtitle(results), note)
+        (partial / "report.html").write_text(page, encoding="utf-8")
     log.info("%s: %d sections, %d warnings", out / "report.html", len(report.sections), len(report.warnings))
     return out / "report.html"
 

@@ -16,7 +16,7 @@ from allelegro.report.glossary import GLOSSARY
 from allelegro.report.report import Report
 
 
-def render(report: Report, title: str, subtitle: str) -> str:
+def render(report: Report, title: str, subtitle: str, note: str) -> str:
     """The report as a string: style inline, figures as inline SVG, no scripts, no network."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(runs=_runs, define=_define, show=show)
@@ -24,7 +24,7 @@ def render(report: Report, title: str, subtitle: str) -> str:
     template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style = here.joinpath("style.css").read_text(encoding="utf-8")
     return template.render(
-        report=report, title=title, subtitle=subtitle, style=style, version=__version__, glossary=GLOSSARY
+        report=report, title=title, subtitle=subtitle, note=note, style=style, version=__version__, glossary=GLOSSARY
     )
 
 

@@ -174,8 +174,9 @@ def lines(
     *,
     diagonal: bool = False,
     log_x: bool = False,
+    chance: float | None = None,
 ) -> Figure | None:
-    """One line a series, labelled in a legend; too many for a legend are drawn thin and alike.
+    """One line a series, labelled in a legend; too many for a legend are drawn thin and alike; ``chance`` is dashed.
 
     Series named ``MODEL, MEMBER`` (``MEMBERS`` apart) share the colour and the legend entry of their model.
     """
@@ -195,6 +196,8 @@ def lines(
             axes.plot(x, y, marker="o" if len(x) < 15 and not many else None, ms=3.5, label=model, **options)
         if diagonal:
             axes.axline((0, 0), slope=1, color=GREY, lw=1, ls="--")
+        if chance is not None:
+            axes.axhline(chance, color=GREY, lw=1, ls="--")
         if log_x:
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))

@@ -65,16 +65,24 @@ class Table:
     title: str
     rows: pd.DataFrame
     about: dict[str, str] = field(default_factory=dict)
+    folded: bool = False  # opens on a click: a row for each donor of a study would push what follows out of sight
+
+    def __post_init__(self) -> None:
+        self.folded = self.folded or len(self.rows) > LONGEST_OPEN
 
     @property
     def columns(self) -> list[tuple[str, bool]]:
         """Names of the columns, and whether they hold numbers."""
         return [(str(name), pd.api.types.is_numeric_dtype(self.rows[name])) for name in self.rows]
 
-    @property
-    def folded(self) -> bool:
-        """Whether it opens on a click: a row for each donor of a study would push what follows out of sight."""
-        return len(self.rows) > LONGEST_OPEN
+
+@dataclass
+class Answer:
+    """A reader's question, the answer in a few words, and what it rests on."""
+
+    question: str
+    answer: str
+    because: str
 
 
 @dataclass
@@ -113,11 +121,12 @@ class Section:
 
 @dataclass
 class Report:
-    """All sections in reading order, the warnings, and the headline cards."""
+    """All sections in reading order; the first page: warnings, answers with their evidence, and the headline cards."""
 
     sections: list[Section] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-    conclusions: list[str] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    evidence: list[Table] = field(default_factory=list)
     cards: list[tuple[str, str, str]] = field(default_factory=list)
 
     def section(self, anchor: str, title: str) -> Section:

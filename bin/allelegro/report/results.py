@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,19 @@ class Results:
         return [self.document("procap", "coverage", path.name) for path in self._files("procap/coverage/*.qc.json")]
 
     @cached_property
+    def date(self) -> datetime:
+        """When the run started, by the file of its parameters; where there is none, when its last metrics were written."""
+        parameters = self.path("pipeline_info", "params.json")
+        written = [parameters] if parameters.is_file() else [*self._files("**/*metrics.tsv"), self.folder]
+        return datetime.fromtimestamp(max(path.stat().st_mtime for path in written))
+
+    @cached_property
+    def scores_only(self) -> bool:
+        """Whether variants were scored and nothing else was done: no cohort, no training."""
+        made = any(self.path(stage).is_dir() for stage in ("procap", "genotype", "training"))
+        return not made and self.path("effects").is_dir()
+
+    @cached_property
     def windows(self) -> pd.DataFrame | None:
         """The windows of the run."""
         return self.table("procap", "windows.bed")
@@ -122,9 +136,9 @@ class Results:
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """Name of the model in each role: ``personal``, ``reference``, ``shuffled``, ``scratch``, ``clipnet``.
+        """Name of the model in each role: ``personal reference shuffled scratch clipnet lentimpra``.
 
-        Read from what each checkpoint says of itself.
+        Read from what each checkpoint says of itself; ``lentimpra`` is the pretrained model as variants are scored by it.
         """
         roles: dict[str, str] = {}
         for model in self.finetuned:
@@ -136,6 +150,8 @@ class Results:
             roles.setdefault(role, model.model)
         if "personal" not in roles and "scratch" in roles:
             roles["personal"] = roles["scratch"]  # a run without pretraining
+        if self.pretrained:
+            roles["lentimpra"] = f"pretrained_{self.pretrained[0].model}"
         return roles
 
     @cached_property

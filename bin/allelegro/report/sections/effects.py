@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
+from allelegro.report.comparisons import is_baseline
 from allelegro.report.report import Figure, Report, Section, Table
 from allelegro.report.results import Results
 
@@ -16,6 +17,7 @@ COSTS = {
     "memory_mib": "Largest resident memory of the process, MiB.",
     "gpu_memory_mib": "Largest allocation on the GPU, MiB.",
 }
+SHOWN = ("pearson", "spearman", "sign_accuracy", "auroc", "auprc")
 MOST_PANELS = 6
 FEWEST = 10  # variants for a row in a forest plot
 
@@ -99,13 +101,14 @@ def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.Da
             label,
         )
     )
+    section.show(_all_models(dataset, rows))
     points = results.benchmark_points.get(dataset)
     if points is None or points.empty:
         return
     models = [model for model in dict.fromkeys(chosen["model"].astype(str)) if model in points][:MOST_PANELS]
     curves = results.benchmark_curves.get(dataset, pd.DataFrame(columns=["model", "curve", "x", "y"]))
     curves = curves[curves["model"].isin(models)]
-    section.show(_signs(name, dataset, curves))
+    section.show(_signs(name, dataset, curves, rows))
     section.show(_calibration(name, dataset, curves))
     section.show(
         plots.density_panels(
@@ -147,16 +150,35 @@ def _ranking(name: str, dataset: str, rows: pd.DataFrame, points: pd.DataFrame, 
     )
 
 
-def _signs(name: str, dataset: str, curves: pd.DataFrame) -> Figure | None:
+def _signs(name: str, dataset: str, curves: pd.DataFrame, rows: pd.DataFrame) -> Figure | None:
+    majority = rows[(rows["model"] == "baseline_majority") & (rows["subset"] == "all")]["value"]
+    chance = float(majority.iloc[0]) if len(majority) else None
     return plots.lines(
         f"{name}-sign",
         f"{dataset}: right sign by predicted effect size",
-        "Share of variants with the right direction among the variants with the largest predicted effects; 0.5 is chance.",
+        "Share of variants with the right direction among the variants with the largest predicted effects."
+        + (f" Always guessing the majority sign is right for {chance:.2f} of all variants (dashed)." if chance else ""),
         _series(curves, "right_sign"),
         "share of variants kept, largest predictions first",
         "share with the right sign",
         log_x=True,
+        chance=chance,
     )
+
+
+def _all_models(dataset: str, rows: pd.DataFrame) -> Table | None:
+    """Every model and every baseline by every metric, with intervals: what has no sign (distance) has no r."""
+    of = rows[(rows["subset"] == "all") & rows["metric"].isin(SHOWN)].dropna(subset=["value"])
+    if of.empty:
+        return None
+    told = [
+        f"{value:z.2f}" + ("" if pd.isna(low) else f" ({low:z.2f} to {high:z.2f})")
+        for value, low, high in zip(of["value"], of["ci_low"], of["ci_high"], strict=True)
+    ]
+    wide = of.assign(told=told).pivot_table(index="model", columns="metric", values="told", aggfunc="first", sort=False)
+    wide = wide.reindex(columns=[metric for metric in SHOWN if metric in wide]).reset_index()
+    last = wide["model"].map(is_baseline)
+    return Table(f"{dataset}: every model and baseline (95 % interval)", pd.concat([wide[~last], wide[last]]))
 
 
 def _calibration(name: str, dataset: str, curves: pd.DataFrame) -> Figure | None:

@@ -60,9 +60,16 @@ def _filtered_reads(results: Results) -> Figure | None:
 
 def _library_table(results: Results) -> Table | None:
     table = results.table("procap", "qc", "libraries.tsv")
-    return (
-        None if table is None else Table("Libraries", table[[column for column in LIBRARY_COLUMNS if column in table]])
-    )
+    if table is None:
+        return None
+    shown = [name for name in LIBRARY_COLUMNS if name in table and (name != "duplication" or _molecules(results))]
+    return Table("Libraries", table[shown])
+
+
+def _molecules(results: Results) -> bool:
+    """Whether UMIs tell molecules apart in every library: without them equal 5′ ends are no duplicates, but strong starts."""
+    table = results.table("procap", "qc", "libraries.tsv")
+    return table is not None and "unit" in table and bool(table["unit"].eq("molecules").all())
 
 
 def _correlation(results: Results, section: Section) -> None:
@@ -85,6 +92,7 @@ def _complexity(results: Results, section: Section) -> None:
     table = results.table("procap", "qc", "complexity.tsv")
     if table is None or table.empty:
         return
+    molecules = _molecules(results)
     columns = [column for column in table.columns if column != "library"]
     series = {
         str(library): (rows[columns[0]].tolist(), rows[columns[1]].tolist())
@@ -93,8 +101,11 @@ def _complexity(results: Results, section: Section) -> None:
     section.show(
         plots.lines(
             "library-complexity",
-            "Library complexity",
-            "Distinct molecules found as sequencing deepens; a curve that flattens is exhausted.",
+            "Library complexity" if molecules else "Distinct start positions by depth",
+            "Distinct molecules found as sequencing deepens; a curve that flattens is exhausted."
+            if molecules
+            else "Distinct 5′ positions found as sequencing deepens. Without UMIs molecules are not known: strong start sites repeat "
+            "positions, so this is no measure of duplication.",
             series,
             columns[0].replace("_", " "),
             columns[1].replace("_", " "),

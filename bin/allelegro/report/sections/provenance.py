@@ -1,5 +1,7 @@
 """Methods with citations of what ran, parameters, versions, checksums, time and memory; and the glossary."""
 
+import json
+
 import pandas as pd
 
 from allelegro.report import plots
@@ -7,18 +9,23 @@ from allelegro.report.report import Report, Section, Table
 from allelegro.report.results import Results
 
 CITATIONS = {
-    "legnet": "LegNet: Penzar D. et al. Bioinformatics 39, btad457 (2023); MPRA-LegNet and lentiMPRA: Agarwal V. et al. "
-    "Nature 639, 411–420 (2025).",
+    "legnet": "LegNet: Penzar D. et al. Bioinformatics 39, btad457 (2023).",
+    "lentimpra": "LegNet on lentiMPRA: Agarwal V. et al. Nature 639, 411–420 (2025).",
     "clipnet": "CLIPNET: He A. Y. and Danko C. G., 2024 (Danko-Lab/clipnet); architecture re-implemented in PyTorch.",
     "pints": "Peak calling after PINTS: Yao L. et al. Nature Biotechnology 40, 1056–1065 (2022), 10.1038/s41587-022-01211-7.",
-    "procap": "PRO-cap of 67 lymphoblastoid libraries: Kristjánsdóttir K. et al. Nature Communications 11 (2020), "
-    "10.1038/s41467-020-19829-z.",
     "msprime": "Simulated haplotypes: Baumdicker F. et al. Genetics 220, iyab229 (2022).",
-    "satmut": "Saturation mutagenesis: Kircher M. et al. Nature Communications 10, 3583 (2019).",
-    "mpra": "Allelic MPRA in lymphoblastoid cells: Tewhey R. et al. Cell 165, 1519–1529 (2016).",
+    "nextflow": "Nextflow: Di Tommaso P. et al. Nature Biotechnology 35, 316–319 (2017).",
+}
+
+# Published data are cited only where a file of the run is known to be theirs, by this part of its path or name.
+DATA = {
+    "GSE110638": "PRO-cap of lymphoblastoid libraries: Kristjánsdóttir K. et al. Nature Communications 11 (2020), 10.1038/s41467-020-19829-z.",
+    "kircher": "Saturation mutagenesis: Kircher M. et al. Nature Communications 10, 3583 (2019).",
+    "tewhey": "Allelic MPRA in lymphoblastoid cells: Tewhey R. et al. Cell 165, 1519–1529 (2016).",
+    "GSE75661": "Allelic MPRA in lymphoblastoid cells: Tewhey R. et al. Cell 165, 1519–1529 (2016).",
     "adastra": "ADASTRA: Abramov S. et al. Nature Communications 12, 2751 (2021).",
     "udacha": "UDACHA: Nature Communications (2025), 10.1038/s41467-024-55513-2.",
-    "nextflow": "Nextflow: Di Tommaso P. et al. Nature Biotechnology 35, 316–319 (2017).",
+    "phase3_shapeit2": "Genotypes: 1000 Genomes Project Consortium, Nature 526, 68–74 (2015).",
 }
 
 CONTROLS = {
@@ -55,7 +62,7 @@ def methods(results: Results, report: Report) -> None:
             "discovery rate; opposite strands were paired into divergent elements, merged across donors, and windows "
             "were centred on the consensus summit."
         )
-        cited += ["pints"] if results.truth is not None else ["pints", "procap"]
+        cited.append("pints")
     if results.haplotypes is not None:
         section.say(
             f"Both haplotypes of each donor were rebuilt in every window from phased genotypes "
@@ -63,12 +70,19 @@ def methods(results: Results, report: Report) -> None:
         )
     if results.pretrained or results.finetuned:
         section.say(_training(results))
-        cited.append("legnet")
+        cited += ["legnet", "lentimpra"] if results.pretrained else ["legnet"]
         cited += ["clipnet"] if any(model.config["architecture"] == "clipnet" for model in results.finetuned) else []
-    kinds = set(results.metrics.loc[results.metrics["stage"] == "effects", "dataset"].astype(str))
-    cited += [kind for kind in ("satmut", "mpra", "adastra", "udacha") if any(kind in name.lower() for name in kinds)]
     section.say("Intervals are 95 % bootstrap percentile intervals; models are compared on the same rows and draws.")
-    section.show(Table("Please cite", pd.DataFrame({"work": [CITATIONS[key] for key in dict.fromkeys(cited)]})))
+    works = [*(CITATIONS[key] for key in dict.fromkeys(cited)), *_data_used(results)]
+    section.show(Table("Please cite", pd.DataFrame({"work": works})))
+
+
+def _data_used(results: Results) -> list[str]:
+    """Published data among the inputs of the run; a simulated cohort has its own."""
+    if results.truth is not None:
+        return []
+    inputs = json.dumps(results.document("inputs", "inputs.json") or {}).lower()
+    return list(dict.fromkeys(work for mark, work in DATA.items() if mark.lower() in inputs))
 
 
 def _training(results: Results) -> str:

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from allelegro.report import plots
+from allelegro.report.comparisons import signal_difference
 from allelegro.report.glossary import GLOSSARY
-from allelegro.report.report import Figure, Report, Table
+from allelegro.report.report import Figure, Report, Section, Table
 from allelegro.report.results import Results, Training
 
 CELLS = {
@@ -116,11 +117,33 @@ def held_out(results: Results, report: Report) -> None:
         "the effect of an allele? Control models show where an advantage comes from; the replicate ceiling shows what is possible."
     )
     section.say(_pooling(results))
+    _control(results, report, section)
     for metric, title, axis in QUESTIONS:
         section.show(_by_model(metrics, metric, title, axis))
     section.show(_scatter(results.predictions))
     section.show(_cells_table(metrics))
     section.show(_differences(metrics))
+
+
+def _control(results: Results, report: Report, section: Section) -> None:
+    """Shuffled genotypes must help no more than the reference genome; when they do, that is a warning, not a footnote.
+
+    Both control models start from the same lentiMPRA model and learn differences between loci, so neither is expected at zero.
+    """
+    shuffled, reference = results.roles.get("shuffled"), results.roles.get("reference")
+    for metric, what in (("between_donors_r", "differences between donors"), ("allele_effect_r", "allele effects")):
+        found = signal_difference(results, shuffled, reference, metric, list(CELLS)[:2])
+        if found is None:
+            continue
+        if found.low > 0:
+            report.warn(
+                f"The control failed: LegNet trained on shuffled genotypes predicts {what} better than LegNet trained on "
+                f"the reference genome ({found}); something leaks between training and test."
+            )
+        else:
+            section.say(
+                f"The control holds: LegNet learned no more about {what} from shuffled genotypes than from the reference genome ({found})."
+            )
 
 
 def _pooling(results: Results) -> str:

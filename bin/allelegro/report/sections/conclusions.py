@@ -246,7 +246,7 @@ def _held_out(results: Results) -> Answer:
         said += (
             " Whether lentiMPRA sequences of pretraining overlap the held-out windows is unknown."
             if unknown
-            else " lentiMPRA sequences that overlap the held-out windows were left out of pretraining."
+            else " lentiMPRA sequences that overlap the held-out windows were excluded from pretraining."
         )
     return Answer(question, answer, said)
 

@@ -1,21 +1,18 @@
 """Results folder → report → files."""
 
 import logging
-import os
 from pathlib import Path
-
-# Matplotlib would otherwise look for a writable home, which a container task may not have.
-os.environ.setdefault("MPLCONFIGDIR", os.environ.get("TMPDIR", "/tmp"))
 
 from allelegro.io.atomic import atomic_folder
 from allelegro.report.html import render
 from allelegro.report.report import Report, save_figures
 from allelegro.report.results import Results
-from allelegro.report.sections import effects, genotype, loci, procap, provenance, schemes, summary, training
+from allelegro.report.sections import effects, genotype, loci, procap, provenance, schemes, summary, training, variants
 
 log = logging.getLogger(__name__)
 
 SECTIONS = (
+    variants.scored_variants,
     schemes.schemes,
     procap.libraries,
     procap.peaks,

@@ -17,14 +17,14 @@ from allelegro.report.report import Report
 
 
 def render(report: Report, title: str, subtitle: str, note: str) -> str:
-    """The report as a string: style inline, figures as inline SVG, no scripts, no network."""
+    """The report as a string: style, script and figures inline, no network; readable without scripts."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(runs=_runs, define=_define, show=show)
     here = resources.files("allelegro.report")
     template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
-    style = here.joinpath("style.css").read_text(encoding="utf-8")
+    style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "report.js"))
     return template.render(
-        report=report, title=title, subtitle=subtitle, note=note, style=style, version=__version__, glossary=GLOSSARY
+        report=report, title=title, subtitle=subtitle, note=note, style=style, script=script, version=__version__, glossary=GLOSSARY
     )
 
 

@@ -1,47 +1,18 @@
 """What a report is made of: sections of paragraphs, tables and figures, and warnings, which come first."""
 
-import io
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.figure import Figure as MatplotlibFigure
 
 from allelegro.io.atomic import atomic_path
 from allelegro.io.tables import write_table
+from allelegro.report.svg import WIDTH, Drawing
 
-# Text and axes take the page's own colour (light or dark); the palette reads on both (Okabe and Ito, mid-tones).
-INK = "#123456"
+# Reads on a light and on a dark page (Okabe and Ito, mid-tones).
 PALETTE = ["#2f7fc1", "#e0861a", "#23976b", "#cf4a5c", "#8a66bd", "#8b9099", "#a8871f", "#3aa6b5"]
 GREY = "#8b9099"
 MEMBERS = ", "  # between a model and one of its members (fold and seed) in the name of a series
-
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "axes.titlesize": 10.5,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "axes.prop_cycle": f"cycler('color', {PALETTE})",
-}
 
 LONGEST_OPEN = 20  # rows of a table that is shown at once
 
@@ -55,7 +26,6 @@ class Figure:
     caption: str
     svg: str
     data: pd.DataFrame
-    wide: bool = False
 
 
 @dataclass
@@ -65,10 +35,12 @@ class Table:
     title: str
     rows: pd.DataFrame
     about: dict[str, str] = field(default_factory=dict)
-    folded: bool = False  # opens on a click: a row for each donor of a study would push what follows out of sight
+    folded: bool | None = None  # opens on a click; by default where many rows would push what follows out of sight
+    search: bool = False  # scrolls in a frame of its own, and filters and sorts where scripts run
 
     def __post_init__(self) -> None:
-        self.folded = self.folded or len(self.rows) > LONGEST_OPEN
+        if self.folded is None:
+            self.folded = len(self.rows) > LONGEST_OPEN
 
     @property
     def columns(self) -> list[tuple[str, bool]]:
@@ -87,9 +59,10 @@ class Answer:
 
 @dataclass
 class Heading:
-    """A heading below a section's own."""
+    """A heading below a section's own, or with ``small`` below such a heading."""
 
     text: str
+    small: bool = False
 
 
 @dataclass
@@ -100,9 +73,9 @@ class Section:
     title: str
     blocks: list[str | Heading | Figure | Table] = field(default_factory=list)
 
-    def head(self, text: str) -> None:
+    def head(self, text: str, *, small: bool = False) -> None:
         """Add a heading for what follows."""
-        self.blocks.append(Heading(text))
+        self.blocks.append(Heading(text, small))
 
     def say(self, text: str) -> None:
         """Add a paragraph."""
@@ -141,37 +114,9 @@ class Report:
             self.warnings.append(text)
 
 
-def figure_of(
-    drawing: MatplotlibFigure, name: str, title: str, caption: str, data: pd.DataFrame, *, wide: bool = False
-) -> Figure:
-    """Turn a matplotlib figure into an inline SVG that follows the page's colours, and close it."""
-    buffer = io.StringIO()
-    with plt.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        drawing.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(drawing)
-    return Figure(name, title, caption, _inline_svg(buffer.getvalue(), name, title), data, wide)
-
-
-def _inline_svg(svg: str, name: str, title: str) -> str:
-    """Strip the XML preamble, make identifiers unique in the page, hand colours to the page and add a title."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    referenced = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
-    for identifier in set(re.findall(r'\bid="([^"]+)"', svg)) - referenced:
-        svg = svg.replace(f' id="{identifier}"', "")
-    for identifier in referenced:
-        svg = re.sub(rf'(\bid="|href="#|url\(#){re.escape(identifier)}(?=[")])', rf"\g<1>{name}-{identifier}", svg)
-    svg = svg.replace(INK, "currentColor")
-    # A hundredth of a point is finer than any screen or printer.
-    svg = re.sub(r' d="[^"]+"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
-    # The figure shrinks with the page but never grows beyond its own size, where its text would look like a poster.
-    svg = re.sub(r'(<svg[^>]*?) width="([0-9.]+)pt"', r'\1 style="--own: \2pt; max-width: \2pt"', svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
-    return re.sub(r"(<svg[^>]*?)>", rf'\1 role="img" aria-label="{_attribute(title)}">', svg, count=1)
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+def figure_of(drawing: Drawing, name: str, title: str, caption: str, data: pd.DataFrame) -> Figure:
+    """A drawing as a figure with the table behind it."""
+    return Figure(name, title, caption, drawing.svg(title), data)
 
 
 def save_figures(report: Report, folder: Path) -> None:
@@ -180,5 +125,10 @@ def save_figures(report: Report, folder: Path) -> None:
         for figure in section.figures:
             with atomic_path(folder / "figures" / f"{figure.name}.svg") as partial:
                 # A file of its own has no page to take its colour from.
-                partial.write_text(figure.svg.replace("currentColor", "#222222"), encoding="utf-8")
+                partial.write_text(
+                    figure.svg.replace("currentColor", "#222222").replace(
+                        ' style="--own', f' width="{WIDTH:g}" style="--own', 1
+                    ),
+                    encoding="utf-8",
+                )
             write_table(figure.data, folder / "data" / f"{figure.name}.tsv")

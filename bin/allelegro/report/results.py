@@ -21,7 +21,7 @@ from allelegro.report.report import MEMBERS
 # Columns that hold names, which are text whatever they look like; all others of a run's own tables show their kind.
 _NAMES = (
     "library", "donor", "candidate", "best_donor", "library_1", "library_2", "donor_1", "donor_2", "window", "chrom", "id",
-    "group", "model",
+    "group", "model", "ref", "alt", "allele", "base", "status", "reason", "view", "gene", "effect_by_seed",
 )  # fmt: skip
 
 
@@ -225,6 +225,31 @@ class Results:
                     next(rows, None)
                     counts[name, model] = Counter(row.rstrip("\n").rpartition("\t")[2] for row in rows)
         return counts
+
+    @cached_property
+    def scored_sets(self) -> dict[str, pd.DataFrame]:
+        """Scores of the variants that were given without measured effects: of each set the rows of all models."""
+        measured = set(self.metrics.loc[self.metrics["stage"] == "effects", "dataset"].astype(str))
+        found: dict[str, list[pd.DataFrame]] = {}
+        for path in self._files("effects/scores/*.tsv"):
+            if path.name.endswith((".counts.tsv", ".dropped.tsv", ".metrics.tsv")):
+                continue
+            table = self._table(path)
+            name = (
+                path.name.removesuffix(".tsv")
+                if table.empty
+                else path.name.removesuffix(f".{table['model'].iloc[0]}.tsv")
+            )
+            if len(table) and name not in measured:
+                found.setdefault(name, []).append(table)
+        return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+
+    @cached_property
+    def importance(self) -> dict[str, pd.DataFrame]:
+        """Importance of each base around the top variants of a set, in both alleles, by set."""
+        suffix = ".importance.tsv"
+        files = self._files(f"effects/importance/*{suffix}")
+        return {path.name.removesuffix(suffix): self._table(path) for path in files}
 
     def _benchmarks(self, suffix: str) -> dict[str, pd.DataFrame]:
         files = self._files(f"effects/benchmarks/*{suffix}")

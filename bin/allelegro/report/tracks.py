@@ -1,21 +1,22 @@
 """Drawings along the genome: signal by genotype, saturation maps and sequence logos."""
 
+from collections.abc import Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.gridspec import GridSpec
 from numpy.typing import NDArray
 
-from allelegro.report.plots import DIVERGING, colour_of
-from allelegro.report.report import GREY, INK, PALETTE, STYLE, Figure, figure_of
+from allelegro.report.plots import DIVERGING, colour_bar, colour_of
+from allelegro.report.report import GREY, PALETTE, Figure, figure_of
+from allelegro.report.svg import INK, WIDTH, Axes, Drawing, blend, limits, text_width
 
 BASES = list("ACGT")
 LETTER_COLOURS = {"A": "#23976b", "C": "#2f7fc1", "G": "#e0861a", "T": "#cf4a5c"}
-LETTERS_A_LINE = 100
+LETTERS_A_LINE = 50
 PLUS, MINUS, OBSERVED = PALETTE[0], PALETTE[3], GREY
+LEFT, TRACK, BAR = 58.0, 62.0, 14.0
+ArrayOfInts = Sequence[int] | NDArray[np.int64]
 
 
 def loci(
@@ -29,7 +30,7 @@ def loci(
     variant: int | None,
     snvs: pd.DataFrame | None,
 ) -> Figure:
-    """One track a genotype, bars of the observed and predicted signal next to it, a saturation map below.
+    """One track a genotype, a saturation map, and bars of the observed and predicted signal of each genotype below.
 
     ``signal`` is ``[donor, strand, base]`` from the 0-based position ``first`` on, ``quantities`` has one row a donor
     (``observed`` and one column a model, maybe none), ``variant`` and ``snvs`` are 1-based.
@@ -37,75 +38,102 @@ def loci(
     groups = list(genotype.categories)
     positions = first + 1 + np.arange(signal.shape[2])
     models = [str(column) for column in quantities if column not in ("donor", "genotype")]
+    means = [signal[np.asarray(genotype == group)].mean(axis=0) for group in groups]
+    xlim = (float(positions[0]) - 0.5, float(positions[-1]) + 0.5)
+    ylim = limits([mean * [[1], [-1]] for mean in means], around=0)
+    drawing = Drawing(0)
+    rows: list[pd.DataFrame] = []
+    top = 4.0
     mapped = snvs is not None and not snvs.empty
-    with plt.rc_context(STYLE):
-        heights = [1.0] * len(groups) + [0.9] * mapped
-        figure = plt.figure(figsize=(9.0, 0.7 + 1.15 * sum(heights)))
-        grid = GridSpec(len(heights), 2, figure, width_ratios=[4.6, 1], height_ratios=heights)
-        rows: list[pd.DataFrame] = []
-        track = bars = None
-        for index, group in enumerate(groups):
-            donors = np.asarray(genotype == group)
-            mean = signal[donors].mean(axis=0)
-            track = figure.add_subplot(grid[index, 0], sharex=track, sharey=track)
-            _strands(track, positions, mean, f"{group}\nn = {donors.sum()}")
-            rows += [
-                pd.DataFrame({"track": strand, "genotype": group, "position": positions, "value": values})
-                for strand, values in zip(("plus", "minus"), mean, strict=True)
-            ]
-            if models:
-                bars = figure.add_subplot(grid[index, 1], sharex=bars)
-                rows += _bars(bars, quantities[donors], models, group)
-            _marked(track, variant)
-            track.tick_params(labelbottom=index == len(groups) - 1 and not mapped)
-            if bars is not None:
-                bars.tick_params(labelbottom=index == len(groups) - 1)
-        assert track is not None
-        if bars is not None:
-            bars.set_xlabel("RPM of the window", fontsize=9)
-        last = track
-        if snvs is not None and mapped:
-            last = figure.add_subplot(grid[len(groups), 0], sharex=track)
-            rows.append(_effect_map(last, figure, grid[len(groups), 1], snvs))
-            _marked(last, variant)
-        last.set_xlabel("position (1-based)", fontsize=9)
-        last.ticklabel_format(axis="x", style="plain", useOffset=False)
-        last.set_xlim(positions[0] - 0.5, positions[-1] + 0.5)
-        return figure_of(figure, name, title, caption, pd.concat(rows, ignore_index=True), wide=True)
+    for place, (group, mean) in enumerate(zip(groups, means, strict=True)):
+        axes = Axes(drawing, LEFT, top, WIDTH - LEFT - 8, TRACK, xlim, ylim)
+        last = place == len(groups) - 1 and not mapped
+        _strands(axes, positions, mean, str(group), int(np.asarray(genotype == group).sum()))
+        axes.frame("position (1-based)" if last else "", xticks=last, whole=True)
+        _marked(axes, variant)
+        rows += [
+            pd.DataFrame({"track": strand, "genotype": group, "position": positions, "value": values})
+            for strand, values in zip(("plus", "minus"), mean, strict=True)
+        ]
+        top += TRACK + 10
+    if snvs is not None and mapped:
+        axes = Axes(drawing, LEFT, top, WIDTH - LEFT - 8, 44, xlim, (0, 1))
+        matrix = effects(snvs)
+        limit = _squares(axes, matrix)
+        axes.frame("position (1-based)", yticks=False, whole=True)
+        _marked(axes, variant)
+        rows.append(_as_rows(matrix))
+        top += 44
+        colour_bar(drawing, top + 36, -limit, limit, "effect (log2)", DIVERGING)
+        top += 24
+    top += 34
+    if models:
+        top = _bars(drawing, top + 8, groups, genotype, quantities, models, rows)
+    drawing.height = top
+    return figure_of(drawing, name, title, caption, pd.concat(rows, ignore_index=True))
 
 
-def _strands(axes: Axes, positions: NDArray[np.int64], mean: NDArray[np.floating[Any]], label: str) -> None:
-    for values, colour in ((mean[0], PLUS), (-mean[1], MINUS)):
-        axes.fill_between(positions, 0, values, step="mid", color=colour, lw=0)
-    axes.axhline(0, color=GREY, lw=0.6)
-    axes.set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", labelpad=12)
-    axes.tick_params(labelsize=8)
+def _strands(axes: Axes, positions: NDArray[np.int64], mean: NDArray[np.floating[Any]], label: str, n: int) -> None:
+    axes.drawing.text(2, axes.top + TRACK / 2 - 2, label, size=10.5, bold=True)
+    axes.drawing.text(2, axes.top + TRACK / 2 + 11, f"n = {n}", size=9.5)
+    zero = float(axes.y(0))
+    for strand, values, colour in (("plus", mean[0], PLUS), ("minus", -mean[1], MINUS)):
+        full = np.flatnonzero(values)
+        bars = zip(axes.x(positions[full] - 0.5), axes.y(values[full]), strict=True)
+        w = max(axes.width / len(positions), 0.7)
+        d = "".join(f"M{x:.1f} {zero:.1f}V{y:.1f}h{w:.1f}V{zero:.1f}z" for x, y in bars)
+        axes.drawing.path(d or f"M{axes.left:.1f} {zero:.1f}", fill=colour, tip=f"{label}, {strand} strand")
+    axes.drawing.path(f"M{axes.left:.1f} {zero:.1f}h{axes.width:.1f}", stroke=GREY, width=0.6)
 
 
-def _bars(axes: Axes, donors: pd.DataFrame, models: list[str], group: str) -> list[pd.DataFrame]:
-    """Means as bars, the observed donors as points; returns the rows behind them."""
-    for place, model in enumerate(models):
-        colour = OBSERVED if model == "observed" else colour_of(model, place)
-        axes.barh(-place, donors[model].mean(), color=colour, height=0.7, alpha=0.8)
-    axes.plot(donors["observed"], np.zeros(len(donors)), "o", ms=2.5, color=INK, alpha=0.7)
-    axes.set_yticks(-np.arange(len(models)), [model.replace("_", " ") for model in models], fontsize=7.5)
-    axes.tick_params(axis="x", labelsize=7.5)
-    return [
-        pd.DataFrame({"track": model, "genotype": group, "position": pd.NA, "value": donors[model]}) for model in models
-    ]
+def _bars(
+    drawing: Drawing, top: float, groups: Sequence[object], genotype: "pd.Categorical[object]", quantities: pd.DataFrame,
+    models: list[str], rows: list[pd.DataFrame],
+) -> float:  # fmt: skip
+    """Means as bars, the observed donors as points, genotype by genotype; adds the rows behind them, returns the end."""
+    left = 12 + max(text_width(model, 9.5) for model in models)
+    values = quantities[models]
+    axes = Axes(
+        drawing, left, top, WIDTH - left - 12, 0, (0, 1.05 * float(np.nanmax(values.to_numpy(float))) or 1.0), (0, 1)
+    )
+    y = top
+    for group in groups:
+        donors = quantities[np.asarray(genotype == group)]
+        drawing.text(left, y + 11, str(group), size=10.5, bold=True)
+        y += 15
+        for place, model in enumerate(models):
+            mean = float(donors[model].mean())
+            colour = OBSERVED if model == "observed" else colour_of(model, place)
+            drawing.text(left - 6, y + 11, model.replace("_", " "), size=9.5, anchor="end")
+            if np.isfinite(mean):
+                drawing.rect(
+                    left,
+                    y + 2,
+                    float(axes.x(mean)) - left,
+                    BAR - 4,
+                    fill=colour,
+                    tip=f"{group}, {model}: {mean:.3g} RPM",
+                )
+            if model == "observed":
+                drawing.dots(axes.x(donors[model]), np.full(len(donors), y + BAR / 2), fill=INK, size=3)
+            rows.append(pd.DataFrame({"track": model, "genotype": group, "position": pd.NA, "value": donors[model]}))
+            y += BAR
+    axes.height = y - top
+    axes.frame("RPM of the window", yticks=False)
+    return y + 36
 
 
 def _marked(axes: Axes, variant: int | None) -> None:
     if variant is not None:
-        axes.axvline(variant, color=INK, lw=0.9, ls=(0, (3, 2)), alpha=0.8)
+        axes.upright(variant, stroke=INK, dash="3 2", tip=f"the variant, {variant:,}")
 
 
-def _effect_map(axes: Axes, figure: Any, right: Any, snvs: pd.DataFrame) -> pd.DataFrame:
-    matrix = effects(snvs)
-    mesh = _squares(axes, matrix)
-    legend = figure.add_subplot(right)
-    legend.set_axis_off()
-    figure.colorbar(mesh, ax=legend, label="effect (log2)", location="left", fraction=0.9, aspect=8, shrink=0.95)
+def effects(snvs: pd.DataFrame) -> pd.DataFrame:
+    """Effect of each new base (rows A C G T) at each position; missing for the reference base."""
+    return snvs.pivot_table(index="alt", columns="pos", values="effect").reindex(BASES)
+
+
+def _as_rows(matrix: pd.DataFrame) -> pd.DataFrame:
     table = matrix.rename_axis("new base").reset_index().melt(id_vars="new base", var_name="position")
     return (
         table.assign(track="effect of " + table["new base"], genotype="")
@@ -114,21 +142,34 @@ def _effect_map(axes: Axes, figure: Any, right: Any, snvs: pd.DataFrame) -> pd.D
     )
 
 
-def effects(snvs: pd.DataFrame) -> pd.DataFrame:
-    """Effect of each new base (rows A C G T) at each position; missing for the reference base."""
-    return snvs.pivot_table(index="alt", columns="pos", values="effect").reindex(BASES)
-
-
-def _squares(axes: Axes, matrix: pd.DataFrame) -> Any:
-    limit = float(np.nanmax(np.abs(matrix.to_numpy(float)))) or 1.0
+def _squares(axes: Axes, matrix: pd.DataFrame, limit: float | None = None) -> float:
+    """Every change as a square, A to T from above; returns the effect of the strongest colour."""
+    values = matrix.to_numpy(float)
+    limit = limit or float(np.nanmax(np.abs(values))) or 1.0
     positions = matrix.columns.to_numpy(np.int64)
-    edges = (positions[0] - 0.5, positions[-1] + 0.5, 3.5, -0.5)
-    mesh = axes.imshow(
-        matrix, cmap=DIVERGING, vmin=-limit, vmax=limit, extent=edges, aspect="auto", interpolation="none"
-    )
-    axes.set_yticks(np.arange(4), BASES, fontsize=8)
-    axes.tick_params(labelsize=8)
-    return mesh
+    left = axes.x(positions - 0.5)
+    w, h = axes.width / (axes.xlim[1] - axes.xlim[0]), axes.height / 4
+    for base, row in enumerate(values):
+        y = axes.top + base * h
+        axes.drawing.text(axes.left - 4, y + h - 1.5, BASES[base], size=min(9.5, h + 1), anchor="end")
+        for x, position, value in zip(left, positions, row, strict=True):
+            if np.isfinite(value):
+                tip = f"{position:,} to {BASES[base]}: {value:+.2f}"
+                axes.drawing.rect(x, y, w, h, fill=blend(0.5 + value / limit / 2, DIVERGING), tip=tip)
+    return limit
+
+
+def logo(axes: Axes, letters: Sequence[str], places: ArrayOfInts, heights: NDArray[np.float64]) -> None:
+    """One letter a place, as tall as its importance; those below the line hang upside down."""
+    zero = float(axes.y(0))
+    w = axes.width / (axes.xlim[1] - axes.xlim[0])
+    for base, x, y, height, place in zip(
+        letters, axes.x(np.asarray(places) - 0.5), axes.y(heights), heights, places, strict=True
+    ):
+        if base in LETTER_COLOURS and np.isfinite(height):
+            tip = f"{base} at {place:,}: {height:+.2f}"
+            axes.drawing.letter(base, x, y, w, zero - y, fill=LETTER_COLOURS[base], tip=tip)
+    axes.drawing.path(f"M{axes.left:.1f} {zero:.1f}h{axes.width:.1f}", stroke=INK, width=0.5)
 
 
 def saturation(name: str, title: str, caption: str, snvs: pd.DataFrame) -> Figure:
@@ -136,32 +177,20 @@ def saturation(name: str, title: str, caption: str, snvs: pd.DataFrame) -> Figur
 
     A letter's height is minus the mean effect of its changes: positive where the reference base raises activity.
     """
-    import logomaker
-
     matrix = effects(snvs)
     reference = snvs.drop_duplicates("pos").set_index("pos")["ref"].reindex(matrix.columns)
     importance = -matrix.mean()
-    letters = pd.DataFrame({base: importance.where(reference == base, 0.0) for base in BASES})
     lines = [matrix.columns[at : at + LETTERS_A_LINE] for at in range(0, matrix.shape[1], LETTERS_A_LINE)]
     limit = float(np.nanmax(np.abs(matrix.to_numpy(float)))) or 1.0
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            2 * len(lines),
-            1,
-            figsize=(9.0, 1.9 * len(lines) + 0.3),
-            height_ratios=[1.3, 1.0] * len(lines),
-            squeeze=False,
-        )
-        for line, (logo, squares) in zip(lines, axes.reshape(-1, 2), strict=True):
-            logomaker.Logo(
-                letters.loc[line], ax=logo, color_scheme=LETTER_COLOURS, show_spines=False, baseline_width=0.5
-            )
-            logo.set_ylim(1.05 * min(letters.to_numpy().min(), 0), 1.05 * max(letters.to_numpy().max(), 1e-6))
-            logo.set_ylabel("log2", fontsize=8)
-            logo.tick_params(labelsize=7.5, labelbottom=False, bottom=False)
-            _squares(squares, matrix[line]).set_clim(-limit, limit)
-            for panel in (logo, squares):
-                panel.set_xlim(int(line[0]) - 0.5, int(line[0]) + LETTERS_A_LINE - 0.5)
-            squares.ticklabel_format(axis="x", style="plain", useOffset=False)
-        data = matrix.T.assign(ref=reference, importance=importance).rename_axis("pos").reset_index()
-        return figure_of(figure, name, title, caption, data, wide=True)
+    ylim = limits([importance], around=0)
+    drawing = Drawing(128 * len(lines) + 8)
+    for place, line in enumerate(lines):
+        top, span = 128.0 * place, (float(line[0]) - 0.5, float(line[0]) + LETTERS_A_LINE - 0.5)
+        upper = Axes(drawing, 34, top + 6, WIDTH - 40, 56, span, ylim)
+        upper.frame("", xticks=False)
+        logo(upper, reference[line].tolist(), line.to_numpy(), importance[line].to_numpy(float))
+        lower = Axes(drawing, 34, top + 68, WIDTH - 40, 36, span, (0, 1))
+        lower.frame("", yticks=False, whole=True)
+        _squares(lower, matrix[line], limit)
+    data = matrix.T.assign(ref=reference, importance=importance).rename_axis("pos").reset_index()
+    return figure_of(drawing, name, title, caption, data)

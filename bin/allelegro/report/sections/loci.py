@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.contigs import plain_contig
 from allelegro.procap.counts import CountsStore, library_sizes
 from allelegro.report import tracks
 from allelegro.report.report import Figure, Report, Section, Table
@@ -103,18 +104,25 @@ def _locus(counts: CountsStore, store: HaplotypeStore, name: str, snvs: pd.DataF
     if not len(places):
         return None
     place = int(places[0])
+    alleles = store.common_alleles(place, SPAN)
+    if not alleles:
+        return _with_allele(counts, store, place, None)
+    candidates = store.variants.iloc[alleles]
+    best = int(np.argmax([_expected(row, snvs) for _, row in candidates.iterrows()]))
+    return _with_allele(counts, store, place, alleles[best])
+
+
+def _with_allele(counts: CountsStore, store: HaplotypeStore, place: int, allele: int | None) -> Locus:
+    """A window with the signal of the donors of both stores, told apart by their copies of an allele of the store."""
     owner = counts.libraries["donor"].astype(str)
     donors = [donor for donor in store.donors if donor in set(owner)]
     member = (owner.to_numpy()[:, None] == np.array(donors)).astype(float)
     sizes = library_sizes(counts.libraries) @ member
     signal = np.einsum("lsb,ld->dsb", counts.profiles([place])[0], member) / sizes[:, None, None]
     window = store.windows.iloc[place]
-    alleles = store.common_alleles(place, SPAN)
-    if not alleles:
+    if allele is None:
         return Locus(window, donors, signal, "", None, _groups(np.zeros(len(donors), np.int64), ["all donors"]))
-    candidates = store.variants.iloc[alleles]
-    best = int(np.argmax([_expected(row, snvs) for _, row in candidates.iterrows()]))
-    allele, variant = alleles[best], candidates.iloc[best]
+    variant = store.variants.iloc[allele]
     found, copies = store.copies(place)
     carried = copies[int(np.flatnonzero(found == allele)[0]), [store.donor(donor) for donor in donors]]
     ref, alt = _short(str(variant["ref"])), _short(str(variant["alt"]))
@@ -127,6 +135,28 @@ def _locus(counts: CountsStore, store: HaplotypeStore, name: str, snvs: pd.DataF
         int(variant["pos"]),
         _groups(carried, labels),
     )
+
+
+def by_genotype(results: Results, slug: str, variant: pd.Series) -> Figure | None:
+    """Observed and predicted signal by genotype of a variant that donors of the run carry, in its window; else None."""
+    if results.stores is None:
+        return None
+    counts, store = results.stores
+    known = store.variants
+    same = (known["pos"] == variant["pos"]) & (known["ref"] == variant["ref"]) & (known["alt"] == variant["alt"])
+    same &= known["chrom"].map(plain_contig) == plain_contig(str(variant["chrom"]))
+    rows = np.flatnonzero(same)
+    windows = store.windows
+    around = windows["chrom"].map(plain_contig) == plain_contig(str(variant["chrom"]))
+    around &= (windows["start"] < variant["pos"]) & (windows["end"] >= variant["pos"])
+    if not len(rows) or not around.any():
+        return None
+    middle = (windows["start"] + windows["end"]) / 2
+    place = int((middle - variant["pos"]).abs()[around].idxmin())
+    if int(rows[0]) not in store.copies(place)[0]:
+        return None
+    locus = _with_allele(counts, store, place, int(rows[0]))
+    return _tracks(slug, locus, _predictions(results, locus), None)
 
 
 def _groups(codes: NDArray[np.int64], labels: list[str]) -> "pd.Categorical[object]":

@@ -23,6 +23,7 @@ from allelegro.report.build import build_report, collect
 from allelegro.report.glossary import GLOSSARY
 from allelegro.report.report import Table
 from allelegro.report.results import Results
+from allelegro.report.sections.loci import telling_loci
 from helpers.toy_stores import Toy, make_toy, toy_windows
 
 MODELS = {
@@ -235,7 +236,7 @@ def test_structure_and_self_containment(whole: Path) -> None:
     assert parsed.levels[0] == 1 and max(np.diff(parsed.levels)) == 1, "headings must not skip a level"
     for link in parsed.links:
         assert link[1:] in parsed.anchors if link.startswith("#") else (whole.parent / link).is_file(), link
-    assert "<script" not in html and not re.search(r'(src|href)="https?:', html)
+    assert not re.search(r'(src|href)="(https?:|//)', html) and "<script>" in html and "<script src" not in html
     assert len(html) < 5e6
 
 
@@ -544,3 +545,90 @@ def test_damaged_json_is_named_and_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"metadata\.json line 1"):
         build_report(folder, tmp_path / "out", "t")
     assert not (tmp_path / "out").exists()
+
+
+def scored_folder(folder: Path, donors: bool = False) -> Path:
+    """Results of a run that scored variants: two models, one row without a score, importance of the top variant."""
+    if donors:
+        results_folder(folder, parts="pg")
+    store = folder / "genotype" / "haplotypes" / "variants.tsv"
+    given = pd.read_csv(store, sep="\t").head(3) if donors else None
+    rows = []
+    for model, scale in (("pretrained_cell", 0.5), ("legnet", 1.0)):
+        for i, effect in enumerate((0.1, -1.5, float("nan"))):
+            place = (
+                ("chr1", 100 + i, "A", "G") if given is None else tuple(given.loc[i, ["chrom", "pos", "ref", "alt"]])
+            )
+            known = (*place, f"rs{i}", model, effect * scale, 0.2, 5.0, 5.0 + effect * scale)
+            rows.append(
+                (*known, *(("ref_mismatch", "REF is not in the FASTA") if i == 2 else ("scored", "")), "GENE<1>")
+            )
+    columns = ["chrom", "pos", "ref", "alt", "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction",
+               "status", "reason", "gene"]  # fmt: skip
+    table = pd.DataFrame(rows, columns=columns)
+    for model, of in table.groupby("model"):
+        write_table(of, folder / "effects" / "scores" / f"my.set.{model}.tsv")
+    top = table[table["effect"] == -1.5].iloc[0]
+    letters = pd.DataFrame(
+        [(allele, offset, "ACGT"[offset % 4], 0.1 * offset) for allele in ("ref", "alt") for offset in range(-5, 5)],
+        columns=["allele", "offset", "base", "importance"],
+    ).assign(**{name: top[name] for name in ("chrom", "pos", "ref", "alt", "id")}, model="legnet")
+    write_table(letters, folder / "effects" / "importance" / "my.set.importance.tsv")
+    return folder
+
+
+def test_scored_variants_come_first_with_table_and_cards(tmp_path: Path) -> None:
+    """Scores alone: what was scored and why not, every variant in the table, a card with both alleles' logos."""
+    report = build_report(scored_folder(tmp_path / "r"), tmp_path / "out", "t")
+    html = report.read_text()
+    said = answers(html)
+    assert (
+        said["What was scored of my.set?"] == "2 of 3 variants by legnet. Without a score: REF is not in the FASTA (1)."
+    )
+    assert said["Which variants of my.set stand out?"].startswith("The largest: 2.8-fold less activity.")
+    table = html[html.index("my.set: effects by legnet") :]
+    firsts = re.findall(r"<tr><td>(chr1:[^<]+)</td><td[^>]*>([^<]+)</td>", table[: table.index("</table>")])
+    assert firsts == [("chr1:101 A&gt;G", "-1.50"), ("chr1:100 A&gt;G", "0.100")]
+    assert "effect by pretrained cell" in table and "GENE&lt;1&gt;" in table and "GENE<1>" not in html
+    assert "stage left no results" not in html and 'id="libraries"' not in html
+    drawn = {path.stem for path in report.parent.glob("figures/*.svg")}
+    assert {"alleles-my-set-1", "alleles-my-set-2", "logos-my-set-1"} <= drawn
+    logos = pd.read_csv(report.parent / "data" / "logos-my-set-1.tsv", sep="\t")
+    assert set(logos["allele"]) == {"ref", "alt"} and len(logos) == 20
+    outline(html)
+
+
+def test_a_variant_that_donors_carry_shows_their_signal(tmp_path: Path) -> None:
+    report = build_report(scored_folder(tmp_path / "r", donors=True), tmp_path / "out", "t")
+    table = pd.read_csv(report.parent / "data" / "locus-my-set-1.tsv", sep="\t")
+    assert table["genotype"].nunique() > 1 and {"plus", "minus"} <= set(table["track"])
+
+
+def test_nothing_scored_is_said_loudly(tmp_path: Path) -> None:
+    folder = scored_folder(tmp_path / "r")
+    for path in folder.glob("effects/scores/*.tsv"):
+        table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        write_table(table.assign(effect="NA", status="ref_mismatch", reason="REF is not in the FASTA"), path)
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    assert "No variant of my.set was scored by any model" in html[: html.index("<dl")]
+
+
+def test_example_loci_are_chosen_for_what_they_show(tmp_path: Path) -> None:
+    """The clearest effect that is predicted right, and the clearest that is predicted wrong."""
+    folder = results_folder(tmp_path / "r", parts="pgt")
+    path = folder / "training" / "evaluation" / "predictions.parquet"
+    table = pd.read_parquet(path)
+    store = HaplotypeStore.open(folder / "genotype" / "haplotypes")
+    for place, sign in ((7, 1.0), (12, -1.0)):
+        carried = np.isin(store.index[place], (1, 3)).sum(axis=1)
+        here = (table["window"] == f"w{place}").to_numpy()
+        table.loc[here, "observed"] = np.expm1(3 + carried)
+        table.loc[here, "legnet"] = np.expm1(3 + sign * carried / 2)
+    table.to_parquet(path)
+    right, wrong = telling_loci(Results(folder), store)
+    assert (right.name, wrong.name) == ("w7", "w12")
+    assert right.observed == pytest.approx(1) and right.predicted == pytest.approx(0.5)
+    assert wrong.predicted == pytest.approx(-0.5)
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    assert "w7: the largest effect that is predicted in the right direction" in html
+    assert "w12: the largest failure" in html

@@ -27,6 +27,12 @@ SECTIONS = (
     summary.summary,  # printed first, written last: it draws on what the others found
 )
 
+# A run that scored variants with given models has no cohort to tell of.
+OF_A_COHORT = (
+    schemes.schemes, procap.libraries, procap.peaks, genotype.haplotypes, training.learning_curves, training.held_out,
+    loci.example_loci,
+)  # fmt: skip
+
 
 def build_report(results_folder: Path, out: Path, title: str, note: str = "") -> Path:
     """Write ``report.html``, ``figures/*.svg`` and ``data/*.tsv`` into ``out``; return the HTML's path.
@@ -47,5 +53,6 @@ def collect(results: Results) -> Report:
     """All sections in the order of the pipeline; each says what is missing."""
     report = Report()
     for section in SECTIONS:
-        section(results, report)
+        if not (results.scores_only and section in OF_A_COHORT):
+            section(results, report)
     return report

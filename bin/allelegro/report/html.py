@@ -24,7 +24,14 @@ def render(report: Report, title: str, subtitle: str, note: str) -> str:
     template = environment.from_string(here.joinpath("report.html.j2").read_text(encoding="utf-8"))
     style, script = (here.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "report.js"))
     return template.render(
-        report=report, title=title, subtitle=subtitle, note=note, style=style, script=script, version=__version__, glossary=GLOSSARY
+        report=report,
+        title=title,
+        subtitle=subtitle,
+        note=note,
+        style=style,
+        script=script,
+        version=__version__,
+        glossary=GLOSSARY,
     )
 
 

@@ -171,7 +171,7 @@ def density_panels(
 
 def _finite_pairs(x: ArrayLike, y: ArrayLike) -> pd.DataFrame:
     pair = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)})
-    return pair[np.isfinite(pair).all(axis=1)].reset_index(drop=True)
+    return pair.replace([np.inf, -np.inf], np.nan).dropna().reset_index(drop=True)
 
 
 def _density(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
@@ -212,8 +212,8 @@ def lines(
     many = len(models) > len(PALETTE)
     drawing = Drawing(0)
     top = 8.0 if many else drawing.legend([(model, colour_of(model, i)) for i, model in enumerate(models)], 0) + 4
-    xs = [x[x > 0] if log_x else x for x, _ in drawn.values()]
-    xlim = limits(xs, margin=0 if log_x else 0.03)
+    xs = np.concatenate([x for x, _ in drawn.values()])
+    xlim = (float(xs[xs > 0].min()), float(xs.max())) if log_x else limits([xs], margin=0.03)
     axes = Axes(drawing, 52, top, WIDTH - 62, 190, xlim, limits([y for _, y in drawn.values()], around=chance), log_x)
     axes.frame(xlabel, ylabel)
     if chance is not None:
@@ -242,13 +242,15 @@ def stacked_bars(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel
     """Horizontal stacked bars; ``rows`` is indexed by label, one column a part; a legend where there are several."""
     if rows.empty:
         return None
-    labels, values = rows.index.astype(str), rows.fillna(0).to_numpy(float)
+    labels, values = rows.index.astype(str).tolist(), rows.fillna(0).to_numpy(float)
     colours = [PALETTE[index % len(PALETTE)] for index in range(rows.shape[1])]
     step = 15 if len(rows) > 20 else 19
     drawing = Drawing(0)
     entries = list(zip(map(str, rows.columns), colours, strict=True))
     top = drawing.legend(entries, 0) + 4 if len(entries) > 1 else 4.0
-    axes = Axes(drawing, _label_space(labels), top, 0, step * len(rows), (0, float(values.sum(axis=1).max()) or 1.0), (0, 1))
+    axes = Axes(
+        drawing, _label_space(labels), top, 0, step * len(rows), (0, float(values.sum(axis=1).max()) or 1.0), (0, 1)
+    )
     axes.width = WIDTH - axes.left - 14
     axes.frame(xlabel, yticks=False)
     for line, label in enumerate(labels):
@@ -345,9 +347,7 @@ def scheme(name: str, title: str, caption: str, columns: Sequence[Sequence[tuple
     return figure_of(drawing, name, title, caption, data)
 
 
-def _box(
-    drawing: Drawing, x: float, y: float, w: float, h: float, heading: str, detail: str, colour: str
-) -> None:
+def _box(drawing: Drawing, x: float, y: float, w: float, h: float, heading: str, detail: str, colour: str) -> None:
     shape = f"M{x + 6:.1f} {y:.1f}h{w - 12:.1f}q6 0 6 6v{h - 12:.1f}q0 6 -6 6h{12 - w:.1f}q-6 0 -6 -6v{12 - h:.1f}q0 -6 6 -6z"
     drawing.path(shape, fill=colour, opacity=0.16)
     drawing.path(shape, stroke=colour, width=1.4)

@@ -125,10 +125,8 @@ def save_figures(report: Report, folder: Path) -> None:
         for figure in section.figures:
             with atomic_path(folder / "figures" / f"{figure.name}.svg") as partial:
                 # A file of its own has no page to take its colour from.
-                partial.write_text(
-                    figure.svg.replace("currentColor", "#222222").replace(
-                        ' style="--own', f' width="{WIDTH:g}" style="--own', 1
-                    ),
-                    encoding="utf-8",
+                alone = figure.svg.replace("currentColor", "#222222").replace(
+                    " style=", f' width="{2 * WIDTH:g}" style=', 1
                 )
+                partial.write_text(alone, encoding="utf-8")
             write_table(figure.data, folder / "data" / f"{figure.name}.tsv")

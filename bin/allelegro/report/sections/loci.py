@@ -1,7 +1,8 @@
 """Example loci: the signal of each genotype, what models predict for it, and the effect of every base change."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ MOST_LOCI = 4
 FLANK = 100  # bp shown on either side of the saturated bases
 SPAN = 200  # central bp in which a variant is looked for where nothing was saturated
 MOST_MODELS = 3
+MOST_SEARCHED = 2000  # held-out windows among which telling ones are looked for, the most active first
+FEWEST_DONORS = 3  # with and without an allele, for a difference between them
 BASES = list("ACGT")
 
 
@@ -46,15 +49,101 @@ def example_loci(results: Results, report: Report) -> None:
     stores = results.stores
     if stores is None:
         section.say("These results hold no counts store or no haplotype store, so no signal by genotype can be shown.")
-    names = list(regions) or ([] if stores is None else _held_out_examples(results, stores[1]))
-    if not names:
+    told = [] if stores is None else telling_loci(results, stores[1])
+    names = list(regions) or ([] if stores is None or told else _held_out_examples(results, stores[1]))
+    if not names and not told:
         return
     section.say(
-        "Windows that the models did not train on, where donors differ if there are such. Tracks are the mean of all donors of a genotype; "
-        "the bars on the right are the observed signal and what models predict from sequence alone."
+        "Windows that the models did not train on. Tracks are the mean of all donors of a genotype; bars are the observed signal "
+        "and what models predict from sequence alone."
     )
-    for name in names[:MOST_LOCI]:
+    for example in told:
+        section.head(f"{example.name}: {example.what}")
+        section.say(example.why)
+        assert stores is not None
+        _by_allele(results, section, *stores, example)
+    for name in names[: MOST_LOCI - len(told)]:
+        section.head(name)
+        if name in regions:
+            section.say(
+                "Chosen for saturation mutagenesis: among the most active held-out windows, those where donors differ first."
+            )
         _one_locus(results, section, name, regions.get(name), stores)
+
+
+@dataclass(frozen=True)
+class Example:
+    """A held-out window that shows something: its place in the store, the allele that divides donors, and why it was chosen."""
+
+    place: int
+    name: str
+    allele: int
+    observed: float  # change of log(1 + RPM) with a copy of the allele
+    clear: float  # the same in standard errors
+    predicted: float
+    what: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why this window is shown, with its figures."""
+        return (
+            f"With a copy of the allele log(1 + RPM) changes by {self.observed:+.2f} ({abs(self.clear):.1f} standard errors); predicted from "
+            f"sequence alone: {self.predicted:+.2f}."
+        )
+
+
+def telling_loci(results: Results, store: HaplotypeStore) -> list[Example]:
+    """Of the held-out windows the clearest difference between genotypes that is predicted right, and the clearest that is not."""
+    table, model = results.predictions, results.roles.get("personal")
+    if table is None or model not in table:
+        return []
+    held = table[table["cell"].astype(str).str.startswith("unseen_loci")].astype({"window": str, "donor": str})
+    wide = held.pivot_table(index="window", columns="donor", values=["observed", model]).apply(np.log1p)
+    placed = {str(name): place for place, name in enumerate(store.windows["name"])}
+    chosen = store.windows[store.windows["name"].astype(str).isin(wide.index)]
+    ranked = chosen.sort_values("score", ascending=False, kind="stable").head(MOST_SEARCHED)
+    found = [one for name in ranked["name"].astype(str) for one in _slopes(store, placed[name], name, wide, str(model))]
+    right = [one for one in found if one.observed * one.predicted > 0]
+    wrong = [one for one in found if one.observed * one.predicted <= 0]
+    kinds = ((right, "the largest effect that is predicted in the right direction"), (wrong, "the largest failure"))
+    return [replace(max(of, key=lambda one: abs(one.clear)), what=what) for of, what in kinds if of]
+
+
+def _slopes(store: HaplotypeStore, place: int, name: str, wide: pd.DataFrame, model: str) -> Iterator[Example]:
+    """The clearest of a window's common alleles, where it divides enough donors."""
+    alleles = store.common_alleles(place, SPAN)
+    if not alleles:
+        return
+    present, copies = store.copies(place)
+    signal = wide.loc[name]
+    donors = [str(donor) for donor in signal["observed"].dropna().index if str(donor) in set(store.donors)]
+    places = [store.donor(donor) for donor in donors]
+    observed, predicted = (signal[column][donors].to_numpy(float) for column in ("observed", model))
+    best = None
+    for allele in alleles:
+        carried = copies[int(np.flatnonzero(present == allele)[0])][places].astype(float)
+        if min((carried > 0).sum(), (carried == 0).sum()) < FEWEST_DONORS:
+            continue
+        away = carried - carried.mean()
+        slope, other = (float(away @ values / (away @ away)) for values in (observed, predicted))
+        rest = observed - observed.mean() - slope * away
+        error = float(np.sqrt(rest @ rest / max(len(donors) - 2, 1) / (away @ away)))
+        one = Example(place, name, allele, slope, slope / (error or np.inf), other)
+        best = one if best is None or abs(one.clear) > abs(best.clear) else best
+    if best is not None:
+        yield best
+
+
+def _by_allele(
+    results: Results, section: Section, counts: CountsStore, store: HaplotypeStore, example: Example
+) -> None:
+    locus = _with_allele(counts, store, example.place, example.allele)
+    predicted = _predictions(results, locus)
+    slug = re.sub(
+        r"[^A-Za-z0-9]+", "-", f"{example.name}-{'right' if example.observed * example.predicted > 0 else 'wrong'}"
+    )
+    section.show(_tracks(slug, locus, predicted, None))
+    section.show(_quantities(predicted))
 
 
 def _held_out_examples(results: Results, store: HaplotypeStore) -> list[str]:
@@ -74,7 +163,6 @@ def _one_locus(
     saturated: pd.DataFrame | None,
     stores: tuple[CountsStore, HaplotypeStore] | None,
 ) -> None:
-    section.head(name)
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name)
     snvs = None if saturated is None else saturated[saturated["alt"].isin(BASES) & saturated["ref"].isin(BASES)]
     locus = None if stores is None else _locus(*stores, name, snvs)

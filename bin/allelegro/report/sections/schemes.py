@@ -59,7 +59,7 @@ def _model_columns(results: Results) -> list[list[tuple[str, str]]]:
             ("fine-tuning", f"{legnets} LegNet, {clipnets} CLIPNET\ncheckpoints: {len(results.finetuned)}"),
             ("held out", f"fold{folds}: {results.test_loci} windows\n{len(results.test_donors)} donors"),
         ],
-        [("held-out PRO-cap", "four cells of loci and donors"), ("variant effects", f"{benchmarks} benchmarks")],
+        [("held-out PRO-cap", "four cells:\nloci × donors"), ("variant effects", f"{benchmarks} benchmarks")],
     ]
 
 

@@ -47,7 +47,7 @@ def scored_variants(results: Results, report: Report) -> None:
         section.show(_unscored(name, table))
         top = top_variants(table, model)
         if top.empty:
-            section.say(f"No variant of {name} has a score: the reasons are above.")
+            report.warn(f"No variant of {name} was scored by any model: the reasons are under Scored variants.")
             continue
         section.show(_table(name, table, top, model))
         _cards(results, section, name, top.head(MOST_CARDS), model)
@@ -100,7 +100,7 @@ def _answers(name: str, table: pd.DataFrame, model: str) -> Iterator[Answer]:
     mine = table[table["model"] == model]
     status = _status(mine).value_counts()
     done, lost = int(status.get(SCORED, 0)), status.drop(SCORED, errors="ignore")
-    reasons = "; ".join(f"{n:,} {str(reason).replace('_', ' ')}" for reason, n in lost.items())
+    reasons = "; ".join(f"{str(reason).replace('_', ' ')} ({n:,})" for reason, n in lost.items())
     why = f"Without a score: {reasons}." if reasons else "None is without a score."
     yield Answer(f"What was scored of {name}?", f"{done:,} of {len(mine):,} variants by {model}.", why)
     top = top_variants(table, model).head(3)
@@ -110,9 +110,13 @@ def _answers(name: str, table: pd.DataFrame, model: str) -> Iterator[Answer]:
             + ("" if pd.isna(row.get("effect_sd")) else f" ± {row['effect_sd']:.2f}")
             for _, row in top.iterrows()
         )
-        largest = float(top["effect"].abs().max())
-        answer = f"Up to {2**largest:.2g}-fold."
-        yield Answer(f"Which variants of {name} stand out?", answer, f"Largest predicted effects (log2): {said}.")
+        largest = float(top["effect"].iloc[0])
+        answer = f"The largest: {2 ** abs(largest):.2g}-fold {'more' if largest > 0 else 'less'} activity."
+        yield Answer(
+            f"Which variants of {name} stand out?",
+            answer,
+            f"Predicted effects of the alternative allele (log2): {said}.",
+        )
 
 
 def place(row: pd.Series) -> str:

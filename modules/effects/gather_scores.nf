@@ -1,29 +1,48 @@
 include { quoted ; repeated } from '../tools.nf'
 
-// The shards of one set and model, in order, under one header, what they cost and how many variants were dropped.
+// The shards of a variant set: each model's scores in the order of the variants, what they cost and what was dropped.
 process GATHER_SCORES {
-    tag "${meta.set} ${meta.model}"
+    tag "${meta.set}"
     label 'process_single'
 
     input:
-    tuple val(meta), path(shards, stageAs: 'shards/*'), path(costs, stageAs: 'costs/*'), path(counts, stageAs: 'counts/*')
+    tuple val(meta), path(scores, stageAs: 'shards/*'), path(costs, stageAs: 'costs/*'),
+        path(counts, stageAs: 'counts/*'), path(variants, stageAs: 'variants/*')
     val tool
 
     output:
-    tuple val(meta), path("${meta.set}.${meta.model}.tsv"), emit: scores
-    path "${meta.set}.${meta.model}.cost.json", emit: cost
-    tuple val(meta), path("${meta.set}.${meta.model}.dropped.tsv"), emit: dropped
+    tuple val(meta), path("${meta.set}.{${modelsOf(meta, scores).join(',')}}.tsv"), path("${meta.set}.*.cost.json"),
+        path("${meta.set}.counts.tsv"), emit: scores
+    path "${meta.set}.scored.*", optional: true, emit: annotated
 
     script:
+    def named = scores.toSorted { path -> shardOf(meta, path).toInteger() }
+        .collect { path -> "${modelOf(meta, path)}=${path}" }
+    def annotated = meta.vcf
+        ? "--variants ${quoted(variants)} --out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}"
+        : ''
     """
-    gather_scores.py ${repeated('--scores', shards)} ${repeated('--cost', costs)} ${repeated('--counts', counts)} \\
-        --out ${quoted("${meta.set}.${meta.model}.tsv")} \\
-        --out-cost ${quoted("${meta.set}.${meta.model}.cost.json")} \\
-        --out-counts ${quoted("${meta.set}.${meta.model}.dropped.tsv")} ${tool.args}
+    gather_scores.py ${repeated('--scores', named)} ${repeated('--cost', costs)} ${repeated('--counts', counts)} \\
+        --out ${quoted("${meta.set}.{model}.tsv")} --out-cost ${quoted("${meta.set}.{model}.cost.json")} \\
+        --out-counts ${quoted("${meta.set}.counts.tsv")} ${annotated} ${meta.kind ? '--allow-seen' : ''} ${tool.args}
     """
 
     stub:
+    def files = modelsOf(meta, scores).collectMany { name -> ["${name}.tsv", "${name}.cost.json"] } + ['counts.tsv']
     """
-    touch ${meta.set}.${meta.model}.tsv ${meta.set}.${meta.model}.cost.json ${meta.set}.${meta.model}.dropped.tsv
+    touch ${files.collect { name -> quoted("${meta.set}.${name}") }.join(' ')}
     """
+}
+
+/** The shard and the model of a file called SET.SHARD.MODEL.tsv. */
+def shardOf(meta, path) {
+    path.name.substring(meta.set.length() + 1).tokenize('.')[0]
+}
+
+def modelOf(meta, path) {
+    path.name.substring("${meta.set}.${shardOf(meta, path)}.".length()) - ~/\.tsv$/
+}
+
+def modelsOf(meta, scores) {
+    scores.collect { path -> modelOf(meta, path) }.unique().sort()
 }

@@ -20,25 +20,38 @@ workflow EFFECTS {
 
     main:
     given = plan.trained ? givenModels(plan.trained, plan.haplotypes ? plan.models*.model : []) : []
-    ensembles = models.map { meta, path -> [meta.model, path] }.mix(channel.fromList(given))
+    scoring = models.map { meta, path -> [meta.model, path] }.mix(channel.fromList(given))
         .filter { model, _path -> !plan.scoring || model in plan.scoring }
-        .groupTuple(sort: byPath())
+    ensembles = scoring.toSortedList { left, right -> left[0] <=> right[0] ?: byPath()(left[1], right[1]) }
+        .filter { members -> members }
+        .map { members -> [members.collect { row -> row[0] }, members.collect { row -> row[1] }] }
     located = variant_sets.mix(scored).combine(genome)
         .map { meta, table, another, fasta, index -> [meta, table] + (another ?: [fasta, index]) }
+    // The windows are of the run's genome.
+    elsewhere = variant_sets.filter { row -> row[2] }.map { row -> row[0].set }.toList()
+    elements = (plan.windows ? windows : channel.value([])).combine(elsewhere.map { sets -> [sets] })
     shards = channel.fromList((1..plan.shards).toList())
-    work = located.combine(ensembles).combine(shards).map { meta, table, fasta, index, model, paths, shard ->
-        [meta + [model: model], table, fasta, index, paths, shard, plan.shards]
-    }
-    SCORE_VARIANTS(work, tools.score_variants)
-    GATHER_SCORES(SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: byShard()), tools.gather_scores)
+    work = located.combine(shards).combine(elements.map { row -> [row] })
+        .map { meta, table, fasta, index, shard, row ->
+            def vcf = meta.kind ? null : vcfSuffix(table)
+            def near = row.size() == 2 && !(meta.set in row[1]) ? row[0] : []
+            [meta + [vcf: vcf], table, fasta, index, near, shard, plan.shards]
+        }
+    SCORE_VARIANTS(work, ensembles, tools.score_variants)
+    parts = SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: byPath())
+        .map { meta, tables, costs, counts -> [meta, tables.flatten(), costs.flatten(), counts] }
+    files = located.map { meta, table, _fasta, _index -> [meta.set, table] }
+    gathering = parts.map { row -> [row[0].set] + row }.combine(files, by: 0).map { row -> row.tail() }
+    GATHER_SCORES(plan.shards > 1 ? gathering : channel.empty(), tools.gather_scores)
+    gathered = plan.shards > 1 ? GATHER_SCORES.out.scores : SCORE_VARIANTS.out.scores
+    annotated = SCORE_VARIANTS.out.annotated.mix(GATHER_SCORES.out.annotated)
 
-    GATHER_SCORES.out.dropped.filter { meta, _path -> !meta.kind }
-        .subscribe { meta, path -> log.info(countsText(meta, path)) }
+    gathered.filter { meta, _tables, _costs, _counts -> !meta.kind }
+        .subscribe { meta, _tables, _costs, counts -> log.info(countsText(meta.set, counts)) }
 
-    // A model that saw every locus of a set scores none of its variants.
-    scores = GATHER_SCORES.out.scores.filter { _meta, path -> workflow.stubRun || path.countLines() > 1 }
-        .map { meta, path -> [meta.subMap('set', 'kind', 'release'), path] }
-        .groupTuple(sort: byPath())
+    // Models that saw every locus of a set score none of its variants.
+    scores = gathered.filter { _meta, _tables, _costs, counts -> workflow.stubRun || anyScored(counts) }
+        .map { meta, tables, _costs, _counts -> [meta.subMap('set', 'kind', 'release'), [tables].flatten()] }
     training = tables.toSortedList(byPath()).flatMap { found -> found.take(1) }
     FIT_KMERS(training.combine(variant_sets.take(1)).map { row -> row[0] }, tools.fit_kmers)
     outside = comparators.toList().map { rows -> [rows] }
@@ -51,14 +64,13 @@ workflow EFFECTS {
         FIT_KMERS.out.kmers.ifEmpty([]).first(),
         tools.benchmark_variants,
     )
-    shown = ensembles.filter { model, _paths -> model == plan.saturate }
+    shown = scoring.filter { model, _path -> model == plan.saturate }.groupTuple(sort: byPath())
     stored = plan.haplotypes ? haplotypes : channel.value([])
     SATURATE_SEQUENCES(shown, windows, stored, genome, tools.saturate_sequences)
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
-        GATHER_SCORES.out.scores.mix(GATHER_SCORES.out.dropped).map { _meta, path -> ['effects/scores', path] },
-        GATHER_SCORES.out.cost.map { path -> ['effects/scores', path] },
+        gathered.flatMap { row -> row.tail().flatten() }.mix(annotated).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves)
             .map { path -> ['effects/benchmarks', path] },
     )
@@ -67,25 +79,29 @@ workflow EFFECTS {
     )
 }
 
-/** How many of a set's variants a model scored, and how many were dropped for each reason. */
-def countsText(meta, path) {
-    def counts = path.readLines().drop(1).collect { line -> line.tokenize('\t') }
-    def dropped = counts.drop(1).collect { reason, variants -> "${reason} ${variants}" }
-    "${meta.set}, ${meta.model}: ${counts ? counts[0][1] : 0} variants scored; dropped: ${dropped.join(', ') ?: 'none'}"
+/** What became of a set's variants: of each model how many were scored, and how many not for each reason. */
+def countsText(set, counts) {
+    def rows = counts.readLines().drop(1).collect { line -> line.tokenize('\t') }
+    rows.groupBy { row -> row[0] }.collect { model, found ->
+        def scored = found.findAll { row -> row[1] == 'scored' }.collect { row -> row[2] }.join()
+        def others = found.findAll { row -> row[1] != 'scored' }.collect { row -> "${row[2]} ${row[1]} (${row[3]})" }
+        "${set}, ${model}: ${scored} variants scored; not scored: ${others.join(', ') ?: 'none'}"
+    }.join('\n')
+}
+
+/** Whether a model scored a variant of the set. */
+def anyScored(counts) {
+    counts.readLines().drop(1)*.tokenize('\t').any { row -> row[1] == 'scored' && row[2] != '0' }
+}
+
+/** How an annotated copy of a VCF or BCF is called; null for a table. */
+def vcfSuffix(path) {
+    path.name.endsWith('.bcf') ? 'bcf' : path.name ==~ /.*\.vcf(\.b?gz)?/ ? 'vcf.gz' : null
 }
 
 /** One order of files on every run, so that -resume finds the task. */
 def byPath() {
     { left, right -> left.name <=> right.name ?: left.toString() <=> right.toString() }
-}
-
-/** Files called SET.MODEL.SHARD.… in the order of their shards. */
-def byShard() {
-    { left, right -> shardOf(left) <=> shardOf(right) }
-}
-
-def shardOf(path) {
-    path.name.replaceFirst(/\.(counts\.tsv|cost\.json|tsv)$/, '').tokenize('.').last().toInteger()
 }
 
 /**

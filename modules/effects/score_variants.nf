@@ -1,35 +1,40 @@
 include { quoted ; repeated } from '../tools.nf'
 
-// A shard of a variant set scored by one model: all its folds and seeds, each where it did not see the chromosome.
+// A shard of a variant set scored by all models, each with all its folds and seeds where they did not see the locus.
 process SCORE_VARIANTS {
-    tag "${meta.set} ${meta.model} ${shard}/${shards}"
+    tag "${meta.set}${shards > 1 ? " ${shard}/${shards}" : ''}"
     label 'process_low'
     label 'process_gpu'
 
     input:
     tuple val(meta), path(variants, stageAs: 'variants/*'),
         path(genome, stageAs: 'genome/*'), path(index, stageAs: 'genome/*'),
-        path(models, stageAs: 'models/?/*'), val(shard), val(shards)
+        path(windows, stageAs: 'windows/*'), val(shard), val(shards)
+    tuple val(names), path(models, stageAs: 'models/?/*')
     val tool
 
     output:
-    tuple val(meta), path("${out}.tsv"), path("${out}.cost.json"), path("${out}.counts.tsv"), emit: scores
+    tuple val(meta), path("${out}.{${names.unique().join(',')}}.tsv"), path("${out}.*.cost.json"),
+        path("${out}.counts.tsv"), emit: scores
+    path "${meta.set}.scored.*", optional: true, emit: annotated
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    out = "${meta.set}.${meta.model}.${shard}"
+    out = shards > 1 ? "${meta.set}.${shard}" : meta.set
+    def named = [names, [models].flatten()].transpose().collect { name, path -> "${name}=${path}" }
+    def annotated = meta.vcf && shards == 1 ? "--out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}" : ''
     """
-    score_variants.py ${repeated('--checkpoint', models)} --name ${quoted(meta.model)} \\
+    score_variants.py ${repeated('--model', named)} ${repeated('--windows', windows)} \\
         --variants ${quoted(variants)} ${repeated('--kind', meta.kind)} ${repeated('--release', meta.release)} \\
-        --fasta ${quoted(genome)} --shard ${shard}/${shards} --out ${quoted("${out}.tsv")} \\
-        --cost ${quoted("${out}.cost.json")} --counts ${quoted("${out}.counts.tsv")} \\
+        --fasta ${quoted(genome)} --shard ${shard}/${shards} --out ${quoted("${out}.{model}.tsv")} \\
+        --cost ${quoted("${out}.{model}.cost.json")} --counts ${quoted("${out}.counts.tsv")} ${annotated} \\
         --threads ${task.cpus} ${tool.args}
     """
 
     stub:
-    out = "${meta.set}.${meta.model}.${shard}"
+    out = shards > 1 ? "${meta.set}.${shard}" : meta.set
+    def files = names.unique().collectMany { name -> ["${out}.${name}.tsv", "${out}.${name}.cost.json"] }
     """
-    printf 'chrom\\tpos\\tref\\talt\\tid\\tmodel\\teffect\\n' > ${quoted("${out}.tsv")}
-    touch ${quoted("${out}.cost.json")} ${quoted("${out}.counts.tsv")}
+    touch ${(files + ["${out}.counts.tsv"]).collect { name -> quoted(name) }.join(' ')}
     """
 }

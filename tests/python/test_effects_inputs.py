@@ -16,8 +16,9 @@ from allelegro.effects.measured import MeasuredOptions, read_measured
 from allelegro.effects.score_files import read_comparator, read_scores
 from allelegro.effects.score_set import Outputs, VariantSet, score_set
 from allelegro.effects.scoring import Scorer
-from allelegro.effects.variants import Counts, read_sequence_pairs
+from allelegro.effects.variants import read_counts, read_sequence_pairs, require_any_scores
 from allelegro.errors import DataError
+from allelegro.io.effect_kinds import EffectKind
 from helpers.toy_variants import write_checkpoint, write_genome, write_vcf
 
 WIDTH = 60
@@ -57,7 +58,7 @@ def snvs(toy: Toy) -> Table:
 
 def scored(toy: Toy, path: Path) -> Table:
     out = path.with_name("scores.out.tsv")
-    score_set(VariantSet(path, None, toy.folder / "genome.fa"), toy.scorer, Outputs(out), stop_on_mismatch=False)
+    score_set(VariantSet(path, None, toy.folder / "genome.fa"), [toy.scorer], Outputs(out), stop_on_mismatch=False)
     return read_scores(out)[["chrom", "pos", "ref", "alt", "effect"]]
 
 
@@ -329,23 +330,42 @@ def test_a_file_without_a_variant_that_can_be_scored_says_why(
     needs_genome = reason in ("allele_longer_than_window", "beyond_contig_end")
     if shard in (None, (1, 1)) or not needs_genome:
         with pytest.raises(DataError, match=rf"{name}: no variant was left to score; dropped: {reason} {len(rows)}"):
-            score_set(given, toy.scorer, outputs, stop_on_mismatch=False)
+            score_set(given, [toy.scorer], outputs, stop_on_mismatch=False)
         assert not (tmp_path / "s.tsv").exists() and not (tmp_path / "c.tsv").exists()
         return
-    score_set(given, toy.scorer, outputs, stop_on_mismatch=False)
-    counts = Counts.read(tmp_path / "c.tsv")
+    score_set(given, [toy.scorer], outputs, stop_on_mismatch=False)
+    counts = read_counts([tmp_path / "c.tsv"])["m"]
     assert (counts.scored, dict(counts.dropped)) == (0, {reason: len(rows)} if shard == (1, 2) else {})
 
 
-def test_a_set_that_training_saw_is_said_not_refused(toy: Toy, tmp_path: Path) -> None:
+@pytest.mark.parametrize("measured", [True, False], ids=["measured effects", "variants alone"])
+def test_a_set_that_training_saw_is_refused_unless_it_has_measured_effects(
+    toy: Toy, tmp_path: Path, measured: bool
+) -> None:
+    """A shard never is: gathering tells. Without measured effects nobody has a use for a set without scores."""
     model = write_checkpoint(tmp_path / "seen", WIDTH, held_out_chromosomes=["chr9"])
-    (tmp_path / "v.tsv").write_text(tsv(snvs(toy)))
-    for shard in ((1, 1), (1, 2)):
-        given = VariantSet(tmp_path / "v.tsv", None, toy.folder / "genome.fa", shard=shard)
-        outputs = Outputs(tmp_path / "s.tsv", counts=tmp_path / "c.tsv")
-        score_set(given, Scorer("m", [model]), outputs, stop_on_mismatch=False)
-        assert Counts.read(tmp_path / "c.tsv").dropped["seen_by_every_model"] == 6
-        Counts.read(tmp_path / "c.tsv").require_scores("gathered")
+    (tmp_path / "v.tsv").write_text(tsv(look_alike(toy) if measured else snvs(toy)))
+    kind = EffectKind.table if measured else None
+    outputs = Outputs(tmp_path / "s.tsv", counts=tmp_path / "c.tsv")
+
+    def score(shard: tuple[int, int] | None) -> None:
+        given = VariantSet(tmp_path / "v.tsv", None, toy.folder / "genome.fa", kind, shard=shard)
+        score_set(given, [Scorer("m", [model])], outputs, stop_on_mismatch=False)
+
+    score((1, 2))
+    counts = read_counts([tmp_path / "c.tsv"])
+    assert counts["m"].dropped == {"seen_by_every_model": 6}
+    require_any_scores(counts, "gathered", seen_is_enough=True)
+    with pytest.raises(
+        DataError, match=r"gathered: no variant was left to score; dropped: seen_by_every_model 6 \(every"
+    ):
+        require_any_scores(counts, "gathered", seen_is_enough=False)
+    for whole in (None, (1, 1)):
+        if measured:
+            score(whole)
+            continue
+        with pytest.raises(DataError, match=r"v\.tsv: no variant was left to score; dropped: seen_by_every_model 6"):
+            score(whole)
 
 
 def test_several_alternatives_of_a_table_are_split_as_in_a_vcf(toy: Toy, tmp_path: Path) -> None:
@@ -377,5 +397,5 @@ def test_identifiers_stay_text(toy: Toy, tmp_path: Path) -> None:
     path.write_text(tsv(snvs(toy).assign(id=[f"id{n}" for n in range(6)])))
     for number, name in enumerate(names):
         path.write_text(path.read_text().replace(f"id{number}\n", f"{name}\n"))
-    score_set(VariantSet(path, None, toy.folder / "genome.fa"), toy.scorer, Outputs(out), stop_on_mismatch=False)
+    score_set(VariantSet(path, None, toy.folder / "genome.fa"), [toy.scorer], Outputs(out), stop_on_mismatch=False)
     assert [line.split("\t")[4] for line in out.read_text().splitlines()[1:]] == names

@@ -13,8 +13,9 @@ import pytest
 
 from allelegro.cli.score_variants import app
 from allelegro.effects.score_files import read_scores
-from allelegro.effects.variants import Dropped, canonical_key, chunks_of, parse_alleles
+from allelegro.effects.variants import REASONS, canonical_key
 from allelegro.io.dna import encode, reverse_complement
+from allelegro.io.tables import GUESS, read_table
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.inference import StrandPredictor
 from helpers.toy_variants import ADAPTORS, write_checkpoint, write_fasta, write_genome, write_vcf
@@ -198,31 +199,23 @@ def test_every_reason_to_drop_is_counted_and_listed(room: Path) -> None:
         columns=["#CHROM", "Pos", "RefAllele", "ALT"],
     )  # fmt: skip
     table.to_csv(room / "v.tsv", sep="\t", index=False)
-    scores = against_genome(room, "--variants", str(room / "v.tsv"), "--dropped", str(room / "dropped.tsv"))
-    assert scores["pos"].tolist() == [100, 300, 310]
-    assert scores["chrom"].astype(str).tolist() == ["1", "chr2", "chr2"]
-    reasons = pd.read_csv(room / "dropped.tsv", sep="\t")["reason"].value_counts().to_dict()
-    assert reasons == {
-        "duplicate": 1, "not_acgt": 1, "ref_mismatch": 1, "spanning_deletion": 1, "symbolic_allele": 1,
-        "no_alternative": 1, "alt_equals_ref": 1, "allele_longer_than_window": 1, "beyond_contig_end": 1,
-        "contig_not_in_fasta": 1,
-    }  # fmt: skip
-
-
-def test_repeats_are_found_across_chunks() -> None:
-    rows = [
-        ("chr1", 5, "A", "C"),
-        ("chr1", 9, "A", "C"),
-        ("chr1", 9, "A", "G"),
-        ("chr1", 9, "A", "C"),
-        ("chr1", 9, "A", "G"),
-    ]
-    table = pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).assign(id=".")
-    for size in (1, 2, 3, 4, 5):
-        dropped = Dropped()
-        kept = pd.concat(parse_alleles(chunks_of(table, size), dropped))
-        assert kept["alt"].tolist() == ["C", "C", "G"]
-        assert dropped.counts["duplicate"] == 2
+    lists = ("--dropped", str(room / "dropped.tsv"), "--counts", str(room / "counts.tsv"))
+    scores = against_genome(room, "--variants", str(room / "v.tsv"), *lists)
+    # One row a variant, in the order of the file; a variant that is listed twice is scored twice.
+    assert scores[["chrom", "pos", "ref", "alt"]].to_numpy().tolist() == table.to_numpy().tolist()
+    assert scores["status"].tolist() == [
+        "scored", "scored", "not_acgt", "ref_mismatch", "spanning_deletion", "symbolic_allele", "no_alternative",
+        "alt_equals_ref", "allele_longer_than_window", "beyond_contig_end", "contig_not_in_fasta", "scored", "scored",
+    ]  # fmt: skip
+    has_score = scores["status"] == "scored"
+    assert (scores["effect"].notna() == has_score).all() and (scores["n_models"] == has_score).all()
+    assert scores["effect"].iloc[0] == scores["effect"].iloc[1]
+    assert scores["reason"].tolist() == ["" if status == "scored" else REASONS[status] for status in scores["status"]]
+    listed = pd.read_csv(room / "dropped.tsv", sep="\t")["reason"].tolist()
+    assert sorted(listed) == sorted(scores["status"][~has_score])
+    counts = read_table(room / "counts.tsv", others=GUESS).set_index("status")
+    assert counts["variants"].to_dict() == {"scored": 4} | dict.fromkeys(listed, 1)
+    assert counts["reason"].fillna("").to_dict() == {"scored": ""} | {status: REASONS[status] for status in listed}
 
 
 def test_deletion_spellings_agree(room: Path) -> None:
@@ -260,7 +253,8 @@ def test_held_out_chromosomes_and_regions_decide_who_scores(room: Path) -> None:
         str(room / "v.vcf"),
     ]
     scores = score(room, *both, "--dropped", str(room / "d.tsv"))
-    assert list(zip(scores["pos"], scores["n_models"], strict=True)) == [(90, 1), (300, 2), (50, 1)]
+    assert list(zip(scores["pos"], scores["n_models"], strict=True)) == [(90, 1), (300, 2), (50, 1), (500, 0)]
+    assert scores["status"].tolist() == ["scored"] * 3 + ["seen_by_every_model"]
     assert pd.read_csv(room / "d.tsv", sep="\t")["reason"].tolist() == ["seen_by_every_model"]
     assert score(room, *both, "--all-models", out="all.tsv")["n_models"].tolist() == [2, 2, 2, 2]
 
@@ -281,10 +275,11 @@ def test_annotated_vcf_declares_its_fields_and_keeps_alleles_apart(room: Path) -
     with pysam.VariantFile(str(room / "o.vcf.gz")) as annotated:
         assert annotated.header.info["my_net_effect"].number == "A"
         first, second = list(annotated)
-    assert "my_net_effect" not in first.info
+    assert dict(first.info) == {"my_net_status": ("not_acgt",)}
+    assert second.info["my_net_status"] == ("scored", "spanning_deletion", "scored")
     effects = second.info["my_net_effect"]
     assert effects[1] is None
-    assert [effects[0], effects[2]] == pytest.approx(scores["effect"].tolist(), rel=1e-4)
+    assert [effects[0], effects[2]] == pytest.approx(scores["effect"].iloc[[1, 3]].tolist(), rel=1e-4)
 
 
 def test_parquet_shards_and_plain_text_agree(room: Path) -> None:
@@ -296,12 +291,49 @@ def test_parquet_shards_and_plain_text_agree(room: Path) -> None:
     whole = against_genome(room, *given)
     table = against_genome(room, *given, out="s.parquet")
     assert np.allclose(table["effect"], whole["effect"], atol=1e-4)
+    assert table["status"].tolist() == whole["status"].tolist()
     shards = [against_genome(room, *given, "--shard", f"{i}/5", out=f"{i}.tsv") for i in (1, 2, 3, 4)]
     gathered = pd.concat(shards).sort_values("pos", ignore_index=True)
     assert np.allclose(gathered["effect"], whole["effect"], atol=1e-4)
     against = ["--checkpoint", str(room / "model"), "--fasta", str(room / "genome.fa"), *given, "--shard", "5/5"]
     app(["--out", str(room / "5.tsv"), "--device", "cpu", *against], standalone_mode=False)
     assert (room / "5.tsv").read_text().startswith("chrom\tpos\tref\talt\tid\tmodel\teffect")
+
+
+def test_several_models_score_a_set_in_one_go(room: Path) -> None:
+    """Each as alone; one table of counts, one annotated VCF for all."""
+    genome = genome_of(room)
+    for seed, name in enumerate(("a", "b1", "b2")):
+        write_checkpoint(
+            room / name, WIDTH, seed=seed, held_out_chromosomes=["chr1"] if name == "a" else ["chr1", "chr2"]
+        )
+    records = [(c, p, ".", genome[c][p - 1], other(genome[c][p - 1])) for c, p in [("chr1", 90), ("chr2", 50)]]
+    write_vcf(room / "v.vcf", CONTIGS, records)
+    given = [
+        "--fasta",
+        str(room / "genome.fa"),
+        "--variants",
+        str(room / "v.vcf"),
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+    ]
+    models = [
+        part for name, path in (("a", "a"), ("b", "b1"), ("b", "b2")) for part in ("--model", f"{name}={room / path}")
+    ]
+    app(
+        [*given, *models, "--out", str(room / "s.{model}.tsv"), "--counts", str(room / "counts.tsv"), "--out-vcf",
+         str(room / "o.vcf")], standalone_mode=False,
+    )  # fmt: skip
+    alone = score(room, *given[:4], "--checkpoint", str(room / "b1"), "--checkpoint", str(room / "b2"), "--name", "b")
+    pd.testing.assert_frame_equal(read_scores(room / "s.b.tsv"), alone)
+    counts = pd.read_csv(room / "counts.tsv", sep="\t")[["model", "status", "variants"]].to_numpy().tolist()
+    assert counts == [["a", "scored", 1], ["a", "seen_by_every_model", 1], ["b", "scored", 2]]
+    with pysam.VariantFile(str(room / "o.vcf")) as annotated:
+        second = list(annotated)[1]
+    assert second.info["a_status"] == ("seen_by_every_model",) and "a_effect" not in second.info
+    assert second.info["b_effect"][0] == pytest.approx(alone["effect"].iloc[1], rel=1e-4)
 
 
 @contextmanager
@@ -400,7 +432,7 @@ def test_contig_names_and_repeats_across_a_truth_table_and_its_scores(
     with caplog.at_level("INFO"):
         benchmark([*given, "--scores", str(room / "s.tsv")], standalone_mode=False)
     assert len(pd.read_csv(room / "p.tsv.gz", sep="\t")) == 40
-    assert "3 repeated variants of model" in caplog.text and "duplicate 1" in caplog.text
+    assert "4 repeated variants of model" in caplog.text and "duplicate 1" in caplog.text
 
 
 BAD_SCORES = {
@@ -472,11 +504,17 @@ def test_an_annotated_vcf_keeps_everything_else(room: Path, target: str) -> None
         whole = (room / target).read_bytes()
         whole = gzip.decompress(whole) if target.endswith(".gz") else whole
         lines = [line for line in whole.decode().splitlines() if not line.startswith("#")]
-        without = [re.sub(r";?\bm_(effect|sd|alt|ref)=[^;\t]+", "", line) for line in lines]
+        without = [re.sub(r";?\bm_(effect|sd|alt|ref|status)=[^;\t]+", "", line) for line in lines]
+        without = [re.sub(r"\t$", "\t.", line) for line in without]
         expected = [line for line in given.splitlines() if not line.startswith("#")]
         assert without == expected
     infos = [dict(re.findall(r"(m_\w+)=([^;\t]+)", line)) for line in lines]
-    assert [bool(info) for info in infos] == [True, True, False, True, False, False]
+    assert ["m_effect" in info for info in infos] == [True, True, False, True, False, False]
+    assert [info["m_status"] for info in infos] == [
+        "scored", "scored", "symbolic_allele", "scored,symbolic_allele,scored", "no_alternative",
+        "not_acgt" if target == "o.bcf" else "contig_not_in_fasta",
+    ]  # fmt: skip
+    assert len(scores) == 8
     assert float(infos[0]["m_effect"]) == pytest.approx(scores["effect"].iloc[0], rel=1e-4)
     assert infos[1] == infos[0]
     both = infos[3]["m_effect"].split(",")

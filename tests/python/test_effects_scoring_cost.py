@@ -11,6 +11,7 @@ import pytest
 from allelegro.cli.gather_scores import app as gather_scores
 from allelegro.cli.score_variants import app as score_variants
 from allelegro.effects.scoring_cost import Cost, together
+from allelegro.effects.variants import Counts, read_counts
 from allelegro.errors import DataError
 from helpers.toy_variants import write_checkpoint, write_genome
 
@@ -49,30 +50,44 @@ def test_the_record_says_what_was_done(tmp_path: Path) -> None:
     assert Cost.read(tmp_path / "s.tsv.json").precision == "fp32"
 
 
-def test_shards_are_joined_in_order_and_their_costs_add_up(tmp_path: Path) -> None:
-    whole = scored(tmp_path)
-    for shard in (1, 2, 3):
-        scored(tmp_path, "--shard", f"{shard}/4", out=f"{shard}.tsv")
-    scored(tmp_path, "--shard", "4/4", out="4.tsv")  # 600 variants make three chunks: the fourth shard is empty
+def gather(room: Path, shards: list[int], *more: str) -> None:
     parts = [
         part
-        for n in (1, 2, 3, 4)
-        for part in ("--scores", str(tmp_path / f"{n}.tsv"), "--cost", str(tmp_path / f"{n}.tsv.json"))
-    ]
-    gather_scores(
-        [*parts, "--out", str(tmp_path / "all.tsv"), "--out-cost", str(tmp_path / "all.json")], standalone_mode=False
-    )
-    table, expected = (pd.read_csv(tmp_path / name, sep="\t") for name in ("all.tsv", "s.tsv"))
+        for n in shards
+        for part in ("--scores", f"net={room / f'{n}.tsv'}", "--cost", str(room / f"{n}.tsv.json"),
+                     "--counts", str(room / f"{n}.counts"))
+    ]  # fmt: skip
+    out = ["--out", str(room / "all.{model}.tsv"), "--out-cost", str(room / "all.{model}.json")]
+    gather_scores([*parts, *out, "--out-counts", str(room / "all.counts"), *more], standalone_mode=False)
+
+
+def test_shards_are_joined_in_order_and_their_costs_add_up(tmp_path: Path) -> None:
+    whole = scored(tmp_path)
+    for shard in (1, 2, 3, 4):  # 600 variants make three chunks: the fourth shard is empty
+        scored(tmp_path, "--shard", f"{shard}/4", "--counts", str(tmp_path / f"{shard}.counts"), out=f"{shard}.tsv")
+    gather(tmp_path, [1, 2, 3, 4])
+    table, expected = (pd.read_csv(tmp_path / name, sep="\t") for name in ("all.net.tsv", "s.tsv"))
     assert table["pos"].tolist() == expected["pos"].tolist()
     assert np.allclose(table["effect"], expected["effect"], atol=0.01)
-    cost, shards = Cost.read(tmp_path / "all.json"), [Cost.read(tmp_path / f"{n}.tsv.json") for n in (1, 2, 3, 4)]
+    cost, shards = Cost.read(tmp_path / "all.net.json"), [Cost.read(tmp_path / f"{n}.tsv.json") for n in (1, 2, 3, 4)]
     assert (cost.variants, cost.sequences) == (whole["variants"], whole["sequences"])
     assert cost.seconds == pytest.approx(sum(shard.seconds for shard in shards), abs=0.01)
     assert cost.peak_memory_mib == max(shard.peak_memory_mib for shard in shards)
+    assert read_counts([tmp_path / "all.counts"])["net"] == Counts(600)
+
+
+def test_shards_that_are_not_in_their_order_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for shard in (1, 2):
+        scored(tmp_path, "--shard", f"{shard}/2", "--counts", str(tmp_path / f"{shard}.counts"), out=f"{shard}.tsv")
+    for wrong, message in (([2, 1], "has more rows than fit"), ([1, 1], "give each shard once")):
+        with pytest.raises(SystemExit):
+            gather(tmp_path, wrong)
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "all.net.tsv").exists()
 
 
 def test_records_and_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    scored(tmp_path)
+    scored(tmp_path, "--counts", str(tmp_path / "c.tsv"))
     cost = Cost.read(tmp_path / "s.tsv.json")
     with pytest.raises(DataError, match="not shards of one model"):
         together([cost, replace(cost, model="other")])
@@ -81,12 +96,15 @@ def test_records_and_shards_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Cost.read(tmp_path / "bad.json")
     (tmp_path / "t.tsv").write_text("other\theader\n")
     both = [
-        "--scores",
-        str(tmp_path / "s.tsv"),
-        "--scores",
-        str(tmp_path / "t.tsv"),
-        "--cost",
-        str(tmp_path / "s.tsv.json"),
+        *("--scores", f"net={tmp_path / 's.tsv'}", "--scores", f"net={tmp_path / 't.tsv'}"),
+        *(
+            "--cost",
+            str(tmp_path / "s.tsv.json"),
+            "--counts",
+            str(tmp_path / "c.tsv"),
+            "--out-counts",
+            str(tmp_path / "d"),
+        ),
     ]
     with pytest.raises(SystemExit):
         gather_scores(

@@ -116,9 +116,9 @@ def _costs(folder: Path) -> None:
         path = folder / "effects" / "scores" / f"{name}.legnet.cost.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record))
-        dropped = [("chr1", 5, "A", "C", "a", "ref_mismatch"), ("chr1", 7, "A", "C", "b", "ref_mismatch")]
-        names = ["chrom", "pos", "ref", "alt", "id", "reason"]
-        write_table(pd.DataFrame(dropped, columns=names), path.with_name(f"{name}.legnet.dropped.tsv"))
+        counts = [("legnet", "scored", 1000, ""), ("legnet", "ref_mismatch", 2, "REF differs")]
+        columns = ["model", "status", "variants", "reason"]
+        write_table(pd.DataFrame(counts, columns=columns), path.with_name(f"{name}.counts.tsv"))
 
 
 def _row(stage: str, dataset: str, model: str, subset: str, metric: str, value: float) -> dict[str, object]:

@@ -36,16 +36,18 @@ def main(
     from allelegro.effects.score_files import write_chunks
     from allelegro.effects.score_set import VariantSet
     from allelegro.effects.scoring_cost import Meter
-    from allelegro.effects.variants import Dropped
+    from allelegro.effects.variants import Counts, Dropped
     from allelegro.effects.windows import Genome
     from allelegro.models.device import choose_device
 
     given = VariantSet(variants, None, fasta, kind)
     scorer = EnformerScorer.load(weights, track, choose_device(device), bins)
     meter = Meter()
-    with Dropped(dropped) as lost:
+    with meter, Dropped(dropped) as lost:
         scores = scorer.score(given.chunks(lost), Genome(fasta), lost)
-        rows = write_chunks(scores, out, ENFORMER_COLUMNS, lambda: given.require_scores(lost))
+        rows = write_chunks(
+            scores, out, ENFORMER_COLUMNS, lambda: given.require_scores({"enformer": Counts(0, lost.counts)})
+        )
         logger.info("Enformer: %s variants scored; dropped: %s", f"{rows:,}", lost.summary())
     if cost is not None:
         meter.cost("enformer", [("enformer", scorer.network)], rows, scorer.sequences, "fp32").write(cost)

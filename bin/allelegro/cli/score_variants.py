@@ -6,15 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version, name_and_value
-from allelegro.cli.scoring_options import (
-    Checkpoints,
-    Context,
-    CostRecord,
-    DroppedList,
-    HeldOutOnly,
-    ModelName,
-    load_models,
-)
+from allelegro.cli.scoring_options import Context, CostRecord, DroppedList, HeldOutOnly, ModelName, load_models
 from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
@@ -23,8 +15,25 @@ app = Tool()
 
 @app.command()
 def main(
-    checkpoint: Checkpoints,
-    out: Annotated[Path, typer.Option(help="Scores: .tsv, .tsv.gz or .parquet.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Scores: .tsv, .tsv.gz or .parquet; {model} in its name, as in those of --cost and --dropped, is the "
+            "model's."
+        ),
+    ],
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Checkpoint folder, or a folder of them (an ensemble), of the model --name; repeat for more."
+        ),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=CHECKPOINT instead of --checkpoint, for several models; repeat a name for an ensemble."
+        ),
+    ] = None,
     variants: Annotated[
         Path | None, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")
     ] = None,
@@ -42,6 +51,13 @@ def main(
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     column: Annotated[
         list[str] | None, typer.Option(help="FIELD=COLUMN of measured effects, as pos=hg38_pos; repeatable.")
+    ] = None,
+    windows: Annotated[
+        Path | None,
+        typer.Option(
+            help="Elements (windows.bed, or any BED of one width): a variant inside one is scored in the window of the "
+            "model around its centre, as PRO-cap training showed it; the effect centred on the variant is given too."
+        ),
     ] = None,
     name: ModelName = "model",
     context: Context = "auto",
@@ -63,7 +79,7 @@ def main(
     ] = "skip",
     dropped: DroppedList = None,
     counts: Annotated[
-        Path | None, typer.Option(help="Counts of variants: scored, and dropped for each reason (TSV).")
+        Path | None, typer.Option(help="Counts of variants by model: scored, and dropped for each reason (TSV).")
     ] = None,
     haplotypes: Annotated[
         Path | None, typer.Option(help="Haplotype store: also score SNVs on each distinct haplotype around them.")
@@ -93,7 +109,7 @@ def main(
 ) -> None:
     """Score variants: predicted log2 alt/ref, positive when the alternative allele increases activity.
 
-    Needs either --variants with --fasta, or --sequences.
+    Needs either --variants with --fasta, or --sequences. Every variant has a row: its status is "scored", or why not.
     """
     if (variants is None) == (sequences is None):
         raise typer.BadParameter("give either --variants or --sequences")
@@ -103,22 +119,49 @@ def main(
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
     if (haplotypes is None) != (out_backgrounds is None) or (haplotypes is not None and variants is None):
         raise typer.BadParameter("--haplotypes, --out-backgrounds and --variants belong together")
+    if (windows is not None or haplotypes is not None) and variants is None:
+        raise typer.BadParameter("--windows and --haplotypes need --variants")
     part = _shard(shard) if shard else None
+    if out_vcf is not None and part is not None and part[1] > 1:
+        raise typer.BadParameter("--out-vcf needs all variants; of shards gather_scores.py annotates a VCF")
+    named = _named(model or [], checkpoint or [], name)
+    if len(named) > 1 and (haplotypes or any(path and "{model}" not in path.name for path in (out, dropped, cost))):
+        raise typer.BadParameter(
+            "several models: write {model} in the names of --out, --dropped and --cost; no --haplotypes"
+        )
     columns = dict(name_and_value(text, "--column") for text in column or [])
     limit_threads(threads)
     from allelegro.effects.measured import MeasuredOptions
     from allelegro.effects.score_set import Outputs, VariantSet, score_set, score_set_on_haplotypes
     from allelegro.effects.scoring import Scorer
     from allelegro.genotype.store import HaplotypeStore
+    from allelegro.io.windows import read_windows
 
     given = VariantSet(variants, sequences, fasta, kind, MeasuredOptions(columns, release=release), part)
-    models = load_models(checkpoint, device)
-    scorer = Scorer(
-        name, models, context, strands, shift or [0], edges == "slide", held_out_only, precision, batch_size
-    )
-    score_set(given, scorer, Outputs(out, dropped, counts, cost, out_vcf), stop_on_mismatch=on_ref_mismatch == "error")
+    scorers = [
+        Scorer(
+            called, load_models(paths, device), context, strands, shift or [0], edges == "slide", held_out_only, precision,
+            batch_size,
+        )
+        for called, paths in named.items()
+    ]  # fmt: skip
+    outputs = Outputs(out, dropped, counts, cost, out_vcf)
+    elements = read_windows(windows, folds=False) if windows else None
+    score_set(given, scorers, outputs, on_ref_mismatch == "error", elements)
     if haplotypes is not None and out_backgrounds is not None:
-        score_set_on_haplotypes(given, scorer, HaplotypeStore.open(haplotypes, verify=True), out_backgrounds)
+        store = HaplotypeStore.open(haplotypes, verify=True)
+        score_set_on_haplotypes(given, scorers[0], store, out_backgrounds)
+
+
+def _named(models: list[str], checkpoints: list[Path], name: str) -> dict[str, list[Path]]:
+    """Checkpoints of each model, by its name."""
+    if bool(models) == bool(checkpoints):
+        raise typer.BadParameter("give either --checkpoint or --model")
+    named: dict[str, list[Path]] = {}
+    for text in models:
+        called, path = name_and_value(text, "--model", "CHECKPOINT")
+        named.setdefault(called, []).append(Path(path))
+    return named or {name: checkpoints}
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -13,9 +13,9 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from allelegro.effects.scoring import place_and_check
+from allelegro.effects.scoring import GenomeCheck
 from allelegro.effects.variants import Dropped
-from allelegro.effects.windows import Genome, genome_pairs
+from allelegro.effects.windows import Genome, fitting_alleles, genome_pairs
 from allelegro.errors import DataError
 from allelegro.models.encoding import one_hot, reverse_complement
 
@@ -62,12 +62,15 @@ class EnformerScorer:
 
     def score(self, chunks: Iterator[pd.DataFrame], genome: Genome, dropped: Dropped) -> Iterator[pd.DataFrame]:
         """``ENFORMER_COLUMNS`` of parsed variants, one variant at a time; those not in the genome are dropped."""
-        for frame in place_and_check(chunks, genome, self.width, dropped):
+        check = GenomeCheck(genome)
+        for chunk in chunks:
+            frame = fitting_alleles(check(chunk, dropped), self.width, dropped)
             for first in range(len(frame)):
                 row = frame.iloc[[first]]
                 pairs = genome_pairs(row, genome, self.width, [0])
                 effect = self._log2(pairs.alternative[:, 0]) - self._log2(pairs.reference[:, 0])
                 yield row[ENFORMER_COLUMNS[:4]].assign(score=effect)
+        check.finish()
 
     @torch.inference_mode()
     def _log2(self, codes: NDArray[np.uint8]) -> NDArray[np.float64]:

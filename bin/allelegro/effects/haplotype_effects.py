@@ -4,13 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from allelegro.effects.scoring import Scorer
 from allelegro.effects.variants import Dropped
-from allelegro.effects.windows import AllelePairs, Codes
+from allelegro.effects.windows import AllelePairs, Codes, nearest_windows
 from allelegro.genotype.store import HaplotypeStore
-from allelegro.io.contigs import plain_contig
 from allelegro.io.dna import N, encode
 
 HAPLOTYPE_COLUMNS = [
@@ -33,7 +31,7 @@ def score_haplotypes(
     for frame in chunks:
         snv = (frame["before"].str.len() == 1) & (frame["after"].str.len() == 1)
         frame = dropped.keep(frame, snv, "not_snv")
-        window = _nearest_windows(frame, store)
+        window = nearest_windows(frame, store.windows)
         frame, window = dropped.keep(frame, window >= 0, "outside_windows"), window[window >= 0]
         tables = [
             _one_variant(row, int(at), scorer, store, dropped)
@@ -42,24 +40,6 @@ def score_haplotypes(
         scored = [table for table in tables if table is not None]
         if scored:
             yield pd.DataFrame(scored, columns=HAPLOTYPE_COLUMNS)
-
-
-def _nearest_windows(frame: pd.DataFrame, store: HaplotypeStore) -> NDArray[np.intp]:
-    """The window with the nearest centre among those that contain a position, for each variant; -1 where none does."""
-    found = np.full(len(frame), -1, np.intp)
-    plain = frame["chrom"].map(plain_contig)
-    half = store.width // 2
-    for name, windows in store.windows.groupby(store.windows["chrom"].map(plain_contig)):
-        windows = windows.sort_values("start", kind="stable")
-        centres = windows["start"].to_numpy(np.int64) + half
-        rows = np.flatnonzero(plain == name)
-        starts = frame["start"].to_numpy(np.int64)[rows]
-        after = np.searchsorted(centres, starts).clip(max=len(centres) - 1)
-        before = (after - 1).clip(min=0)
-        place = np.where(np.abs(starts - centres[before]) <= np.abs(starts - centres[after]), before, after)
-        inside = np.abs(starts - centres[place]) < half
-        found[rows[inside]] = windows.index.to_numpy()[place[inside]]
-    return found
 
 
 def _one_variant(

@@ -14,6 +14,7 @@ from allelegro.effects.variants import Dropped, canonical_key, read_sequence_pai
 from allelegro.effects.windows import (
     AllelePairs,
     Genome,
+    fitting_alleles,
     genome_pairs,
     place_variants,
     reference_agrees,
@@ -148,7 +149,7 @@ def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None
     if fasta is not None:
         genome = Genome(fasta)
         require_contigs(table["chrom"].unique(), genome)
-        placed = place_variants(with_alleles(table, Dropped()), genome, WINDOW, Dropped())
+        placed = place_variants(fitting_alleles(with_alleles(table, Dropped()), WINDOW, Dropped()), genome, Dropped())
         placed = placed[reference_agrees(placed, genome)]
         found = None if placed.empty else Sequences(placed.index, genome_pairs(placed, genome, WINDOW, [0]))
     elif sequences is not None:

@@ -1,15 +1,15 @@
 """Tables of scores, streamed as TSV or Parquet, and the variants' own VCF with the scores as INFO fields."""
 
 import re
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from allelegro.effects.variants import REASONS, SCORED
 from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.io.compression import open_binary, text_lines
@@ -17,11 +17,17 @@ from allelegro.io.tables import COUNT, NAME, NUMBER, POSITION, TEXT, maybe, read
 
 _KEY = ["chrom", "pos", "ref", "alt"]
 SCORE_COLUMNS = [
-    *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models",
-    "ref_sd", "alt_sd", "n_predictions", "n_unknown",
+    *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models", "ref_sd", "alt_sd",
+    "n_predictions", "n_unknown", "view", "window", "distance", "effect_element", "effect_centred", "effect_sd_models",
+    "effect_by_seed", "status", "reason",
+]  # fmt: skip
+_TEXTS = ("id", "view", "window", "effect_by_seed", "status", "reason")
+FIGURES = [
+    "effect", "effect_sd", "ref_prediction", "alt_prediction", "ref_sd", "alt_sd", "distance", "effect_element",
+    "effect_centred", "effect_sd_models",
 ]  # fmt: skip
 _NEEDED = {"chrom": TEXT, "pos": COUNT, "ref": TEXT, "alt": TEXT, "model": NAME, "effect": maybe(NUMBER)}
-_OTHERS = {"id": TEXT, **{column: maybe(NUMBER) for column in SCORE_COLUMNS[7:]}}
+_OTHERS = {column: TEXT if column in _TEXTS else maybe(NUMBER) for column in SCORE_COLUMNS if column not in _NEEDED}
 _ANNOTATED = {
     "effect": ("effect", "A", "Effect of the allele by {}: log2 alternative over reference activity"),
     "sd": ("effect_sd", "A", "Standard deviation of the effect over the members of {}"),
@@ -37,39 +43,61 @@ def write_chunks(
 
     Without a row ``if_empty`` is called, which may raise; else the table has ``columns`` and no rows.
     """
-    write = _write_parquet if path.suffix == ".parquet" else _write_tsv
-    chunks = (chunk for chunk in chunks if not chunk.empty)
-    first = next(chunks, None)
-    if first is None:
-        if_empty()
-        first = pd.DataFrame(columns=columns)
-    with atomic_path(path) as partial:
-        return write(chain([first], chunks), partial)
-
-
-def _write_tsv(chunks: Iterable[pd.DataFrame], path: Path) -> int:
     rows = 0
-    for chunk in chunks:
-        write_rows(chunk, path, append=rows > 0)
-        rows += len(chunk)
-    return rows
-
-
-def _write_parquet(chunks: Iterable[pd.DataFrame], path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows, schema = 0, None
-    with ExitStack() as stack:
-        writer = None
+    with table_writer(path, columns) as write:
         for chunk in chunks:
-            table = pa.Table.from_pandas(chunk, schema=schema, preserve_index=False)
-            if writer is None:
-                schema = table.schema
-                writer = stack.enter_context(pq.ParquetWriter(path, schema))
-            writer.write_table(table)
+            write(chunk)
             rows += len(chunk)
+        if not rows:
+            if_empty()
     return rows
+
+
+@contextmanager
+def table_writer(path: Path, columns: list[str]) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield what writes one chunk after the other; the table appears whole when the block succeeds, with ``columns`` if empty."""
+    writer: Any = _Parquet if path.suffix == ".parquet" else _Tsv
+    with atomic_path(path) as partial, writer(partial) as table:
+        empty = True
+
+        def write(chunk: pd.DataFrame) -> None:
+            nonlocal empty
+            if not chunk.empty:
+                table.write(chunk)
+                empty = False
+
+        yield write
+        if empty:
+            table.write(pd.DataFrame(columns=columns))
+
+
+class _Tsv(AbstractContextManager["_Tsv"]):
+    def __init__(self, path: Path) -> None:
+        self._path, self._begun = path, False
+
+    def write(self, chunk: pd.DataFrame) -> None:
+        write_rows(chunk, self._path, append=self._begun)
+        self._begun = True
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class _Parquet(AbstractContextManager["_Parquet"]):
+    def __init__(self, path: Path) -> None:
+        self._path, self._writer = path, None  # type: Path, Any
+
+    def write(self, chunk: pd.DataFrame) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(chunk, schema=self._writer and self._writer.schema, preserve_index=False)
+        self._writer = self._writer or pq.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 def read_scores(path: Path) -> pd.DataFrame:
@@ -90,7 +118,7 @@ def read_scores(path: Path) -> pd.DataFrame:
 
 
 def read_score_chunks(path: Path, chunk: int = 100_000) -> Iterator[pd.DataFrame]:
-    """Chunks of a written table of scores, in its order."""
+    """Chunks of a written table of scores, in its order; they may be empty."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -105,92 +133,105 @@ def read_comparator(path: Path) -> pd.DataFrame:
     return read_table(path, {"chrom": TEXT, "pos": POSITION, "ref": TEXT, "alt": TEXT, "score": maybe(NUMBER)})
 
 
-def join_tables(parts: Sequence[Path], target: Path) -> None:
-    """Write tables of one layout under one header, in the order given.
+def in_file_order(parts: Sequence[Path], chunk: int) -> Iterator[pd.DataFrame]:
+    """Rows of a table's shards in the order of the table: each part has every n-th ``chunk`` rows of it.
 
-    Raises DataError when their headers differ or when one is given twice.
+    Raises DataError when a part is given twice or when one has not the rows of its place.
     """
-    with atomic_path(target) as partial, partial.open("wb") as joined:
-        header = b""
-        seen: dict[Path, Path] = {}
-        for path in parts:
-            if not path.is_file():
-                raise DataError(f"{path}: no such file; check the path")
-            if (first := seen.setdefault(path.resolve(), path)) is not path:
-                raise DataError(f"{path}: is {first}, given before; give each shard once")
-            with path.open("rb") as rows:
-                line = rows.readline()
-                if header and line != header:
-                    raise DataError(f"{path}: its header differs from that of {parts[0].name}; score all shards alike")
-                joined.write(line if not header else b"")
-                header = line
-                shutil.copyfileobj(rows, joined)
+    seen: dict[Path, Path] = {}
+    for path in parts:
+        if (first := seen.setdefault(path.resolve(), path)) is not path:
+            raise DataError(f"{path}: is {first}, given before; give each shard once")
+    streams = [read_score_chunks(path, chunk) for path in parts]
+    ended: Path | None = None
+    while True:
+        for path, stream in zip(parts, streams, strict=True):
+            rows = next(stream, pd.DataFrame())
+            if ended is not None and not rows.empty:
+                raise DataError(f"{path}: has more rows than fit after {ended.name}; give all shards, in their order")
+            if rows.empty or len(rows) < chunk:
+                ended = ended or path
+            if not rows.empty:
+                yield rows
+        if ended is not None:
+            return
 
 
-def annotate_vcf(source: Path, scores: Iterable[pd.DataFrame], target: Path, model: str) -> int:
-    """Copy a VCF/BCF with the effects of a model as declared INFO fields; the number of annotated records.
+def annotate_vcf(source: Path, scores: Mapping[str, Iterable[pd.DataFrame]], target: Path) -> int:
+    """Copy a VCF/BCF with the effects of models as declared INFO fields; the number of records.
 
-    ``scores`` are chunks in the order of the file. Fields: ``<model>_effect`` and ``_sd`` (log2 alt/ref and its spread,
-    one value an alternative allele, ``.`` where not scored) and ``<model>_alt``; ``<model>_ref`` one a record. All else
-    is copied letter by letter (of a BCF: as its text). Raises DataError when the file has such fields already.
+    ``scores`` are each model's chunks: one row an alternative allele (one where there is none), in the order of the
+    file. Fields: ``<model>_effect``, ``_sd`` (log2 alt/ref and its spread) and ``_alt``, one value an alternative
+    allele, ``.`` where not scored; ``<model>_ref`` one a record; ``<model>_status`` of each allele. All else is copied
+    letter by letter (of a BCF: as its text). Raises DataError when the file has such fields already.
     """
-    prefix = re.sub(r"[^0-9A-Za-z_.]", "_", model)
-    prefix = prefix if re.match(r"[A-Za-z_]", prefix) else f"_{prefix}"
+    models = {model: _prefix(model) for model in scores}
     declared = {
-        f"##INFO=<ID={prefix}_{field},": f'Number={number_},Type=Float,Description="{said.format(model)}">'
-        for field, (_, number_, said) in _ANNOTATED.items()
+        f"##INFO=<ID={prefix}_{field},": rest for model, prefix in models.items() for field, rest in _declared(model)
     }
-    scored, annotated = _InOrder(scores), 0
+    rows = {model: _Rows(source, chunks) for model, chunks in scores.items()}
+    records = 0
     with atomic_path(target) as partial, _vcf_writer(partial) as write:
         for line in _vcf_lines(source):
             if line.startswith(tuple(declared)):
-                raise DataError(f"{source}: INFO {prefix}_… is there already; give the model another --name")
+                name = line.removeprefix("##INFO=<ID=").partition(",")[0].rpartition("_")[0]
+                raise DataError(f"{source}: INFO {name}_… is there already; give the model another --name")
             if line.startswith("#CHROM"):
                 write("".join(f"{start}{rest}\n" for start, rest in declared.items()))
             if not line.startswith("#") and line.strip():
                 fields = line.split("\t")
-                if info := _info(fields, prefix, scored):
-                    fields[7] = info if fields[7] == "." else f"{fields[7]};{info}"
-                    line, annotated = "\t".join(fields), annotated + 1
+                info = ";".join(_info(rows[model].of_record(fields), prefix) for model, prefix in models.items())
+                fields[7] = info if fields[7] == "." else f"{fields[7]};{info}"
+                line, records = "\t".join(fields), records + 1
             write(f"{line}\n")
-    if scored.next is not None:
-        raise DataError(f"{source}: the scores are not in the order of the file (at {scored.next[0]}:{scored.next[1]})")
-    return annotated
+    for left in rows.values():
+        left.require_end()
+    return records
 
 
-def _info(fields: Sequence[str], prefix: str, scored: "_InOrder") -> str:
-    """The INFO entries of a record, "" when no allele of it was scored."""
-    chrom, pos, _, ref, alts = fields[:5]
-    rows = [scored.at(chrom, int(pos), ref, alt) for alt in alts.split(",")]
-    if not any(rows):
-        return ""
+def _prefix(model: str) -> str:
+    prefix = re.sub(r"[^0-9A-Za-z_.]", "_", model)
+    return prefix if re.match(r"[A-Za-z_]", prefix) else f"_{prefix}"
+
+
+def _declared(model: str) -> Iterator[tuple[str, str]]:
+    for field, (_, number_, said) in _ANNOTATED.items():
+        yield field, f'Number={number_},Type=Float,Description="{said.format(model)}">'
+    statuses = f"{SCORED}, or why there is no score: {', '.join(REASONS)}"
+    yield "status", f'Number=.,Type=String,Description="Of each alternative allele by {model}: {statuses}">'
+
+
+def _info(rows: Sequence[tuple[Any, ...]], prefix: str) -> str:
+    """The INFO entries of a record by a model: figures where an allele of it was scored, and each allele's status."""
     entries = []
-    for place, (field, (_, number_, _)) in enumerate(_ANNOTATED.items(), start=4):
-        texts = ["." if row is None or pd.isna(row[place]) else f"{row[place]:.6g}" for row in rows]
-        if number_ == "1":
-            texts = [text for text, row in zip(texts, rows, strict=True) if row][:1]
+    scored = [row for row in rows if row[-1] == SCORED]
+    for place, (field, (_, number_, _)) in enumerate(_ANNOTATED.items(), start=len(_KEY)) if scored else ():
+        shown = scored[:1] if number_ == "1" else rows
+        texts = ["." if pd.isna(row[place]) else f"{row[place]:.6g}" for row in shown]
         entries.append(f"{prefix}_{field}={','.join(texts)}")
-    return ";".join(entries)
+    return ";".join([*entries, f"{prefix}_status={','.join(row[-1] for row in rows)}"])
 
 
-class _InOrder:
-    """Scores of a file's variants, found while the file is read again from its beginning."""
+class _Rows:
+    """The rows of a model's scores, taken record by record while the file that they are of is read again."""
 
-    def __init__(self, scores: Iterable[pd.DataFrame]) -> None:
-        columns = [*_KEY, *(column for column, _, _ in _ANNOTATED.values())]
+    def __init__(self, source: Path, scores: Iterable[pd.DataFrame]) -> None:
+        columns = [*_KEY, *(column for column, _, _ in _ANNOTATED.values()), "status"]
+        self._source = source
         self._rows = (row for chunk in scores for row in chunk[columns].itertuples(index=False, name=None))
-        self._place: tuple[str, int] | None = None
-        self._here: dict[tuple[str, str], tuple[Any, ...]] = {}
-        self.next: tuple[Any, ...] | None = next(self._rows, None)
 
-    def at(self, chrom: str, pos: int, ref: str, alt: str) -> tuple[Any, ...] | None:
-        """The row of a variant, or None; a repeated record gets the row of the first."""
-        if (chrom, pos) != self._place:
-            self._place, self._here = (chrom, pos), {}
-        while self.next is not None and (str(self.next[0]), self.next[1]) == self._place:
-            self._here[self.next[2], self.next[3]] = self.next
-            self.next = next(self._rows, None)
-        return self._here.get((ref, alt))
+    def of_record(self, fields: Sequence[str]) -> list[tuple[Any, ...]]:
+        """One row an alternative allele of a VCF line; DataError when the next rows are of another record."""
+        alts = fields[4].split(",")
+        rows = list(islice(self._rows, len(alts)))
+        if [tuple(map(str, row[:4])) for row in rows] != [(*fields[:2], fields[3], alt) for alt in alts]:
+            raise DataError(f"{self._source}: the scores are not those of the file (at {fields[0]}:{fields[1]})")
+        return rows
+
+    def require_end(self) -> None:
+        """Raise DataError when there are rows that no record has taken."""
+        if (row := next(self._rows, None)) is not None:
+            raise DataError(f"{self._source}: the scores are not those of the file (at {row[0]}:{row[1]})")
 
 
 def _vcf_lines(path: Path) -> Iterator[str]:

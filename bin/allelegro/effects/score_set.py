@@ -1,7 +1,8 @@
-"""Scoring a variant set with one model: read, score, write, and say what was dropped."""
+"""Scoring a variant set with one or several models: read, score, write, and say what was dropped."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,11 +10,18 @@ import pandas as pd
 
 from allelegro.effects.haplotype_effects import HAPLOTYPE_COLUMNS, score_haplotypes
 from allelegro.effects.measured import MeasuredOptions, read_measured, sequences_measured
-from allelegro.effects.score_files import SCORE_COLUMNS, annotate_vcf, read_score_chunks, write_chunks
-from allelegro.effects.scoring import Scorer, score_sequences, score_variants
+from allelegro.effects.score_files import (
+    SCORE_COLUMNS,
+    annotate_vcf,
+    read_score_chunks,
+    table_writer,
+    write_chunks,
+)
+from allelegro.effects.scoring import GenomeCheck, Scorer, score_in_genome, score_sequences, with_every_row
 from allelegro.effects.scoring_cost import Meter
 from allelegro.effects.variants import (
     CHUNK,
+    SHARD_CHUNK,
     Counts,
     Dropped,
     chunks_of,
@@ -21,13 +29,13 @@ from allelegro.effects.variants import (
     parse_alleles,
     read_sequence_pairs,
     read_variants,
+    require_any_scores,
+    write_counts,
 )
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.effect_kinds import EffectKind
-
-SHARD_CHUNK = 256  # small, so that shards of a small set share its variants
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +74,15 @@ class VariantSet:
         chunks = chunks_of(read_sequence_pairs(table), self.chunk_size)
         return (chunk for number, chunk in enumerate(chunks) if number % total == index - 1)
 
-    def require_scores(self, dropped: Dropped) -> None:
-        """Refuse a set without scores. A shard may be without, or all shards when training saw every variant."""
+    @property
+    def seen_is_enough(self) -> bool:
+        """Whether a set of which training saw every variant is no error: one with measured effects, or a shard."""
+        return self.kind is not None or self.in_parts
+
+    def require_scores(self, counts: Mapping[str, Counts]) -> None:
+        """Raise DataError when no model scored a variant of the set. A shard may be without."""
         if not self.in_parts:
-            Counts(0, dropped.counts).require_scores(self.variants or self.sequences, seen_is_enough=bool(self.shard))
+            require_any_scores(counts, self.variants or self.sequences, self.seen_is_enough)
 
     @property
     def in_parts(self) -> bool:
@@ -84,7 +97,10 @@ class VariantSet:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where the scores go, and on request more: each dropped variant, counts of reasons, the cost, an annotated VCF."""
+    """Where the scores go, and on request more: each dropped variant, counts of reasons, the cost, an annotated VCF.
+
+    ``{model}`` in a name is replaced by the model's; files of several models (all but ``counts`` and ``vcf``) need it.
+    """
 
     scores: Path
     dropped: Path | None = None
@@ -92,29 +108,103 @@ class Outputs:
     cost: Path | None = None
     vcf: Path | None = None
 
+    @staticmethod
+    def of_model(path: Path, model: str) -> Path:
+        """The file of a model."""
+        return path.with_name(path.name.replace("{model}", model))
 
-def score_set(given: VariantSet, scorer: Scorer, outputs: Outputs, stop_on_mismatch: bool) -> None:
-    """Score and write; raises DataError for anything wrong with the data, leaving no half-written file.
 
-    So does a set of which no variant can be scored: see :meth:`VariantSet.require_scores`.
+def score_set(
+    given: VariantSet,
+    scorers: Sequence[Scorer],
+    outputs: Outputs,
+    stop_on_mismatch: bool,
+    windows: pd.DataFrame | None = None,
+) -> None:
+    """Score with each model and write one row a variant; raises DataError for anything wrong with the data.
+
+    No half-written file is left. With ``windows`` (elements) a variant in one of them is scored in it. So that nothing
+    is lost unnoticed, a set of which no variant can be scored is an error: see :meth:`VariantSet.require_scores`.
     """
     if outputs.vcf is not None and not (given.variants and is_vcf(given.variants)):
         raise DataError(f"{given.variants}: --out-vcf annotates a VCF or BCF; this is a table")
-    meter = Meter()
-    with Dropped(outputs.dropped) as dropped:
-        chunks = _scores(given, scorer, dropped, stop_on_mismatch)
-        rows = write_chunks(chunks, outputs.scores, SCORE_COLUMNS, lambda: given.require_scores(dropped))
-        logger.info("%s: %s variants scored; dropped: %s", scorer.name, f"{rows:,}", dropped.summary())
+    with ExitStack() as stack:
+        models = [_ModelOutput(scorer, outputs, stack) for scorer in scorers]
+        for rows, lost, score in _chunks(given, stop_on_mismatch, windows):
+            for model in models:
+                model.write(rows, lost, score)
+        counts = {model.scorer.name: model.counts for model in models}
+        given.require_scores(counts)
+        for model in models:
+            model.finish(outputs)
+        if outputs.counts is not None:
+            write_counts(counts, outputs.counts)
+    if outputs.vcf is not None and given.variants is not None:
+        tables = {scorer.name: outputs.of_model(outputs.scores, scorer.name) for scorer in scorers}
+        scores = {model: read_score_chunks(path) for model, path in tables.items()}
+        annotated = annotate_vcf(given.variants, scores, outputs.vcf)
+        logger.info("%s: %s records annotated", outputs.vcf, f"{annotated:,}")
+
+
+ScoreChunk = Callable[[pd.DataFrame, Scorer, Dropped], pd.DataFrame]
+
+
+class _ModelOutput:
+    """What is written of one model while chunks are scored."""
+
+    def __init__(self, scorer: Scorer, outputs: Outputs, stack: ExitStack) -> None:
+        self.scorer, self._meter = scorer, Meter()
+        path = outputs.dropped and outputs.of_model(outputs.dropped, scorer.name)
+        self._dropped = stack.enter_context(Dropped(path, keep_rows=True))
+        table = outputs.of_model(outputs.scores, scorer.name)
+        self._write = stack.enter_context(table_writer(table, SCORE_COLUMNS))
+        self._scored = 0
+
+    def write(self, rows: pd.DataFrame, lost: pd.DataFrame, score: ScoreChunk) -> None:
+        """Score the rows that can be, and write them with those that were lost before any model."""
+        for status, part in lost.groupby("status", sort=False):
+            self._dropped.add(part, str(status))
+        with self._meter:
+            scored = score(rows, self.scorer, self._dropped)
+        self._scored += len(scored)
+        self._write(with_every_row(scored, self._dropped.take(), model=self.scorer.name))
+
+    @property
+    def counts(self) -> Counts:
+        """What was scored so far, and dropped for each reason."""
+        return Counts(self._scored, self._dropped.counts)
+
+    def finish(self, outputs: Outputs) -> None:
+        """Say what was scored, and write what it cost."""
+        scorer = self.scorer
+        logger.info("%s: %s", scorer.name, self.counts.said())
         if scorer.with_unknown:
             logger.warning("%s variants have N in their window (column n_unknown)", f"{scorer.with_unknown:,}")
-    if outputs.counts is not None:
-        Counts(rows, dropped.counts).write(outputs.counts)
-    if outputs.cost is not None:
-        networks = [(model.config["architecture"], model.module) for model in scorer.models]
-        meter.cost(scorer.name, networks, rows, scorer.sequences, scorer.computed_in).write(outputs.cost)
-    if outputs.vcf is not None and given.variants is not None:
-        annotated = annotate_vcf(given.variants, read_score_chunks(outputs.scores), outputs.vcf, scorer.name)
-        logger.info("%s: %s records annotated", outputs.vcf, f"{annotated:,}")
+        if outputs.cost is not None:
+            networks = [(model.config["architecture"], model.module) for model in scorer.models]
+            cost = self._meter.cost(scorer.name, networks, self._scored, scorer.sequences, scorer.computed_in)
+            cost.write(outputs.of_model(outputs.cost, scorer.name))
+
+
+def _chunks(
+    given: VariantSet, stop_on_mismatch: bool, windows: pd.DataFrame | None
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, ScoreChunk]]:
+    """Of each chunk the variants that can be scored, those that no model can, and how a model scores the first."""
+    if (table := given.allele_sequences) is not None:
+        nothing = Dropped(keep_rows=True).take()
+        yield from ((frame, nothing, score_sequences) for frame in given.pairs(table))
+        return
+    assert given.fasta is not None
+    genome, dropped = Genome(given.fasta), Dropped(keep_rows=True)
+    check = GenomeCheck(genome, stop_on_mismatch, given.in_parts)
+
+    def score(rows: pd.DataFrame, scorer: Scorer, lost: Dropped) -> pd.DataFrame:
+        return score_in_genome(rows, scorer, genome, lost, windows)
+
+    for frame in given.chunks(dropped):
+        rows = check(frame, dropped)
+        yield rows, dropped.take(), score
+    check.finish()
 
 
 def score_set_on_haplotypes(given: VariantSet, scorer: Scorer, store: HaplotypeStore, out: Path) -> None:
@@ -123,10 +213,3 @@ def score_set_on_haplotypes(given: VariantSet, scorer: Scorer, store: HaplotypeS
         chunks = score_haplotypes(given.chunks(dropped), scorer, store, dropped)
         rows = write_chunks(chunks, out, HAPLOTYPE_COLUMNS)
         logger.info("%s variants scored on people's haplotypes; dropped: %s", f"{rows:,}", dropped.summary())
-
-
-def _scores(given: VariantSet, scorer: Scorer, dropped: Dropped, stop_on_mismatch: bool) -> Iterator[pd.DataFrame]:
-    if (table := given.allele_sequences) is not None:
-        return score_sequences(given.pairs(table), scorer, dropped)
-    assert given.fasta is not None
-    return score_variants(given.chunks(dropped), scorer, Genome(given.fasta), dropped, stop_on_mismatch, given.in_parts)

@@ -1,7 +1,7 @@
 """Scores of variants: log2 alt/ref by one or several checkpoints, over strands and shifts, in flat memory."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,16 +9,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allelegro.effects.score_files import SCORE_COLUMNS
-from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
+from allelegro.effects.score_files import FIGURES, SCORE_COLUMNS
+from allelegro.effects.variants import REASONS, SCORED, VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import (
     AllelePairs,
     Genome,
+    fitting_alleles,
     genome_pairs,
+    nearest_windows,
     place_variants,
     reference_agrees,
     require_contigs,
     sequence_pairs,
+    window_centres,
 )
 from allelegro.errors import DataError
 from allelegro.io.dna import N
@@ -86,16 +89,39 @@ class Scorer:
         """Precision of the networks: ``bf16``, ``fp32`` or both."""
         return ", ".join(sorted({predictor.precision for predictor in self._predictors}))
 
-    def score(self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped) -> pd.DataFrame:
-        """``SCORE_COLUMNS`` of the variants of a chunk; those that every model saw in training are dropped."""
+    def score(
+        self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped, in_elements: PairMaker | None = None
+    ) -> pd.DataFrame:
+        """``SCORE_COLUMNS`` of the variants of a chunk by its index; those that every model saw in training are dropped.
+
+        ``make_pairs`` centres windows on the variants; ``in_elements`` makes those of the element of each variant with
+        one (``window`` from 0 on).
+        """
         chosen = self.eligible(frame["chrom"], frame["pos"] - 1)
         frame = dropped.keep(frame, chosen.any(axis=0), "seen_by_every_model")
         chosen = chosen[:, chosen.any(axis=0)]
         if frame.empty:
             return pd.DataFrame(columns=SCORE_COLUMNS)
-        sums = _Moments(len(frame))
+        centred = self._view(frame, chosen, make_pairs)
+        element = None
+        inside = frame["window"].to_numpy() >= 0 if in_elements else np.zeros(len(frame), bool)
+        if in_elements and inside.any():
+            element = self._view(frame[inside], chosen[:, inside], in_elements)
+        table = _table(self.name, frame, inside, centred, element)
+        self.with_unknown += int((table["n_unknown"] > 0).sum())
+        return table
+
+    def eligible(self, chrom: pd.Series, start: pd.Series) -> NDArray[np.bool_]:
+        """Which models may score which positions (0-based), ``[models, positions]``."""
+        if not self.held_out_only:
+            return np.ones((len(self.models), len(chrom)), bool)
+        return np.stack([held_out.unseen(chrom, start) for held_out in self._held_out])
+
+    def _view(self, frame: pd.DataFrame, chosen: NDArray[np.bool_], make_pairs: PairMaker) -> pd.DataFrame:
+        """Predictions of variants in windows of one kind: a column a figure, by the index of ``frame``."""
+        members = Members([model.config["training"].get("seed") for model in self.models], chosen)
         pairs: dict[int, AllelePairs] = {}
-        for model, predictor, mask in zip(self.models, self._predictors, chosen, strict=True):
+        for number, (model, predictor, mask) in enumerate(zip(self.models, self._predictors, chosen, strict=True)):
             if not mask.any():
                 continue
             width = self.input_width(model)
@@ -103,16 +129,9 @@ class Scorer:
                 pairs[width] = make_pairs(frame, width)
             for strand in (0,) if self.strands == "forward" else (0, 1):
                 for shift in range(pairs[width].alternative.shape[1]):
-                    sums.add(mask, *self._predict(model, predictor, pairs[width], mask, strand, shift))
+                    members.add(number, *self._predict(model, predictor, pairs[width], mask, strand, shift))
         unknown = np.max([_unknown_bases(pair) for pair in pairs.values()], axis=0)
-        self.with_unknown += int((unknown > 0).sum())
-        return self._table(frame, sums, chosen.sum(axis=0), unknown)
-
-    def eligible(self, chrom: pd.Series, start: pd.Series) -> NDArray[np.bool_]:
-        """Which models may score which positions (0-based), ``[models, positions]``."""
-        if not self.held_out_only:
-            return np.ones((len(self.models), len(chrom)), bool)
-        return np.stack([held_out.unseen(chrom, start) for held_out in self._held_out])
+        return members.table(frame.index).assign(n_unknown=unknown)
 
     def _predict(
         self, model: LoadedModel, predictor: StrandPredictor, pairs: AllelePairs, mask: NDArray[np.bool_],
@@ -124,18 +143,32 @@ class Scorer:
         values = predictor(model.in_context(codes) if self._in_construct(model) else codes, strand)
         return values[: rows.size][reference_row], values[rows.size :]
 
-    def _table(
-        self, frame: pd.DataFrame, sums: "_Moments", n_models: NDArray[np.intp], unknown: NDArray[np.intp]
-    ) -> pd.DataFrame:
-        (ref, alt, effect), (ref_sd, alt_sd, effect_sd) = sums.mean(), sums.sd()
-        return pd.DataFrame(
-            {
-                **{column: frame[column].to_numpy() for column in VARIANT_COLUMNS},
-                "model": self.name, "effect": effect, "effect_sd": effect_sd, "ref_prediction": ref,
-                "alt_prediction": alt, "n_models": n_models, "ref_sd": ref_sd, "alt_sd": alt_sd,
-                "n_predictions": sums.n, "n_unknown": unknown,
-            }
-        )  # fmt: skip
+
+def _table(
+    name: str, frame: pd.DataFrame, inside: NDArray[np.bool_], centred: pd.DataFrame, element: pd.DataFrame | None
+) -> pd.DataFrame:
+    """``SCORE_COLUMNS``: predictions in the element of each variant that is in one, else centred on it, and both effects."""
+    table = pd.concat([frame[VARIANT_COLUMNS], centred], axis=1).assign(
+        model=name, view=np.where(inside, "element", "centred"), window=".", distance=np.nan,
+        effect_element=np.nan, effect_centred=centred["effect"], status=SCORED, reason="",
+    )  # fmt: skip
+    if element is not None:
+        table.loc[inside, element.columns] = element
+        table.loc[inside, "effect_element"] = element["effect"]
+        table.loc[inside, ["window", "distance"]] = frame.loc[inside, ["window_name", "distance"]].to_numpy()
+    return table[SCORE_COLUMNS].astype({"distance": float, "n_unknown": int, "n_models": int, "n_predictions": int})
+
+
+def with_every_row(scored: pd.DataFrame, *lost: pd.DataFrame, model: str) -> pd.DataFrame:
+    """``SCORE_COLUMNS`` of a chunk in its order: ``scored`` variants, and those that were ``lost`` (``Dropped.take``)."""
+    unscored = pd.concat([scored.head(0), *lost])
+    unscored = unscored.assign(
+        model=model, view=".", window=".", effect_by_seed="", reason=unscored["status"].map(REASONS),
+        n_models=0, n_predictions=0, n_unknown=0,
+    )  # fmt: skip
+    parts = [part[SCORE_COLUMNS] for part in (scored, unscored) if not part.empty]
+    table = pd.concat(parts).sort_index(kind="stable") if parts else unscored[SCORE_COLUMNS]
+    return table.astype(dict.fromkeys(FIGURES, float) | dict.fromkeys(("n_models", "n_predictions", "n_unknown"), int))
 
 
 def _unknown_bases(pairs: AllelePairs) -> NDArray[np.intp]:
@@ -144,92 +177,146 @@ def _unknown_bases(pairs: AllelePairs) -> NDArray[np.intp]:
     return np.asarray(np.maximum(reference[pairs.reference_row], alternative))
 
 
-class _Moments:
-    """Running mean and variance (Welford) of reference, alternative and effect over the members of an ensemble."""
+class Members:
+    """Predictions of an ensemble's members as they come: running moments (Welford) over all, and means by model."""
 
-    def __init__(self, variants: int) -> None:
-        self.n = np.zeros(variants, np.int64)
-        self._mean, self._squares = np.zeros((3, variants)), np.zeros((3, variants))
+    def __init__(self, seeds: Sequence[object], chosen: NDArray[np.bool_]) -> None:
+        self._seeds, self._chosen = seeds, chosen
+        self._n = np.zeros(chosen.shape[1], np.int64)
+        self._mean, self._squares = np.zeros((3, self._n.size)), np.zeros((3, self._n.size))
+        self._by_model, self._of_model = np.zeros(chosen.shape), np.zeros(len(chosen), np.int64)
+        self._model_squares = np.zeros(chosen.shape)
 
-    def add(self, mask: NDArray[np.bool_], ref: NDArray[np.float32], alt: NDArray[np.float32]) -> None:
+    def add(self, model: int, ref: NDArray[np.float32], alt: NDArray[np.float32]) -> None:
+        """Predictions of both alleles by one member of a model, of the variants that the model may score."""
+        mask = self._chosen[model]
         values = np.stack([ref, alt, alt - ref]).astype(np.float64)
-        self.n[mask] += 1
+        self._n[mask] += 1
         before = values - self._mean[:, mask]
-        self._mean[:, mask] += before / self.n[mask]
+        self._mean[:, mask] += before / self._n[mask]
         self._squares[:, mask] += before * (values - self._mean[:, mask])
+        self._of_model[model] += 1
+        self._by_model[model, mask] += values[2]
+        self._model_squares[model, mask] += values[2] ** 2
 
-    def mean(self) -> NDArray[np.float64]:
-        return self._mean
+    def table(self, index: pd.Index) -> pd.DataFrame:
+        """Means and standard deviations (NaN for one), numbers of models and predictions, and the effect of each seed."""
+        (ref, alt, effect), (ref_sd, alt_sd, effect_sd) = self._mean, _sd(self._squares, self._n)
+        by_model = np.where(self._chosen, self._by_model / np.maximum(self._of_model, 1)[:, None], np.nan)
+        n_models = self._chosen.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            around = np.where(self._chosen, by_model - effect, 0.0)
+        return pd.DataFrame(
+            {
+                "effect": effect, "effect_sd": effect_sd, "ref_prediction": ref, "alt_prediction": alt,
+                "n_models": n_models, "ref_sd": ref_sd, "alt_sd": alt_sd, "n_predictions": self._n,
+                "effect_sd_models": _sd((around**2).sum(axis=0), n_models), "effect_by_seed": self._of_seeds(by_model),
+            },
+            index=index,
+        )  # fmt: skip
 
-    def sd(self) -> NDArray[np.float64]:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(self.n > 1, np.sqrt(self._squares / (self.n - 1)), np.nan)
+    def _of_seeds(self, by_model: NDArray[np.float64]) -> list[str]:
+        """``SEED:effect;…`` of each variant: the mean over the models of a seed that may score it."""
+        seeds = ["." if seed is None else str(seed) for seed in self._seeds]
+        texts = [[] for _ in range(by_model.shape[1])]  # type: list[list[str]]
+        for seed in dict.fromkeys(seeds):
+            rows = [number for number, other in enumerate(seeds) if other == seed]
+            n = self._chosen[rows].sum(axis=0)
+            total = np.where(self._chosen[rows], by_model[rows], 0.0).sum(axis=0)
+            for place in np.flatnonzero(n):
+                texts[place].append(f"{seed}:{total[place] / n[place]:.6g}")
+        return [";".join(text) for text in texts]
+
+
+def _sd(squares: NDArray[np.float64], n: NDArray[np.int64]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(n > 1, np.sqrt(squares / (n - 1)), np.nan)
 
 
 def score_variants(
-    chunks: Iterator[pd.DataFrame],
+    chunks: Iterable[pd.DataFrame],
     scorer: Scorer,
     genome: Genome,
     dropped: Dropped,
     stop_on_mismatch: bool = False,
-    in_shard: bool = False,
 ) -> Iterator[pd.DataFrame]:
-    """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk; see ``place_and_check``."""
-    for frame in place_and_check(chunks, genome, scorer.narrowest, dropped, stop_on_mismatch, in_shard):
-        yield scorer.score(
-            frame, lambda rows, width: genome_pairs(rows, genome, width, scorer.shifts, scorer.slide), dropped
+    """Score parsed variants (``variants.parse_alleles``) in genomic windows, chunk by chunk; see ``GenomeCheck``."""
+    check = GenomeCheck(genome, stop_on_mismatch)
+    for frame in chunks:
+        yield score_in_genome(check(frame, dropped), scorer, genome, dropped)
+    check.finish()
+
+
+def score_in_genome(
+    frame: pd.DataFrame, scorer: Scorer, genome: Genome, dropped: Dropped, windows: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Score checked variants in windows centred on them and, where one of ``windows`` holds them, in that element."""
+    frame = fitting_alleles(frame, scorer.narrowest, dropped)
+    if windows is not None:
+        at = nearest_windows(frame, windows)
+        centre = window_centres(windows)[at]
+        frame = frame.assign(
+            window=at, window_name=windows["name"].to_numpy()[at], centre=centre, distance=frame["start"] - centre
         )
 
+    def centred(rows: pd.DataFrame, width: int) -> AllelePairs:
+        return genome_pairs(rows, genome, width, scorer.shifts, scorer.slide)
 
-def place_and_check(
-    chunks: Iterator[pd.DataFrame],
-    genome: Genome,
-    width: int,
-    dropped: Dropped,
-    stop_on_mismatch: bool = False,
-    in_shard: bool = False,
-) -> Iterator[pd.DataFrame]:
-    """The variants that the genome has and that fit a window of ``width``; the others are dropped with their reason.
+    def in_elements(rows: pd.DataFrame, width: int) -> AllelePairs:
+        return genome_pairs(rows, genome, width, scorer.shifts, centres=rows["centre"].to_numpy())
+
+    return scorer.score(frame, centred, dropped, None if windows is None else in_elements)
+
+
+class GenomeCheck:
+    """Drops the variants that a genome has not, with their reason, chunk by chunk.
 
     Raises DataError when no contig, or the REF of fewer than half of the variants, is in the FASTA: another genome. Of
-    a shard among several neither is asked of its few variants. With ``stop_on_mismatch`` a single REF that disagrees
-    is an error.
+    a shard among several (``in_shard``) neither is asked of its few variants. With ``stop_on_mismatch`` a single REF
+    that disagrees is an error. ``finish`` is called after the last chunk.
     """
-    names: dict[str, None] = {}
-    seen, wrong = 0, None
-    for frame in chunks:
-        names |= dict.fromkeys(frame["chrom"].unique())
-        seen += len(frame)
-        located = place_variants(frame, genome, width, dropped)
-        agrees = reference_agrees(located, genome)
-        kept = dropped.keep(located, agrees, "ref_mismatch")
+
+    def __init__(self, genome: Genome, stop_on_mismatch: bool = False, in_shard: bool = False) -> None:
+        self._genome, self._stop_on_mismatch, self._in_shard = genome, stop_on_mismatch, in_shard
+        self._names: dict[str, None] = {}
+        self._seen, self._mismatches = 0, 0
+        self._wrong: pd.Series | None = None
+
+    def __call__(self, frame: pd.DataFrame, dropped: Dropped) -> pd.DataFrame:
+        """The parsed variants that the genome has, with ``contig``."""
+        self._names |= dict.fromkeys(frame["chrom"].unique())
+        self._seen += len(frame)
+        located = place_variants(frame, self._genome, dropped)
+        agrees = reference_agrees(located, self._genome)
+        self._mismatches += int((~agrees).sum())
         if not agrees.all():
-            wrong = located[~agrees].iloc[0]
-        if wrong is not None and (stop_on_mismatch or seen >= ENOUGH):
-            _require_reference(genome, dropped.counts["ref_mismatch"], seen, wrong, stop_on_mismatch)
-        if not kept.empty:
-            yield kept
-    if not in_shard:
-        if names:
-            require_contigs(names, genome)
-        if wrong is not None:
-            _require_reference(genome, dropped.counts["ref_mismatch"], seen, wrong, stop_on_mismatch)
+            self._wrong = located[~agrees].iloc[0]
+        if self._stop_on_mismatch or self._seen >= ENOUGH:
+            self._require_reference()
+        return dropped.keep(located, agrees, "ref_mismatch")
+
+    def finish(self) -> None:
+        """Raise DataError when what was seen of the variants is of another genome."""
+        if not self._in_shard:
+            if self._names:
+                require_contigs(self._names, self._genome)
+            self._require_reference()
+
+    def _require_reference(self) -> None:
+        wrong = self._wrong
+        if wrong is not None and (self._stop_on_mismatch or 2 * self._mismatches > self._seen):
+            raise DataError(
+                f"{self._genome.path}: REF of {self._mismatches:,} of the first {self._seen:,} variants is not in the "
+                f"FASTA, as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were "
+                "called on"
+            )
 
 
-def _require_reference(genome: Genome, mismatches: int, seen: int, wrong: pd.Series, one_is_enough: bool) -> None:
-    if one_is_enough or 2 * mismatches > seen:
-        raise DataError(
-            f"{genome.path}: REF of {mismatches:,} of the first {seen:,} variants is not in the FASTA, "
-            f"as {wrong['ref']} at {wrong['chrom']}:{wrong['pos']}; give the assembly the variants were called on"
-        )
-
-
-def score_sequences(chunks: Iterator[pd.DataFrame], scorer: Scorer, dropped: Dropped) -> Iterator[pd.DataFrame]:
-    """Score pairs of allele sequences (``variants.read_sequence_pairs``), chunk by chunk.
+def score_sequences(frame: pd.DataFrame, scorer: Scorer, dropped: Dropped) -> pd.DataFrame:
+    """Score a chunk of pairs of allele sequences (``variants.read_sequence_pairs``).
 
     Pairs without coordinates cannot be matched with what a checkpoint saw: with ``held_out_only`` they are dropped.
     """
-    for frame in chunks:
-        if scorer.held_out_only and scorer.knows_held_out:
-            frame = dropped.keep(frame, frame["chrom"] != ".", "no_coordinates")
-        yield scorer.score(frame, sequence_pairs, dropped)
+    if scorer.held_out_only and scorer.knows_held_out:
+        frame = dropped.keep(frame, frame["chrom"] != ".", "no_coordinates")
+    return scorer.score(frame, sequence_pairs, dropped)

@@ -23,9 +23,10 @@ class Cost:
     """The cost of scoring ``variants`` with one model, a single network or an ensemble of ``checkpoints``.
 
     ``parameters`` are those of one network (the largest of them); ``sequences`` went through a network: each allele once
-    a checkpoint, strand and shift, a reference that variants of a chunk share only once. ``seconds`` run from the first
-    variant read to the last score written, without the start of Python and the loading of weights. ``peak_memory_mib``
-    is the largest resident set of the process, ``device_memory_mib`` the largest allocation on a GPU (None without one).
+    a checkpoint, strand, shift and view, a reference that variants of a chunk share only once. ``seconds`` are those of
+    making sequences and predicting them, without the start of Python, the loading of weights and files.
+    ``peak_memory_mib`` is the largest resident set of the process, ``device_memory_mib`` the largest allocation on a GPU
+    (None without one); other models of the process are in both.
     """
 
     model: str
@@ -43,7 +44,7 @@ class Cost:
 
     def write(self, path: Path) -> None:
         """Write the record as one JSON object, with ``variants_per_second``."""
-        record = {**asdict(self), "variants_per_second": round(self.variants / self.seconds, 2)}
+        record = {**asdict(self), "variants_per_second": round(self.variants / max(self.seconds, 1e-9), 2)}
         with atomic_path(path) as partial:
             partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
@@ -60,10 +61,17 @@ class Cost:
 
 
 class Meter:
-    """Measures the time from its making, and the process's memory."""
+    """Adds up the time inside its ``with`` blocks; measures the process's memory."""
 
     def __init__(self) -> None:
+        self._seconds, self._start = 0.0, 0.0
+
+    def __enter__(self) -> "Meter":
         self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds += time.perf_counter() - self._start
 
     def cost(
         self,
@@ -76,13 +84,12 @@ class Meter:
         """The cost so far of scoring with ``networks`` (architecture, network)."""
         import torch
 
-        seconds = time.perf_counter() - self._start
         place = next(networks[0][1].parameters()).device
         return Cost(
             model=model,
             architecture=", ".join(sorted({architecture for architecture, _ in networks})),
             parameters=max(sum(p.numel() for p in network.parameters()) for _, network in networks),
-            checkpoints=len(networks), variants=variants, sequences=sequences, seconds=round(seconds, 3),
+            checkpoints=len(networks), variants=variants, sequences=sequences, seconds=round(self._seconds, 3),
             peak_memory_mib=round(peak_memory(), 1),
             device_memory_mib=round(gpu_memory(), 1) or None, threads=torch.get_num_threads(),
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else "cpu", precision=precision,

@@ -7,8 +7,9 @@ a deletion may be written the VCF way (``CA`` > ``C``) or as the MPRA tables do 
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -20,12 +21,29 @@ from numpy.typing import ArrayLike
 from allelegro.errors import DataError
 from allelegro.io.compression import open_binary
 from allelegro.io.contigs import plain_contig
-from allelegro.io.tables import COUNT, POSITION, TEXT, maybe, read_table, table_chunks, write_table
+from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, maybe, read_table, table_chunks, write_table
 from allelegro.io.vcf import read_sites
 
 VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
-CHUNK = 4096
+CHUNK = 4096  # variants that are scored together
+SHARD_CHUNK = 256  # of a shard: small, so that shards of a small set share its variants
+SCORED = "scored"
+STATUS_COLUMNS = ["status", "reason"]
 HELD_OUT = frozenset({"seen_by_every_model", "no_coordinates"})  # reasons that say nothing against the file
+# Why a variant has no score, by its status.
+REASONS = {
+    "no_alternative": "there is no alternative allele",
+    "spanning_deletion": "the allele (*) is part of a deletion that another record holds",
+    "symbolic_allele": "the allele is symbolic and its sequence is not given",
+    "not_acgt": "an allele has letters other than A, C, G and T",
+    "alt_equals_ref": "both alleles are the same",
+    "contig_not_in_fasta": "the genome has no such chromosome",
+    "beyond_contig_end": "the position is beyond the end of the chromosome",
+    "ref_mismatch": "the genome has other bases at this position than REF",
+    "allele_longer_than_window": "an allele is longer than half of what the model reads",
+    "seen_by_every_model": "every checkpoint of the model saw this locus in training (--all-models scores it)",
+    "no_coordinates": "the position is unknown, so training may have seen it (--all-models scores it)",
+}
 ALIASES = {
     "chrom": ("chr", "chromosome", "contig"), "pos": ("position",), "ref": ("refallele", "reference", "ref_allele"),
     "alt": ("altallele", "alternative", "alternate", "alt_allele"),
@@ -38,11 +56,13 @@ _KINDS = {"chrom": TEXT, "pos": POSITION, "ref": TEXT, "alt": TEXT}
 class Dropped:
     """Counts dropped variants by reason and, when given a path, lists each of them with its reason.
 
-    Use as a context manager; the list appears whole when the block succeeds.
+    Use as a context manager; the list appears whole when the block succeeds. With ``keep_rows`` what was dropped is
+    kept until it is taken, so that each variant of a chunk can be given back with its status.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, keep_rows: bool = False) -> None:
         self.counts: Counter[str] = Counter()
+        self._recent: list[pd.DataFrame] | None = [] if keep_rows else None
         self._path = path
         self._partial: Path | None = None
         self._file: TextIO | None = None
@@ -69,10 +89,17 @@ class Dropped:
         if rows.empty:
             return
         self.counts[reason] += len(rows)
+        if self._recent is not None:
+            self._recent.append(rows[VARIANT_COLUMNS].assign(status=reason))
         if self._file is not None:
             rows[VARIANT_COLUMNS].assign(reason=reason).to_csv(
                 self._file, sep="\t", index=False, header=False, na_rep=".", quoting=csv.QUOTE_NONE
             )
+
+    def take(self) -> pd.DataFrame:
+        """What was dropped since the last call: ``VARIANT_COLUMNS`` and ``status``, by the rows' own index."""
+        recent, self._recent = self._recent or [], []
+        return pd.concat(recent) if recent else pd.DataFrame(columns=[*VARIANT_COLUMNS, "status"])
 
     def keep(self, rows: pd.DataFrame, good: ArrayLike, reason: str) -> pd.DataFrame:
         """The rows where ``good`` (a bool a row); the others are dropped for ``reason``."""
@@ -96,30 +123,63 @@ class Counts:
         return Counts(self.scored + other.scored, self.dropped + other.dropped)
 
     def summary(self) -> str:
-        """``ref_mismatch 3, duplicate 1`` or ``none``."""
+        """``ref_mismatch 3, not_acgt 1`` or ``none``."""
         return summary(self.dropped)
+
+    def said(self) -> str:
+        """What happened in words: ``5 of 9 variants scored; dropped: ref_mismatch 4 (the genome has …)``."""
+        total = self.scored + self.dropped.total()
+        return f"{self.scored:,} of {total:,} variants scored; dropped: {_explained(self.dropped)}"
 
     def require_scores(self, source: object, seen_is_enough: bool = True) -> None:
         """Raise DataError when nothing was scored, unless (``seen_is_enough``) some of it was seen in training."""
         if not self.scored and not (seen_is_enough and self.dropped.keys() & HELD_OUT):
-            raise DataError(f"{source}: no variant was left to score; dropped: {self.summary()}")
-
-    def write(self, path: Path) -> None:
-        """Write a table of ``reason variants``, ``scored`` first."""
-        rows = [("scored", self.scored), *sorted(self.dropped.items())]
-        write_table(pd.DataFrame(rows, columns=["reason", "variants"]), path)
-
-    @classmethod
-    def read(cls, path: Path) -> "Counts":
-        """What :meth:`write` wrote; DataError for anything else."""
-        table = read_table(path, {"reason": TEXT, "variants": COUNT})
-        dropped = Counter(dict(zip(table["reason"], table["variants"].tolist(), strict=True)))
-        return cls(dropped.pop("scored", 0), dropped)
+            raise DataError(f"{source}: no variant was left to score; dropped: {_explained(self.dropped)}")
 
 
 def summary(dropped: Counter[str]) -> str:
-    """``duplicate 1, ref_mismatch 3`` or ``none``."""
+    """``not_acgt 1, ref_mismatch 3`` or ``none``."""
     return ", ".join(f"{reason} {n:,}" for reason, n in sorted(dropped.items())) or "none"
+
+
+def _explained(dropped: Counter[str]) -> str:
+    """:func:`summary` with each reason in words."""
+    return (
+        ", ".join(
+            f"{status} {n:,} ({REASONS[status]})" if status in REASONS else f"{status} {n:,}"
+            for status, n in sorted(dropped.items())
+        )
+        or "none"
+    )
+
+
+def write_counts(counts: Mapping[str, Counts], path: Path) -> None:
+    """Write a table ``model status variants reason``: of each model how many were scored, then each reason in words."""
+    rows = [
+        (model, status, n, REASONS.get(status, ""))
+        for model, found in counts.items()
+        for status, n in [(SCORED, found.scored), *sorted(found.dropped.items())]
+    ]
+    write_table(pd.DataFrame(rows, columns=["model", "status", "variants", "reason"]), path)
+
+
+def read_counts(paths: Iterable[Path]) -> dict[str, Counts]:
+    """What :func:`write_counts` wrote, shards added up by model; DataError for anything else."""
+    found: dict[str, Counts] = {}
+    for path in paths:
+        table = read_table(path, {"model": NAME, "status": NAME, "variants": COUNT})
+        for model, rows in table.groupby("model", sort=False):
+            dropped = Counter(dict(zip(rows["status"], rows["variants"].tolist(), strict=True)))
+            scored = dropped.pop(SCORED, 0)
+            found[str(model)] = found.get(str(model), Counts()) + Counts(scored, dropped)
+    return found
+
+
+def require_any_scores(counts: Mapping[str, Counts], source: object, seen_is_enough: bool) -> None:
+    """Raise DataError when no model scored a variant, with what each dropped; see :meth:`Counts.require_scores`."""
+    if not any(found.scored for found in counts.values()):
+        for model, found in counts.items():
+            found.require_scores(source if len(counts) == 1 else f"{source}, {model}", seen_is_enough)
 
 
 def is_vcf(path: Path) -> bool:
@@ -132,13 +192,15 @@ def is_vcf(path: Path) -> bool:
 def read_variants(path: Path, chunk: int = CHUNK) -> Iterator[pd.DataFrame]:
     """Chunks of ``chrom pos ref alt id`` from a VCF/BCF or a TSV/CSV (1-based pos): one row an alternative allele.
 
+    Each but the last has ``chunk`` rows.
+
     Raises DataError for a missing, empty or truncated file, a missing column or a position that is no number.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty; expected a VCF or a table with columns chrom pos ref alt")
-    rows = _vcf_chunks(path, chunk) if is_vcf(path) else _table_chunks(path, chunk)
+    rows = _vcf_chunks(path, chunk) if is_vcf(path) else _of_size(_table_chunks(path, chunk), chunk)
     empty = True
     for frame in rows:
         if not frame.empty:
@@ -164,15 +226,21 @@ def _table_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
         yield table[VARIANT_COLUMNS]
 
 
+def _of_size(frames: Iterable[pd.DataFrame], size: int) -> Iterator[pd.DataFrame]:
+    """The rows of frames in frames of ``size`` (the last may be smaller)."""
+    rest = pd.DataFrame()
+    for frame in frames:
+        rest = pd.concat([rest, frame], ignore_index=True)
+        while len(rest) >= size:
+            yield rest.iloc[:size]
+            rest = rest.iloc[size:].reset_index(drop=True)
+    yield rest
+
+
 def _vcf_chunks(path: Path, chunk: int) -> Iterator[pd.DataFrame]:
-    rows: list[tuple[str, int, str, str, str]] = []
-    for site in read_sites(path):
-        rows += [(site.chrom, site.pos, site.ref, alt, site.id) for alt in site.alts or ["."]]
-        if len(rows) >= chunk:
-            yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
-            rows = []
-    if rows:
-        yield pd.DataFrame(rows, columns=VARIANT_COLUMNS)
+    rows = ((site.chrom, site.pos, site.ref, alt, site.id) for site in read_sites(path) for alt in site.alts or ["."])
+    while part := list(islice(rows, chunk)):
+        yield pd.DataFrame(part, columns=VARIANT_COLUMNS)
 
 
 def parse_alleles(
@@ -181,42 +249,22 @@ def parse_alleles(
     shard: tuple[int, int] = (1, 1),
     source: object = "variants",
 ) -> Iterator[pd.DataFrame]:
-    """Add ``start``, ``before`` and ``after`` to the chunks of a shard; drop alleles that are no DNA, and repeats.
+    """Add ``start``, ``before`` and ``after`` to the chunks of a shard; drop alleles that are no DNA.
 
-    Shard (i, n) has every n-th chunk, from the i-th on. A repeat is recognised when it follows in the same chunk or at
-    the last position of the chunk before, as in any sorted file, so that memory does not grow with the file. All
-    chunks are parsed, so that a file of which nothing can be read is a DataError with the reasons, whatever the shard.
+    Shard (i, n) has every n-th chunk, from the i-th on; of each a frame comes, if an empty one. All chunks are parsed,
+    so that a file of which nothing can be read is a DataError with the reasons, whatever the shard.
     """
     index, total = shard
     elsewhere = Dropped()
-    tail: set[tuple[str, int, str, str]] = set()
     readable = 0
     for number, frame in enumerate(chunks):
         mine = number % total == index - 1
-        repeated, tail = _repeats(frame, tail)
-        lost = dropped if mine else elsewhere
-        parsed = with_alleles(lost.keep(frame, ~repeated, "duplicate"), lost)
+        parsed = with_alleles(frame, dropped if mine else elsewhere)
         readable += len(parsed)
-        if mine and not parsed.empty:
+        if mine:
             yield parsed
     if not readable:
         Counts(0, elsewhere.counts + dropped.counts).require_scores(source)
-
-
-def _repeats(
-    frame: pd.DataFrame, tail: set[tuple[str, int, str, str]]
-) -> tuple[np.ndarray, set[tuple[str, int, str, str]]]:
-    """Which rows repeat one before, in the chunk or in ``tail``, and the variants at the last position so far."""
-    key = VARIANT_COLUMNS[:4]
-    repeated = frame.duplicated(key).to_numpy(copy=True)
-    if tail:
-        last_pos = next(iter(tail))[1]
-        for i in np.flatnonzero(frame["pos"].to_numpy() == last_pos):
-            repeated[i] |= tuple(frame[key].iloc[i]) in tail
-    last = frame.iloc[-1]
-    at_last = (frame["chrom"] == last["chrom"]) & (frame["pos"] == last["pos"])
-    tail = {row for row in tail if row[:2] == (last["chrom"], last["pos"])}
-    return repeated, tail | set(frame.loc[at_last, key].itertuples(index=False, name=None))
 
 
 def with_alleles(frame: pd.DataFrame, dropped: Dropped) -> pd.DataFrame:

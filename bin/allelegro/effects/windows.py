@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from allelegro.effects.variants import Dropped
 from allelegro.errors import DataError
-from allelegro.io.contigs import contig_hint, match_contigs
+from allelegro.io.contigs import contig_hint, match_contigs, plain_contig
 from allelegro.io.dna import N, encode
 from allelegro.io.fasta import Fasta
 
@@ -52,15 +52,47 @@ class AllelePairs:
     alternative: Codes
 
 
-def place_variants(frame: pd.DataFrame, genome: Genome, width: int, dropped: Dropped) -> pd.DataFrame:
-    """Add ``contig`` (the FASTA's name); drop variants outside it and alleles longer than half a window of ``width``."""
+def place_variants(frame: pd.DataFrame, genome: Genome, dropped: Dropped) -> pd.DataFrame:
+    """Add ``contig`` (the FASTA's name); drop variants outside it."""
     names = match_contigs(frame["chrom"].unique(), genome.lengths)
     frame = frame.assign(contig=frame["chrom"].map(names))
     frame = dropped.keep(frame, frame["contig"].notna(), "contig_not_in_fasta")
-    longest = np.maximum(_lengths(frame["before"]), _lengths(frame["after"]))
-    frame = dropped.keep(frame, longest <= width // 2, "allele_longer_than_window")
     ends = frame["start"].to_numpy() + _lengths(frame["before"])
     return dropped.keep(frame, ends <= [genome.lengths[contig] for contig in frame["contig"]], "beyond_contig_end")
+
+
+def fitting_alleles(frame: pd.DataFrame, width: int, dropped: Dropped) -> pd.DataFrame:
+    """The variants of which no allele is longer than half a window of ``width``; the others are dropped."""
+    longest = np.maximum(_lengths(frame["before"]), _lengths(frame["after"]))
+    return dropped.keep(frame, longest <= width // 2, "allele_longer_than_window")
+
+
+def nearest_windows(frame: pd.DataFrame, windows: pd.DataFrame) -> NDArray[np.intp]:
+    """Row of the window with the nearest centre among those that hold a variant's first base, for each; -1: none.
+
+    ``windows`` (``chrom start end``, 0-based, half-open) are of one width; contigs meet with or without ``chr``.
+    """
+    found = np.full(len(frame), -1, np.intp)
+    plain = frame["chrom"].map(plain_contig)
+    for name, here in windows.groupby(windows["chrom"].map(plain_contig)):
+        here = here.sort_values("start", kind="stable")
+        centres = window_centres(here)
+        width = int(here["end"].iloc[0] - here["start"].iloc[0])
+        rows = np.flatnonzero(plain == name)
+        starts = frame["start"].to_numpy(np.int64)[rows]
+        after = np.searchsorted(centres, starts).clip(max=len(centres) - 1)
+        before = (after - 1).clip(min=0)
+        place = np.where(np.abs(starts - centres[before]) <= np.abs(starts - centres[after]), before, after)
+        offset = starts - centres[place] + width // 2
+        inside = (offset >= 0) & (offset < width)
+        found[rows[inside]] = here.index.to_numpy()[place[inside]]
+    return found
+
+
+def window_centres(windows: pd.DataFrame) -> NDArray[np.int64]:
+    """Positions (0-based) of the base in the middle of each window, as in the haplotype store."""
+    start, end = windows["start"].to_numpy(np.int64), windows["end"].to_numpy(np.int64)
+    return np.asarray(start + (end - start) // 2)
 
 
 def _lengths(alleles: pd.Series) -> NDArray[np.int64]:
@@ -77,34 +109,57 @@ def reference_agrees(frame: pd.DataFrame, genome: Genome) -> NDArray[np.bool_]:
 
 
 def genome_pairs(
-    frame: pd.DataFrame, genome: Genome, width: int, shifts: list[int], slide: bool = False
+    frame: pd.DataFrame,
+    genome: Genome,
+    width: int,
+    shifts: list[int],
+    slide: bool = False,
+    centres: NDArray[np.int64] | None = None,
 ) -> AllelePairs:
     """Windows of checked variants: the first replaced base at index ``width // 2 - shift``, the right flank refilled.
 
     A window of shift s starts ``width // 2 - s`` bases left of the variant; behind an insertion or deletion the
     sequence goes on as the genome does, so that both alleles fill the width. With ``slide`` windows stay inside the
     contig (centred on it where it is shorter), for a FASTA of elements rather than chromosomes.
+
+    With ``centres`` (one a variant, 0-based) the windows are those of elements, as a haplotype store has them: the
+    centre stays at index ``width // 2 - shift`` for both alleles, and the flank on the variant's side is refilled. A
+    variant outside its window leaves both alleles alike.
     """
     margin = max(abs(shift) for shift in shifts)
-    before, after = _lengths(frame["before"]), _lengths(frame["after"])
-    extra = int((before - after).clip(min=0).max())
-    span = width + 2 * margin + extra
-    first = frame["start"].to_numpy() - width // 2
-    if slide:
+    start, before, after = frame["start"].to_numpy(np.int64), _lengths(frame["before"]), _lengths(frame["after"])
+    extra = int((before - after).clip(min=0).max())  # refills deletions
+    left = 0 if centres is None else int(before.max())
+    first = (start if centres is None else centres) - width // 2
+    if slide and centres is None:
         spare = np.array([genome.lengths[contig] for contig in frame["contig"]]) - width
         first = np.where(spare >= 0, first.clip(0, spare.clip(min=0)), spare // 2)
-    place = frame["start"].to_numpy() - first + margin
-    row, unique = pd.MultiIndex.from_arrays([frame["contig"], first - margin]).factorize()
-    regions = np.stack([genome.codes(contig, left, left + span) for contig, left in unique])
-    changed = regions[row]
-    snv = np.flatnonzero((before == 1) & (after == 1))
-    changed[snv, place[snv]] = encode("".join(frame["after"].to_numpy()[snv]))
-    for i in np.flatnonzero((before != 1) | (after != 1)):
-        allele = encode(frame["after"].iloc[i])
-        whole = np.concatenate([changed[i, : place[i]], allele, changed[i, place[i] + before[i] :]])
-        used = min(whole.size, span)  # the last ``extra`` bases are only there to refill deletions
-        changed[i, :used] = whole[:used]
-    return AllelePairs(_shifted(regions, width, margin, shifts), row, _shifted(changed, width, margin, shifts))
+    origin, span = first - margin - left, width + 2 * margin
+    row, unique = pd.MultiIndex.from_arrays([frame["contig"], origin]).factorize()
+    regions = np.stack([genome.codes(contig, begin, begin + left + span + extra) for contig, begin in unique])
+    reference = regions[:, left : left + span]
+    changed, place = reference[row], start - origin
+    inside = (place >= 0) & (place < left + span)
+    snv = np.flatnonzero((before == 1) & (after == 1) & inside & (place >= left))
+    changed[snv, place[snv] - left] = encode("".join(frame["after"].to_numpy()[snv]))
+    for i in np.flatnonzero(((before != 1) | (after != 1)) & inside):
+        # Where the first replaced base is in the middle, nothing left of it moves.
+        fixed = 0 if centres is None else int(centres[i] - origin[i])
+        edited, moved = _replaced(regions[row[i]], int(place[i]), int(before[i]), encode(frame["after"].iloc[i]), fixed)
+        changed[i] = edited[left + moved : left + moved + span]
+    return AllelePairs(_shifted(reference, width, margin, shifts), row, _shifted(changed, width, margin, shifts))
+
+
+def _replaced(region: Codes, place: int, before: int, allele: Codes, fixed: int) -> tuple[Codes, int]:
+    """A region with ``before`` bases from ``place`` on replaced, and by how much the base at ``fixed`` has moved.
+
+    The rule is that of :mod:`allelegro.genotype.haplotypes`: an allele before the fixed base moves it, one behind it
+    does not, and of one across it as many bases are before it as were.
+    """
+    edited = np.concatenate([region[:place], allele, region[place + before :]])
+    if place + before <= fixed:
+        return edited, allele.size - before
+    return edited, min(place + allele.size - fixed, 0) if place < fixed else 0
 
 
 def _shifted(regions: Codes, width: int, margin: int, shifts: list[int]) -> Codes:

@@ -216,14 +216,13 @@ class Results:
 
     @cached_property
     def dropped_variants(self) -> dict[tuple[str, str], Counter[str]]:
-        """Variants that a model did not score, counted by reason, by set and model."""
-        counts = {}
-        for name, model in ((record["set"], record["model"]) for record in self.scoring_costs):
-            path = self.path("effects", "scores", f"{name}.{model}.dropped.tsv")
-            if path.is_file():
-                with path.open(encoding="utf-8") as rows:
-                    next(rows, None)
-                    counts[name, model] = Counter(row.rstrip("\n").rpartition("\t")[2] for row in rows)
+        """Variants that a model did not score, counted by status, by set and model."""
+        counts: dict[tuple[str, str], Counter[str]] = {}
+        for path in self._files("effects/scores/*.counts.tsv"):
+            table = self._table(path)
+            for model, rows in table[table["status"] != "scored"].groupby("model", sort=False):
+                found = Counter(dict(zip(rows["status"], rows["variants"], strict=True)))
+                counts[path.name.removesuffix(".counts.tsv"), str(model)] = found
         return counts
 
     @cached_property

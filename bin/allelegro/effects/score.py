@@ -11,6 +11,7 @@ import pandas as pd
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.score_set import Outputs, VariantSet, score_set
 from allelegro.effects.scoring import Scorer
+from allelegro.io.windows import read_windows
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.device import choose_device
 from allelegro.models.ensemble import members
@@ -23,6 +24,7 @@ def score(
     fasta: str | os.PathLike[str],
     model: Model | Sequence[Model],
     *,
+    windows: str | os.PathLike[str] | None = None,
     device: str = "auto",
     stop_on_mismatch: bool = False,
     **options: Any,
@@ -33,14 +35,16 @@ def score(
         vcf: variants, as a VCF, a BCF or a table with ``chrom pos ref alt`` (1-based).
         fasta: the genome that they were called on, plain or bgzipped.
         model: a trained model as a folder or a loaded one. Several, or a folder of folds and seeds, are an ensemble.
+        windows: elements, a ``windows.bed`` or a BED of one width: a variant inside one is scored in it.
         device: ``auto``, ``cpu`` or ``cuda``.
-        stop_on_mismatch: raise an error at a REF that the genome does not have, rather than leave the variant out.
+        stop_on_mismatch: raise an error at a REF that the genome does not have, rather than give the variant no score.
         **options: fields of :class:`allelegro.effects.scoring.Scorer`, such as ``name``, ``shifts=[-10, 0, 10]`` or
             ``held_out_only=False``, by which a model also scores variants that it saw in training.
 
     Returns:
-        One row an allele: ``chrom pos ref alt id model effect effect_sd …``. ``effect`` is log2 of alternative over
-        reference activity, positive when the alternative allele increases activity.
+        One row an allele, in the order of the file: ``chrom pos ref alt id model effect effect_sd … status reason``.
+        ``effect`` is log2 of alternative over reference activity, positive when the alternative allele increases
+        activity. It is NaN where ``status`` is not ``scored``; ``reason`` then says why.
 
     Raises:
         DataError: for anything wrong with the files, and when no variant can be scored.
@@ -50,7 +54,8 @@ def score(
     loaded = [one for one in given if isinstance(one, LoadedModel)]
     folders = members(Path(one) for one in given if not isinstance(one, LoadedModel))
     scorer = Scorer(**{"name": "model"} | options, models=loaded + [load_model(path, place) for path in folders])
+    elements = read_windows(Path(windows), folds=False) if windows is not None else None
     with TemporaryDirectory(prefix="allelegro-") as folder:
         scores = Path(folder, "scores.parquet")
-        score_set(VariantSet(Path(vcf), None, Path(fasta)), scorer, Outputs(scores), stop_on_mismatch)
+        score_set(VariantSet(Path(vcf), None, Path(fasta)), [scorer], Outputs(scores), stop_on_mismatch, elements)
         return read_scores(scores)

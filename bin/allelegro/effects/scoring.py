@@ -138,10 +138,15 @@ class Scorer:
         strand: int, shift: int,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # fmt: skip
         rows, reference_row = np.unique(pairs.reference_row[mask], return_inverse=True)
-        codes = np.concatenate([pairs.reference[rows, shift], pairs.alternative[mask, shift]])
+        reference, alternative = pairs.reference[rows, shift], pairs.alternative[mask, shift]
+        differs = (alternative != reference[reference_row]).any(axis=1)
+        codes = np.concatenate([reference, alternative[differs]])
         self.sequences += len(codes)
         values = predictor(model.in_context(codes) if self._in_construct(model) else codes, strand)
-        return values[: rows.size][reference_row], values[rows.size :]
+        of_reference = values[: rows.size][reference_row]
+        of_alternative = of_reference.copy()  # exactly alike where the variant is beyond what the model reads
+        of_alternative[differs] = values[rows.size :]
+        return of_reference, of_alternative
 
 
 def _table(

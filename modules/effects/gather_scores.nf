@@ -16,7 +16,7 @@ process GATHER_SCORES {
     path "${meta.set}.scored.*", optional: true, emit: annotated
 
     script:
-    def named = scores.toSorted { path -> shardOf(meta, path).toInteger() }
+    def named = [scores].flatten().toSorted { path -> shardOf(meta, path).toInteger() }
         .collect { path -> "${modelOf(meta, path)}=${path}" }
     def annotated = meta.vcf
         ? "--variants ${quoted(variants)} --out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}"
@@ -36,13 +36,17 @@ process GATHER_SCORES {
 
 /** The shard and the model of a file called SET.SHARD.MODEL.tsv. */
 def shardOf(meta, path) {
-    path.name.substring(meta.set.length() + 1).tokenize('.')[0]
+    withoutSet(meta, path).tokenize('.')[0]
 }
 
 def modelOf(meta, path) {
-    path.name.substring("${meta.set}.${shardOf(meta, path)}.".length()) - ~/\.tsv$/
+    withoutSet(meta, path).substring(shardOf(meta, path).length() + 1) - ~/\.tsv$/
+}
+
+def withoutSet(meta, path) {
+    path.toString().tokenize('/').last().substring(meta.set.length() + 1)
 }
 
 def modelsOf(meta, scores) {
-    scores.collect { path -> modelOf(meta, path) }.unique().sort()
+    [scores].flatten().collect { path -> modelOf(meta, path) }.unique().sort()
 }

@@ -33,7 +33,7 @@ workflow EFFECTS {
     shards = channel.fromList((1..plan.shards).toList())
     work = located.combine(shards).combine(elements.map { row -> [row] })
         .map { meta, table, fasta, index, shard, row ->
-            def vcf = meta.kind ? null : vcfSuffix(table)
+            def vcf = plan.shards > 1 ? null : vcfSuffix(meta, table)
             def near = row.size() == 2 && !(meta.set in row[1]) ? row[0] : []
             [meta + [vcf: vcf], table, fasta, index, near, shard, plan.shards]
         }
@@ -41,7 +41,10 @@ workflow EFFECTS {
     parts = SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: byPath())
         .map { meta, tables, costs, counts -> [meta, tables.flatten(), costs.flatten(), counts] }
     files = located.map { meta, table, _fasta, _index -> [meta.set, table] }
-    gathering = parts.map { row -> [row[0].set] + row }.combine(files, by: 0).map { row -> row.tail() }
+    gathering = parts.map { row -> [row[0].set] + row }.combine(files, by: 0)
+        .map { _set, meta, tables, costs, counts, table ->
+            [meta + [vcf: vcfSuffix(meta, table)], tables, costs, counts, table]
+        }
     GATHER_SCORES(plan.shards > 1 ? gathering : channel.empty(), tools.gather_scores)
     gathered = plan.shards > 1 ? GATHER_SCORES.out.scores : SCORE_VARIANTS.out.scores
     annotated = SCORE_VARIANTS.out.annotated.mix(GATHER_SCORES.out.annotated)
@@ -94,9 +97,10 @@ def anyScored(counts) {
     counts.readLines().drop(1)*.tokenize('\t').any { row -> row[1] == 'scored' && row[2] != '0' }
 }
 
-/** How an annotated copy of a VCF or BCF is called; null for a table. */
-def vcfSuffix(path) {
-    path.name.endsWith('.bcf') ? 'bcf' : path.name ==~ /.*\.vcf(\.b?gz)?/ ? 'vcf.gz' : null
+/** Suffix of the annotated copy of a VCF or BCF; null for a table and for a set with measured effects. */
+def vcfSuffix(meta, path) {
+    def suffix = path.name.endsWith('.bcf') ? 'bcf' : path.name ==~ /.*\.vcf(\.b?gz)?/ ? 'vcf.gz' : null
+    meta.kind ? null : suffix
 }
 
 /** One order of files on every run, so that -resume finds the task. */

@@ -22,7 +22,7 @@ process SCORE_VARIANTS {
     script:
     out = shards > 1 ? "${meta.set}.${shard}" : meta.set
     def named = [names, [models].flatten()].transpose().collect { name, path -> "${name}=${path}" }
-    def annotated = meta.vcf && shards == 1 ? "--out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}" : ''
+    def annotated = meta.vcf ? "--out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}" : ''
     """
     score_variants.py ${repeated('--model', named)} ${repeated('--windows', windows)} \\
         --variants ${quoted(variants)} ${repeated('--kind', meta.kind)} ${repeated('--release', meta.release)} \\

@@ -12,6 +12,11 @@ def repeated(String option, values) {
     [values].flatten().findAll { value -> value != null }.collect { value -> "${option} ${quoted(value)}" }.join(' ')
 }
 
+/** A glob that any of some names fits; braces around a single name fit nothing. */
+def anyOf(names) {
+    names.size() == 1 ? names[0] : "{${names.join(',')}}"
+}
+
 /** The command that writes rows of cells as lines of a tab-separated file. */
 def tableCommand(String file, List rows) {
     "printf '%s\\n' ${rows.collect { row -> quoted(row.join('\t')) }.join(' ')} > ${quoted(file)}"

@@ -1,4 +1,4 @@
-include { quoted ; repeated } from '../tools.nf'
+include { anyOf ; quoted ; repeated } from '../tools.nf'
 
 // The shards of a variant set: each model's scores in the order of the variants, what they cost and what was dropped.
 process GATHER_SCORES {
@@ -11,7 +11,7 @@ process GATHER_SCORES {
     val tool
 
     output:
-    tuple val(meta), path("${meta.set}.{${modelsOf(meta, scores).join(',')}}.tsv"), path("${meta.set}.*.cost.json"),
+    tuple val(meta), path("${meta.set}.${anyOf(modelsOf(meta, scores))}.tsv"), path("${meta.set}.*.cost.json"),
         path("${meta.set}.counts.tsv"), emit: scores
     path "${meta.set}.scored.*", optional: true, emit: annotated
 

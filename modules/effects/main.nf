@@ -38,23 +38,24 @@ workflow EFFECTS {
             [meta + [vcf: vcf], table, fasta, index, near, shard, plan.shards]
         }
     SCORE_VARIANTS(work, ensembles, tools.score_variants)
-    parts = SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards, sort: byPath())
-        .map { meta, tables, costs, counts -> [meta, tables.flatten(), costs.flatten(), counts] }
+    parts = SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards).map { row ->
+        [row[0]] + row.tail().collect { files -> files.flatten().sort(byPath()) }
+    }
     files = located.map { meta, table, _fasta, _index -> [meta.set, table] }
     gathering = parts.map { row -> [row[0].set] + row }.combine(files, by: 0)
-        .map { _set, meta, tables, costs, counts, table ->
-            [meta + [vcf: vcfSuffix(meta, table)], tables, costs, counts, table]
+        .map { _set, meta, effects, costs, counts, table ->
+            [meta + [vcf: vcfSuffix(meta, table)], effects, costs, counts, table]
         }
     GATHER_SCORES(plan.shards > 1 ? gathering : channel.empty(), tools.gather_scores)
     gathered = plan.shards > 1 ? GATHER_SCORES.out.scores : SCORE_VARIANTS.out.scores
     annotated = SCORE_VARIANTS.out.annotated.mix(GATHER_SCORES.out.annotated)
 
-    gathered.filter { meta, _tables, _costs, _counts -> !meta.kind }
-        .subscribe { meta, _tables, _costs, counts -> log.info(countsText(meta.set, counts)) }
+    gathered.filter { meta, _effects, _costs, _counts -> !meta.kind }
+        .subscribe { meta, _effects, _costs, counts -> log.info(countsText(meta.set, counts)) }
 
     // Models that saw every locus of a set score none of its variants.
-    scores = gathered.filter { _meta, _tables, _costs, counts -> workflow.stubRun || anyScored(counts) }
-        .map { meta, tables, _costs, _counts -> [meta.subMap('set', 'kind', 'release'), [tables].flatten()] }
+    scores = gathered.filter { _meta, _effects, _costs, counts -> workflow.stubRun || anyScored(counts) }
+        .map { meta, effects, _costs, _counts -> [meta.subMap('set', 'kind', 'release'), [effects].flatten()] }
     training = tables.toSortedList(byPath()).flatMap { found -> found.take(1) }
     FIT_KMERS(training.combine(variant_sets.take(1)).map { row -> row[0] }, tools.fit_kmers)
     outside = comparators.toList().map { rows -> [rows] }

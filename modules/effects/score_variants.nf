@@ -1,4 +1,4 @@
-include { quoted ; repeated } from '../tools.nf'
+include { anyOf ; quoted ; repeated } from '../tools.nf'
 
 // A shard of a variant set scored by all models, each with all its folds and seeds where they did not see the locus.
 process SCORE_VARIANTS {
@@ -14,7 +14,7 @@ process SCORE_VARIANTS {
     val tool
 
     output:
-    tuple val(meta), path("${out}.{${names.unique().join(',')}}.tsv"), path("${out}.*.cost.json"),
+    tuple val(meta), path("${out}.${anyOf(names.unique(false))}.tsv"), path("${out}.*.cost.json"),
         path("${out}.counts.tsv"), emit: scores
     path "${meta.set}.scored.*", optional: true, emit: annotated
     tuple val(task.process), eval('task_record.py'), emit: records
@@ -33,7 +33,7 @@ process SCORE_VARIANTS {
 
     stub:
     out = shards > 1 ? "${meta.set}.${shard}" : meta.set
-    def files = names.unique().collectMany { name -> ["${out}.${name}.tsv", "${out}.${name}.cost.json"] }
+    def files = names.unique(false).collectMany { name -> ["${out}.${name}.tsv", "${out}.${name}.cost.json"] }
     """
     touch ${(files + ["${out}.counts.tsv"]).collect { name -> quoted(name) }.join(' ')}
     """

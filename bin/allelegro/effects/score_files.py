@@ -125,7 +125,7 @@ def read_score_chunks(path: Path, chunk: int = 100_000) -> Iterator[pd.DataFrame
         for batch in pq.ParquetFile(path).iter_batches(chunk):
             yield batch.to_pandas()
     else:
-        yield from table_chunks(path, {**_NEEDED, **_OTHERS}, chunk)
+        yield from table_chunks(path, _NEEDED, chunk, optional=_OTHERS)
 
 
 def read_comparator(path: Path) -> pd.DataFrame:

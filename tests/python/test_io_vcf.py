@@ -139,8 +139,9 @@ def read_user_variants(vcf: Path, world: Path) -> pd.DataFrame:
 
 
 def annotate(vcf: Path, world: Path) -> Path:
-    scores = read_user_variants(vcf, world).assign(effect=0.5, effect_sd=0.1, alt_prediction=1.0, ref_prediction=0.5)
-    annotate_vcf(vcf, [scores], vcf.parent / "annotated.vcf.gz", "m")
+    figures = {"effect": 0.5, "effect_sd": 0.1, "alt_prediction": 1.0, "ref_prediction": 0.5, "status": "scored"}
+    scores = [chunk.assign(**figures) for chunk in read_variants(vcf)]
+    annotate_vcf(vcf, {"m": scores}, vcf.parent / "annotated.vcf.gz")
     return vcf.parent / "annotated.vcf.gz"
 
 

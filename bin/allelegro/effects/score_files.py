@@ -222,7 +222,7 @@ class _Rows:
 
     def of_record(self, fields: Sequence[str]) -> list[tuple[Any, ...]]:
         """One row an alternative allele of a VCF line; DataError when the next rows are of another record."""
-        alts = fields[4].split(",")
+        alts = [alt or "." for alt in fields[4].split(",")]
         rows = list(islice(self._rows, len(alts)))
         if [tuple(map(str, row[:4])) for row in rows] != [(*fields[:2], fields[3], alt) for alt in alts]:
             raise DataError(f"{self._source}: the scores are not those of the file (at {fields[0]}:{fields[1]})")

@@ -14,7 +14,7 @@ import pysam
 import pytest
 
 from allelegro.effects.score_files import annotate_vcf
-from allelegro.effects.variants import Dropped, parse_alleles, read_variants
+from allelegro.effects.variants import Dropped, parse_alleles, read_variants, with_alleles
 from allelegro.errors import DataError
 from allelegro.genotype.extract import extract_haplotypes
 from allelegro.genotype.store import HaplotypeStore
@@ -139,9 +139,17 @@ def read_user_variants(vcf: Path, world: Path) -> pd.DataFrame:
 
 
 def annotate(vcf: Path, world: Path) -> Path:
-    figures = {"effect": 0.5, "effect_sd": 0.1, "alt_prediction": 1.0, "ref_prediction": 0.5, "status": "scored"}
-    scores = [chunk.assign(**figures) for chunk in read_variants(vcf)]
-    annotate_vcf(vcf, {"m": scores}, vcf.parent / "annotated.vcf.gz")
+    dropped = Dropped(keep_rows=True)
+    chunks = []
+    for chunk in read_variants(vcf):
+        scored = chunk.index.isin(with_alleles(chunk, dropped).index)
+        figures = {
+            name: np.where(scored, 0.5, np.nan) for name in ("effect", "effect_sd", "alt_prediction", "ref_prediction")
+        }
+        chunks.append(
+            chunk.assign(**figures, status=dropped.take()["status"].reindex(chunk.index, fill_value="scored"))
+        )
+    annotate_vcf(vcf, {"m": chunks}, vcf.parent / "annotated.vcf.gz")
     return vcf.parent / "annotated.vcf.gz"
 
 

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -99,12 +99,59 @@ class _Settings(NamedTuple):
         )  # fmt: skip
 
 
+class _Sites(NamedTuple):
+    """Where each contig's sites begin, positions, and alleles ``[site, 2]`` in BAM's 4-bit code."""
+
+    first: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    alleles: NDArray[np.uint8]
+
+
 class ReadEnds(NamedTuple):
     """Ends of some reads: keys, UMI codes (empty without UMIs), and the key below which no later read can be."""
 
     keys: NDArray[np.uint64]
     umis: NDArray[np.uint64]
     watermark: int
+
+
+REFERENCE, ALTERNATIVE, OTHER, LOW_QUALITY = range(4)
+"""What a read has at a site (:class:`AllelicReads`)."""
+
+
+@dataclass(frozen=True)
+class AllelicReads:
+    """Reads of one contig that cover at least one site, in file order.
+
+    ``end`` int64 is ``position << 1 | strand`` of the counted end; ``umi`` its UMI's code (empty without UMIs); ``moved``
+    whether an allele swap moves the read (STAR's and align_reads.py's tag vW above 1). Observations of read r are
+    ``offsets[r]:offsets[r + 1]`` of ``site`` (number on the contig) and ``seen`` (REFERENCE, ALTERNATIVE, OTHER, LOW_QUALITY).
+    """
+
+    contig: str
+    end: NDArray[np.int64]
+    umi: NDArray[np.uint64]
+    moved: NDArray[np.bool_]
+    offsets: NDArray[np.int64]
+    site: NDArray[np.int32]
+    seen: NDArray[np.uint8]
+
+    @classmethod
+    def join(cls, contig: str, parts: Sequence["AllelicReads"]) -> "AllelicReads":
+        """Several lots of reads of one contig as one."""
+
+        def joined(name: str, kind: type[np.generic]) -> NDArray[Any]:
+            return np.concatenate([getattr(part, name) for part in parts] or [np.empty(0, kind)])
+
+        sizes = np.concatenate([np.diff(part.offsets) for part in parts] or [np.empty(0, np.int64)])
+        return cls(
+            contig, joined("end", np.int64), joined("umi", np.uint64), joined("moved", np.bool_),
+            np.append(0, np.cumsum(sizes)), joined("site", np.int32), joined("seen", np.uint8),
+        )  # fmt: skip
+
+
+SitesOfContigs = Mapping[str, tuple[NDArray[np.int64], NDArray[np.uint8]]]
+"""Sites by contig: sorted 0-based positions, and base codes (A0 C1 G2 T3) of reference and alternative ``[site, 2]``."""
 
 
 class AlignmentStream:
@@ -263,6 +310,60 @@ class AlignmentStream:
             self._buffer = self._buffer[consumed:]
         return counts[np.argsort(order)]
 
+    def enter(self, offset: int) -> None:
+        """Go to a record by its virtual offset in an index (SAM specification, section 4.1.1)."""
+        self._file.seek(offset >> 16)
+        self._inflated, self._buffer = bgzf.inflate(self._file, self.path), b""
+        self._more()
+        self._buffer = self._buffer[offset & 0xFFFF :]
+
+    def close(self) -> None:
+        """Close the file before its end."""
+        self._file.close()
+
+    def allelic_reads(
+        self, rules: ReadRules, sites: SitesOfContigs, min_quality: int, only: str | None = None
+    ) -> Iterator[AllelicReads]:
+        """The reads that count by ``rules`` and cover a site, in pieces of one contig each; ``only`` stops behind that contig.
+
+        Raises DataError as :meth:`batches`.
+        """
+        settings, lengths, names = _Settings.of(rules), np.array([*self.contigs.values()], np.int64), list(self.contigs)
+        table, place = self._sites_in_order(sites), np.zeros(2, np.int64)
+        for data in self._chunks():
+            # Untouched pages cost nothing, and no read has more sites than bases.
+            most, bases = len(data) // _SMALLEST_RECORD + 1, len(data) + 1
+            ends, umis = np.empty(most, np.int64), np.empty(most if settings.umi else 0, np.uint64)
+            moved, offsets = np.empty(most, np.bool_), np.zeros(most + 1, np.int64)
+            site, seen = np.empty(bases, np.int32), np.empty(bases, np.uint8)
+            done, more = 0, True
+            while more:
+                used, found, problem, contig, more = _scan_sites(
+                    data[done:], self.kept, lengths, settings, self.tally, place, table, min_quality,
+                    ends, umis, moved, offsets, site, seen,
+                )  # fmt: skip
+                done += used
+                if problem:
+                    raise self._explain(problem, done, rules)
+                if found:
+                    observed = offsets[found]
+                    yield AllelicReads(
+                        names[contig], ends[:found].copy(), umis[:found].copy(), moved[:found].copy(),
+                        offsets[: found + 1].copy(), site[:observed].copy(), seen[:observed].copy(),
+                    )  # fmt: skip
+                if only is not None and more:
+                    return
+            self._buffer = self._buffer[done:]
+
+    def _sites_in_order(self, sites: SitesOfContigs) -> "_Sites":
+        """Sites in the order of the file's contigs."""
+        none = np.empty(0, np.int64), np.empty((0, 2), np.uint8)
+        chosen = [sites.get(name, none) for name in self.contigs]
+        first = np.append(0, np.cumsum([len(positions) for positions, _ in chosen]))
+        alleles = np.concatenate([alleles for _, alleles in chosen] or [none[1]])
+        positions = np.concatenate([positions for positions, _ in chosen] or [none[0]])
+        return _Sites(first.astype(np.int64), positions, np.left_shift(np.uint8(1), alleles))
+
     def _chunks(self) -> Iterator[NDArray[np.uint8]]:
         """Inflated bytes that start with a record; the consumer cuts off what it used from ``_buffer`` before the next."""
         more = True  # the header's last block may hold records
@@ -352,7 +453,8 @@ _SECONDARY_READ, _FAILED_READ, _DUPLICATE_READ, _SUPPLEMENTARY_READ = 0x100, 0x2
 _NOT_COUNTED = _UNMAPPED_READ | _SECONDARY_READ | _FAILED_READ | _SUPPLEMENTARY_READ
 _M, _I, _D, _N, _S, _EQUAL, _X = 0, 1, 2, 3, 4, 7, 8
 _BASE_C, _BASE_G = 2, 4  # 4-bit codes
-_MD = ord("M") | ord("D") << 8
+_MD, _VW = ord("M") | ord("D") << 8, ord("v") | ord("W") << 8
+_NUMBERS = tuple(ord(letter) for letter in "cCsSiI")
 # The letters that tell a tag's type.
 _TEXT, _HEX, _ARRAY, _ONE_BYTE, _TWO_BYTES = (
     ord("Z"),
@@ -406,28 +508,41 @@ def _record_end(data, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
+def _small_number(data, at, end, wanted):  # type: ignore[no-untyped-def]
+    """The lowest byte of a whole-number tag among the optional fields ``[at, end)``, or -1."""
+    while at + 3 < end:
+        if _u16(data, at) == wanted and data[at + 2] in _NUMBERS:
+            return np.int64(data[at + 3])
+        at = _next_tag(data, at, end)
+    return np.int64(-1)
+
+
+@njit(cache=True)
+def _next_tag(data, at, end):  # type: ignore[no-untyped-def]
+    """Where the optional field behind the one at ``at`` begins; ``end`` when this one is cut."""
+    kind = data[at + 2]
+    at += 3
+    if kind in (_TEXT, _HEX):
+        while at < end and data[at] != 0:
+            at += 1
+        return at + 1
+    if kind == _ARRAY:
+        if at + 5 > end:
+            return end
+        width = 1 if data[at] in _ONE_BYTE else 2 if data[at] in _TWO_BYTES else 4
+        return at + 5 + width * _u32(data, at + 1)
+    if kind in _ONE_BYTE:
+        return at + 1
+    return at + 2 if kind in _TWO_BYTES else at + 4  # integers and floats of four bytes
+
+
+@njit(cache=True)
 def _tag(data, at, end, wanted):  # type: ignore[no-untyped-def]
     """Start of the text of a string tag among the optional fields ``[at, end)``, or -1."""
     while at + 3 < end:
-        name, kind = _u16(data, at), data[at + 2]
-        at += 3
-        if kind in (_TEXT, _HEX):
-            if name == wanted:
-                return at
-            while at < end and data[at] != 0:
-                at += 1
-            at += 1
-        elif kind == _ARRAY:
-            if at + 5 > end:
-                return -1
-            width = 1 if data[at] in _ONE_BYTE else 2 if data[at] in _TWO_BYTES else 4
-            at += 5 + width * _u32(data, at + 1)
-        elif kind in _ONE_BYTE:
-            at += 1
-        elif kind in _TWO_BYTES:
-            at += 2
-        else:  # integers and floats of four bytes
-            at += 4
+        if _u16(data, at) == wanted and data[at + 2] in (_TEXT, _HEX):
+            return at + 3
+        at = _next_tag(data, at, end)
     return -1
 
 
@@ -552,6 +667,41 @@ def _read_end(data, at, end, contig_length, settings, tally):  # type: ignore[no
 
 
 @njit(cache=True)
+def _counted_end(data, at, end, kept, lengths, settings, tally, place):  # type: ignore[no-untyped-def]
+    """Contig and position of the counted end of a record; a problem, or ``_DROPPED`` when the read does not count.
+
+    Adds to ``tally`` and moves ``place``; ``end`` is that of :func:`_record_end`.
+    """
+    tally[_ALIGNMENTS] += 1
+    contig = _i32(data, at + _CONTIG) if end > 0 else len(kept)
+    if end < 0 or not -1 <= contig < len(kept):
+        return contig, np.int64(0), _DAMAGED
+    flag = _u16(data, at + _FLAG)
+    position = max(_i32(data, at + _POSITION), 0)
+    if contig < 0:
+        contig, position, flag = np.int64(len(kept)), np.int64(0), flag | _UNMAPPED_READ
+    if contig < place[0] or (contig == place[0] and position < place[1]):
+        return contig, position, _UNSORTED
+    place[0], place[1] = contig, position
+    reason = _exclusion(flag, data[at + _MAPQ], contig < len(kept) and kept[contig], settings)
+    if reason == _COUNTS and flag & _DUPLICATE_READ:
+        tally[_DUPLICATES_SEEN] += 1
+        if settings.drop_duplicates:
+            reason = _DUPLICATE
+    if reason != _COUNTS:
+        tally[reason] += 1
+        return contig, position, _DROPPED
+    position, problem = _read_end(data, at, end, lengths[contig], settings, tally)
+    return contig, position, problem
+
+
+@njit(cache=True)
+def _counted_strand(data, at, settings):  # type: ignore[no-untyped-def]
+    """0 plus or 1 minus: the strand on which the record counts."""
+    return 1 if ((_u16(data, at + _FLAG) & _REVERSE) != 0) != settings.flip else 0
+
+
+@njit(cache=True, nogil=True)
 def _scan(data, kept, lengths, settings, tally, place, keys, umis):  # type: ignore[no-untyped-def]
     """Walk whole records of ``data``: fill keys (and UMIs), add to ``tally``, move ``place``; (consumed, found, problem)."""
     at, found = np.int64(0), 0
@@ -559,27 +709,7 @@ def _scan(data, kept, lengths, settings, tally, place, keys, umis):  # type: ign
         end = _record_end(data, at)
         if end == 0:
             return at, found, 0
-        tally[_ALIGNMENTS] += 1
-        contig = _i32(data, at + _CONTIG) if end > 0 else len(kept)
-        if end < 0 or not -1 <= contig < len(kept):
-            return at, found, _DAMAGED
-        flag = _u16(data, at + _FLAG)
-        position = max(_i32(data, at + _POSITION), 0)
-        if contig < 0:
-            contig, position, flag = len(kept), 0, flag | _UNMAPPED_READ
-        if contig < place[0] or (contig == place[0] and position < place[1]):
-            return at, found, _UNSORTED
-        place[0], place[1] = contig, position
-        reason = _exclusion(flag, data[at + _MAPQ], contig < len(kept) and kept[contig], settings)
-        if reason == _COUNTS and flag & _DUPLICATE_READ:
-            tally[_DUPLICATES_SEEN] += 1
-            if settings.drop_duplicates:
-                reason = _DUPLICATE
-        if reason != _COUNTS:
-            tally[reason] += 1
-            at = end
-            continue
-        position, problem = _read_end(data, at, end, lengths[contig], settings, tally)
+        contig, position, problem = _counted_end(data, at, end, kept, lengths, settings, tally, place)
         if problem > 0:
             return at, found, problem
         if problem == 0:
@@ -588,10 +718,90 @@ def _scan(data, kept, lengths, settings, tally, place, keys, umis):  # type: ign
                 if umi == 0:
                     return at, found, _NO_UMI
                 umis[found] = umi
-            reverse = (flag & _REVERSE) != 0
-            keys[found] = contig << CONTIG_SHIFT | position << 1 | (1 if reverse != settings.flip else 0)
+            keys[found] = contig << CONTIG_SHIFT | position << 1 | _counted_strand(data, at, settings)
             found += 1
         at = end
+
+
+@njit(cache=True, nogil=True)
+def _scan_sites(  # type: ignore[no-untyped-def]
+    data, kept, lengths, settings, tally, place, sites, min_quality, ends, umis, moved, offsets, site, seen
+):
+    """As :func:`_scan`, for the reads over ``sites`` of one contig: (consumed, found, problem, contig, whether another follows)."""
+    at, found, observed = np.int64(0), 0, np.int64(0)
+    current, pointer = np.int64(-2), np.int64(0)
+    while True:
+        end = _record_end(data, at)
+        if end == 0:
+            return at, found, 0, current, False
+        if end > 0:
+            contig = _i32(data, at + _CONTIG)
+            if current == -2 and 0 <= contig < len(kept):
+                pointer = sites.first[contig]
+                pointer += np.searchsorted(
+                    sites.positions[pointer : sites.first[contig + 1]], _i32(data, at + _POSITION)
+                )
+            elif contig != current and current != -2:
+                return at, found, 0, current, True
+            current = contig
+        contig, position, problem = _counted_end(data, at, end, kept, lengths, settings, tally, place)
+        if problem > 0:
+            return at, found, problem, current, False
+        if problem == 0:
+            before = observed
+            pointer, observed = _look(data, at, sites, pointer, contig, min_quality, observed, site, seen)
+            if observed > before:
+                if settings.umi:
+                    umi = _read_umi(data, at, end, settings.umi)
+                    if umi == 0:
+                        return at, found, _NO_UMI, current, False
+                    umis[found] = umi
+                ends[found] = position << 1 | _counted_strand(data, at, settings)
+                moved[found] = _small_number(data, _parts(data, at)[3], end, _VW) > 1
+                found += 1
+                offsets[found] = observed
+        at = end
+
+
+@njit(cache=True)
+def _look(data, at, sites, pointer, contig, min_quality, observed, site, seen):  # type: ignore[no-untyped-def]
+    """Note what a read has at the sites that it covers; the first site not before it, and the observations so far."""
+    cigar, bases, qualities, _ = _parts(data, at)
+    position, base = _i32(data, at + _POSITION), np.int64(0)
+    last = sites.first[contig + 1]
+    while pointer < last and sites.positions[pointer] < position:
+        pointer += 1
+    here = pointer
+    if here == last or not _u32(data, at + _LENGTH):
+        return pointer, observed
+    for operation_at in range(cigar, bases, 4):
+        operation = _u32(data, operation_at)
+        kind, count = operation & 15, operation >> 4
+        if kind in (_M, _EQUAL, _X):
+            while here < last and sites.positions[here] < position + count:
+                offset = base + sites.positions[here] - position
+                letter = _base(data, bases, offset)
+                if data[qualities + offset] < min_quality or letter not in (1, 2, 4, 8):
+                    seen[observed] = LOW_QUALITY
+                elif letter == sites.alleles[here, 0]:
+                    seen[observed] = REFERENCE
+                elif letter == sites.alleles[here, 1]:
+                    seen[observed] = ALTERNATIVE
+                else:
+                    seen[observed] = OTHER
+                site[observed] = here - sites.first[contig]
+                observed += 1
+                here += 1
+        elif kind in (_D, _N):
+            while here < last and sites.positions[here] < position + count:
+                here += 1
+        if here == last:
+            break
+        if kind in (_M, _D, _N, _EQUAL, _X):
+            position += count
+        if kind in (_M, _I, _S, _EQUAL, _X):
+            base += count
+    return pointer, observed
 
 
 @njit(cache=True)

@@ -65,6 +65,10 @@ CALLS = [
     ),
     Call("count_windows", {"windows": "windows.bed", "sheet": "sim/signals.tsv"}, {"out": "out/counts"}),
     Call(
+        "count_alleles", {"reads": "a.bam", "vcf": "sim/variants.vcf.gz", "windows": "windows.bed"},
+        {"out-prefix": "out/a"}, ("--library", "SIM0001_1", "--donor", "SIM0001", "--umi", "RX"),
+    ),
+    Call(
         "match_donors", {"reads": "a.bam", "vcf": "sim/variants.vcf.gz"}, {"out": "out/a.donors.tsv"},
         ("--library", "SIM0001_1", "--donor", "SIM0001"),
     ),

@@ -1,54 +1,192 @@
 #!/usr/bin/env python3
-"""Variant effects on public data: saturation mutagenesis (14 loci), allelic MPRA in LCLs, allele-specific tables.
+"""Variant effects on public data: MPRA and DNase QTLs of LCLs, allele-specific tables, saturation mutagenesis.
 
-    python benchmarks/real_effects.py --data DATA --checkpoint C [--checkpoint C …] --training TABLE --work WORK --threads 2
+    python benchmarks/real_effects.py --data DATA --work WORK --training TABLE --threads 2
+    python benchmarks/real_effects.py --data DATA --work WORK --set abell --set dsqtl --output K562
 
-DATA holds ``satmut``, ``tewhey_lcl``, ``udacha_hg38`` and ``asb_hg38``; the checkpoints are one ensemble, TABLE its
-training table (for the k-mer baseline). Prints every figure with its interval as Markdown. UDACHA and MixALime tables are
-read whole; they need a GRCh38 genome (``--fasta``) to be scored.
+DATA holds ``lcl_mpra_abell tewhey_lcl lcl_dsqtl asv_hg38_context satmut``. Every table brings its sequences, so that no
+genome is needed; saturation mutagenesis is scored in its elements. The model is one in the box (``--model lentimpra``) or
+``--checkpoint``. TABLE is the training table that benchmarks/joint_lentimpra.py leaves in its WORK: the k-mer baseline is
+fitted on it, and variants whose sequence is like one that was trained on are told apart (``unseen``). Outside scores join
+by ``--comparator SET:NAME=SCORES``. Prints the main figures with intervals as Markdown; all are in WORK/SET.metrics.tsv.
 """
 
 import argparse
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-BIN = Path(__file__).parents[1] / "bin"
-sys.path.insert(0, str(BIN))
+sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 
-import pandas as pd  # noqa: E402
+import numpy as np
+import pandas as pd
+import pysam
 
-from allelegro.effects.measured import MeasuredOptions, read_measured  # noqa: E402
-from allelegro.io.metrics import read_metrics  # noqa: E402
-from allelegro.io.tables import GUESS, read_table, write_table  # noqa: E402
+from allelegro.effects.measured import MeasuredOptions, read_measured
+from allelegro.io.dna import encode, reverse_complement
+from allelegro.io.metrics import read_metrics
+from allelegro.io.tables import GUESS, read_table, write_table
+from allelegro.statistics import mean_ci, pearson_ci, right_sign
+from allelegro.training.mpra import activity_columns, read_training_table
+
+ROOT = Path(__file__).parents[1]
+K = 24  # letters that tell a stretch of the genome
+SHARED = 0.3  # share of them that makes two sequences alike
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table of measured effects that brings its sequences."""
+
+    kind: str
+    path: str
+    title: str
+
+
+SOURCES = {
+    "dsqtl": Source("qtl", "lcl_dsqtl/dsQTL.tsv.gz", "DNase QTLs of 70 YRI LCLs (Degner 2012)"),
+    "abell": Source("mpra", "lcl_mpra_abell/abell2022_lcl_variants_with_seq.tsv.gz", "MPRA in GM12878 (Abell 2022)"),
+    "tewhey": Source("mpra", "tewhey_lcl/cagi4_train.tsv.gz", "MPRA in LCLs (Tewhey 2016, CAGI4)"),
+    "k562_atac": Source("udacha", "asv_hg38_context/udacha_k562_atac.tsv.gz", "UDACHA K562 ATAC"),
+    "hepg2_atac": Source("udacha", "asv_hg38_context/udacha_hepg2_atac.tsv.gz", "UDACHA HepG2 ATAC"),
+    "hepg2_dnase": Source("udacha", "asv_hg38_context/udacha_hepg2_dnase.tsv.gz", "UDACHA HepG2 DNase"),
+    "asb": Source("adastra", "asv_hg38_context/asb_tfs_a_to_m.tsv.gz", "Allele-specific binding, factors A to M"),
+}
 
 
 def main() -> None:
-    """Prepare sequences, score, compare, print."""
+    """Score each set, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--checkpoint", type=Path, action="append", required=True)
-    parser.add_argument("--training", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--fasta", type=Path, help="GRCh38 genome of the allele-specific tables")
+    parser.add_argument(
+        "--set", dest="sets", choices=(*SOURCES, "satmut"), action="append", help="repeatable; default: all"
+    )
+    parser.add_argument("--model", default="lentimpra", help="model in the box")
+    parser.add_argument("--checkpoint", type=Path, action="append", help="instead of --model; repeat for an ensemble")
+    parser.add_argument("--output", help="of a network with several outputs this one")
+    parser.add_argument("--training", type=Path, help="training table of the model")
+    parser.add_argument("--test-fold", type=int, default=1, help="fold of --training that the model did not see")
+    parser.add_argument("--comparator", action="append", default=[], help="SET:NAME=SCORES; repeatable")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    tool("fit_kmers", "--table", options.training, "--out", options.work / "kmers.npz", "--threads", options.threads)
-    satmut(options)
-    tewhey(options)
-    allele_specific(options)
+    seen = None
+    if options.training:
+        seen = fit_baseline(options)
+    for name in options.sets or (*SOURCES, "satmut"):
+        satmut(options) if name == "satmut" else on_own_sequences(options, name, SOURCES[name], seen)
 
 
 def tool(name: str, *arguments: object) -> None:
     """Run one of the tools."""
-    subprocess.run([sys.executable, str(BIN / f"{name}.py"), *map(str, arguments)], check=True)
+    subprocess.run([sys.executable, str(ROOT / "bin" / f"{name}.py"), *map(str, arguments)], check=True)
 
 
-def ensemble(options: argparse.Namespace) -> list[object]:
-    """Options that name the ensemble."""
-    checkpoints = [part for path in options.checkpoint for part in ("--checkpoint", path)]
-    return [*checkpoints, "--name", "LegNet-WTC11", "--threads", options.threads, "--device", "cpu"]
+def scoring(options: argparse.Namespace) -> list[object]:
+    """Options that name the model."""
+    given = [part for path in options.checkpoint or [] for part in ("--checkpoint", path)]
+    output = ["--output", options.output] if options.output else []
+    name = ["--name", "checkpoint"] if given else []
+    return [*(given or ["--model", options.model]), *output, *name, "--threads", options.threads, "--device", "cpu"]
+
+
+def fit_baseline(options: argparse.Namespace) -> np.ndarray:
+    """The k-mer model of the rows that the networks were trained on (the mean of the cell lines), and their 24-mers."""
+    table = read_training_table(options.training)
+    table = table[table["fold_num"] != options.test_fold]
+    mean = table[activity_columns(table)].mean(axis=1)
+    write_table(table[["seq"]].assign(mean_value=mean), options.work / "kmers.tsv")
+    if not (options.work / "kmers.npz").is_file():
+        tool(
+            "fit_kmers",
+            "--table",
+            options.work / "kmers.tsv",
+            "--out",
+            options.work / "kmers.npz",
+            "--threads",
+            options.threads,
+        )
+    parts = table["seq"].str.slice(15, -15)
+    return np.unique(np.concatenate([kmers(sequence) for sequence in parts]))
+
+
+def kmers(sequence: str) -> np.ndarray:
+    """24-mers as integers, the smaller of both strands."""
+    codes = encode(sequence)
+    powers = 4 ** np.arange(K, dtype=np.uint64)
+    both = [
+        np.lib.stride_tricks.sliding_window_view(strand, K).astype(np.uint64) @ powers
+        for strand in (codes, reverse_complement(codes))
+    ]
+    return np.minimum(both[0], both[1][::-1])
+
+
+def unseen(table: pd.DataFrame, seen: np.ndarray) -> pd.Series:
+    """Which reference sequences share fewer than 30 % of their 24-mers with what was trained on."""
+    shares = []
+    for sequence in table["ref_sequence"]:
+        mine = kmers(sequence)
+        place = np.searchsorted(seen, mine).clip(max=len(seen) - 1)
+        shares.append((seen[place] == mine).mean() if mine.size else 0.0)
+    return pd.Series(shares, table.index) < SHARED
+
+
+def on_own_sequences(options: argparse.Namespace, name: str, source: Source, seen: np.ndarray | None) -> None:
+    """Alleles as they come with the table, between the adaptors of the model's construct."""
+    path, scores = options.data / source.path, options.work / f"{name}.scores.tsv"
+    tool("score_variants", *scoring(options), "--variants", path, "--kind", source.kind, "--out", scores)
+    compare(options, name, source.title, scores, path, source.kind)
+    if seen is not None:
+        print_unseen(options, name, path, source.kind, seen)
+
+
+def compare(
+    options: argparse.Namespace, name: str, title: str, scores: Path, truth: Path, kind: str, *more: object
+) -> None:
+    """Run the benchmark and print its main figures."""
+    metrics = options.work / f"{name}.metrics.tsv"
+    outside = [text.split(":", 1)[1] for text in options.comparator if text.startswith(f"{name}:")]
+    given = [part for text in outside for part in ("--comparator", text)]
+    baseline = ["--kmers", options.work / "kmers.npz"] if (options.work / "kmers.npz").is_file() else []
+    tool(
+        "benchmark_variants", "--scores", scores, "--truth", truth, "--kind", kind, "--dataset", name, "--out", metrics,
+        "--points", options.work / f"{name}.points.tsv.gz", *baseline, *given, *more, "--threads", options.threads,
+    )  # fmt: skip
+    rows = read_metrics([metrics])
+    rows = rows[rows["metric"].isin(["pearson", "sign_accuracy", "auroc"])]
+    rows = rows[rows["subset"].isin(["all", "significant", "matched", "within_groups", "strength_5_of_5"])]
+    print(
+        f"\n### {title}\n\n| subset | n | model | metric | value | 95 % interval |\n| --- | ---: | --- | --- | ---: | --- |"
+    )
+    for row in rows[rows["value"].notna()].itertuples():
+        print(
+            f"| {row.subset} | {row.n:,} | {row.model} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
+        )
+
+
+def print_unseen(options: argparse.Namespace, name: str, path: Path, kind: str, seen: np.ndarray) -> None:
+    """The same of variants whose sequence is like none that was trained on."""
+    measured = read_measured(path, kind).table
+    points = pd.read_csv(
+        options.work / f"{name}.points.tsv.gz", sep="\t", dtype={"chrom": str}, keep_default_na=False, na_values=[""]
+    )
+    key = ["chrom", "pos", "ref", "alt"]
+    own = measured.drop_duplicates(key).set_index(key)
+    sequences = own.reindex(pd.MultiIndex.from_frame(points[key])).reset_index(drop=True)
+    new = unseen(sequences, seen).to_numpy()
+    model = points.columns[
+        len(["chrom", "pos", "ref", "alt", "group", "measured", "significant"]) + ("matched" in points)
+    ]
+    for subset, mask in {"unseen": new, "unseen, significant": new & (points["significant"] == 1).to_numpy()}.items():
+        rows = points[mask]
+        r = pearson_ci(rows[model], rows["measured"])
+        sign = mean_ci(right_sign(rows[model], rows["measured"]))
+        print(f"| {subset} | {r.n:,} | {model} | pearson | {r.value:.3f} | {r.ci_low:.3f} to {r.ci_high:.3f} |")
+        print(
+            f"| {subset} | {sign.n:,} | {model} | sign_accuracy | {sign.value:.3f} | {sign.ci_low:.3f} to {sign.ci_high:.3f} |"
+        )
 
 
 def satmut(options: argparse.Namespace) -> None:
@@ -60,21 +198,13 @@ def satmut(options: argparse.Namespace) -> None:
     fasta, parts = options.work / "elements.fa", []
     with fasta.open("w") as file:
         for _, element in elements.iterrows():
-            locus, sequence, start = (
-                element["regulatory_element"].removesuffix("MOD"),
-                element["ref_sequence"],
-                element["start_pos"],
-            )
-            inside = (truth["pos"] > start) & (truth["pos"] <= start + len(sequence))
-            ref_agrees = [
-                sequence[pos - start - 1] == ref
-                for pos, ref in zip(truth.loc[inside, "pos"], truth.loc[inside, "ref"], strict=True)
-            ]
-            rows = truth[inside][ref_agrees]
+            locus = element["regulatory_element"].removesuffix("MOD")
+            sequence, start = element["ref_sequence"], element["start_pos"]
+            inside = truth[(truth["pos"] > start) & (truth["pos"] <= start + len(sequence))]
+            pairs = zip(inside["pos"], inside["ref"], strict=True)
+            rows = inside[[sequence[pos - start - 1] == ref for pos, ref in pairs]]
             parts.append(rows.assign(chrom=locus, pos=rows["pos"] - start))
             file.write(f">{locus}\n{sequence}\n")
-    import pysam
-
     pysam.faidx(str(fasta))
     table = pd.concat(parts)
     write_table(table, options.work / "satmut.truth.tsv")
@@ -82,74 +212,11 @@ def satmut(options: argparse.Namespace) -> None:
     write_table(unique, options.work / "satmut.variants.tsv")
     scores = options.work / "satmut.scores.tsv"
     tool(
-        "score_variants", *ensemble(options), "--variants", options.work / "satmut.variants.tsv", "--fasta", fasta,
-        "--edges", "slide", "--out", scores, "--dropped", options.work / "satmut.dropped.tsv",
+        "score_variants", *scoring(options), "--variants", options.work / "satmut.variants.tsv", "--fasta", fasta,
+        "--edges", "slide", "--out", scores,
     )  # fmt: skip
-    compare(options, "satmut", scores, options.work / "satmut.truth.tsv", "table", "--fasta", fasta)
-
-
-def tewhey(options: argparse.Namespace) -> None:
-    """Both alleles of each oligo as they were synthesised, between the adaptors of the model's construct."""
-    table = options.data / "tewhey_lcl" / "cagi4_train.tsv.gz"
-    scores = options.work / "tewhey.scores.tsv"
-    tool("score_variants", *ensemble(options), "--sequences", table, "--out", scores)
-    compare(options, "tewhey", scores, table, "mpra", "--sequences", table)
-
-
-def compare(options: argparse.Namespace, name: str, scores: Path, truth: Path, kind: str, *sequences: object) -> None:
-    """Run the benchmark and print its main figures."""
-    metrics = options.work / f"{name}.metrics.tsv"
-    tool(
-        "benchmark_variants", "--scores", scores, "--truth", truth, "--kind", kind, "--dataset", name, "--out", metrics,
-        "--points", options.work / f"{name}.points.tsv.gz", "--kmers", options.work / "kmers.npz", *sequences,
-        "--threads", options.threads,
-    )  # fmt: skip
-    rows = read_metrics([metrics])
-    rows = rows[rows["metric"].isin(["pearson", "spearman", "sign_accuracy", "auroc", "auprc"])]
-    rows = rows[~rows["subset"].str.startswith(("strength", "frequency"))]
-    print(f"\n### {name}\n\n| subset | n | model | metric | value | 95 % interval |\n|---|---|---|---|---|---|")
-    for row in rows.itertuples():
-        if pd.notna(row.value):
-            print(
-                f"| {row.subset} | {row.n} | {row.model} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
-            )
-
-
-def allele_specific(options: argparse.Namespace) -> None:
-    """Read every allele-specific table whole; score it when a genome is given."""
-    tables = [("udacha", path) for path in sorted((options.data / "udacha_hg38").glob("*.tsv.gz"))]
-    tables += [("udacha", path) for path in sorted((options.data / "asb_hg38").glob("*.mixalime.tsv.gz"))]
-    tables += [("adastra", path) for path in sorted((options.data / "asb_hg38").glob("*_HUMAN@*.tsv"))]
-    print(
-        "\n### Allele-specific tables\n\n| table | kind | variants | FDR < 0.05 | FDR > 0.5 | alternative allele preferred |\n|---|---|---|---|---|---|"
-    )
-    for kind, path in tables:
-        table = read_measured(path, kind).table
-        significant = table[table["significant"] == 1]
-        share = (significant["measured"] > 0).mean()
-        print(
-            f"| {path.name} | {kind} | {len(table):,} | {len(significant):,} | {int((table['significant'] == 0).sum()):,} | {share:.1%} of the significant |"
-        )
-    if options.fasta is None:
-        return
-    for kind, path in tables:
-        name = path.name.split(".tsv")[0]
-        scores = options.work / f"{name}.scores.tsv"
-        tool(
-            "score_variants",
-            *ensemble(options),
-            "--variants",
-            path,
-            "--kind",
-            kind,
-            "--fasta",
-            options.fasta,
-            "--context",
-            "genomic",
-            "--out",
-            scores,
-        )
-        compare(options, name, scores, path, kind, "--fasta", options.fasta)
+    title = "Saturation mutagenesis (Kircher 2019), 14 loci"
+    compare(options, "satmut", title, scores, options.work / "satmut.truth.tsv", "table", "--fasta", fasta)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,12 @@ def checkpointsIn(String work) {
     folder.startsWith('/') ? "${folder}/checkpoints".toString() : 'checkpoints'
 }
 
+/** The folders of --trained: a pattern of the user's, or the name of a model that comes with Allelegro. */
+def trainedFolders(pattern) {
+    def inBox = "${projectDir}/assets/models/${pattern}".toString()
+    pattern ==~ /\w[\w.-]*/ && file(inBox).exists() ? inBox : pattern
+}
+
 /** Everything that is trained and scored. */
 def runPlan(Map given) {
     def windows = given.simulate || given.libraries || given.peaks || given.windows || given.counts
@@ -77,6 +83,6 @@ def runPlan(Map given) {
         shards: given.shards.toInteger(),
         saturate: given.saturate,
         scoring: given.score_models ? words(given.score_models) : null,
-        trained: given.trained,
+        trained: trainedFolders(given.trained),
     ]
 }

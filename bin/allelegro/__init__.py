@@ -20,6 +20,7 @@ _HOMES = {
     "DataError": "allelegro.errors",
     "HaplotypeDataset": "allelegro.genotype.dataset",
     "HaplotypeStore": "allelegro.genotype.store",
+    "load": "allelegro.effects.trained",
     "read_counts": "allelegro.procap.counts",
     "score": "allelegro.effects.score",
 }

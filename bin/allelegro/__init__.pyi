@@ -1,4 +1,5 @@
 from allelegro.effects.score import score as score
+from allelegro.effects.trained import load as load
 from allelegro.errors import DataError as DataError
 from allelegro.genotype.dataset import HaplotypeDataset as HaplotypeDataset
 from allelegro.genotype.store import HaplotypeStore as HaplotypeStore

@@ -27,6 +27,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, environment = folder / "source", folder / "environment"
     source.mkdir()
     shutil.copytree(ROOT / "bin", source / "bin", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "assets", source / "assets")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -60,6 +61,11 @@ def test_every_tool_is_a_command(installed: Path, tmp_path: Path) -> None:
 def test_the_library_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     code = "import allelegro; print(allelegro.__file__)"
     assert run([installed / "python", "-c", code], tmp_path).startswith(str(installed.parent))
+
+
+def test_the_models_in_the_box_came_along(installed: Path, tmp_path: Path) -> None:
+    code = "import allelegro; print(allelegro.load('lentimpra', device='cpu').effects(['ACGT' * 50], ['ACGT' * 50])[0])"
+    assert run([installed / "python", "-c", code], tmp_path).strip() == "0.0"
 
 
 def test_data_files_came_along(installed: Path, tmp_path: Path) -> None:

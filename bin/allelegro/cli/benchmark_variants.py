@@ -49,7 +49,7 @@ def main(
     fasta: Annotated[
         Path | None,
         typer.Option(
-            help="Genome, for the baselines that need sequence (kind mpra: not when --truth holds sequences)."
+            help="Genome, for the baselines that need sequence (not when --truth brings ref_seq and alt_seq)."
         ),
     ] = None,
     sequences: Annotated[
@@ -71,12 +71,10 @@ def main(
     from allelegro.effects.benchmark import Benchmark, flag_matched, flag_overlap, join, write_curves, write_points
     from allelegro.effects.kmers import KmerModel, sequences_of, signed_baselines
     from allelegro.effects.matching import distance_from_centre, minor_frequency
-    from allelegro.effects.measured import MeasuredOptions, read_measured, sequences_measured
+    from allelegro.effects.measured import MeasuredOptions, read_measured
     from allelegro.io.metrics import write_metrics
 
     options = MeasuredOptions(columns, zero_based, positive_allele, release, min_tags)
-    if measured := sequences_measured(truth, kind):
-        fasta, sequences = None, measured
     joined = join(read_measured(truth, kind, options), scores, others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
     flag_matched(joined, seed)

@@ -6,8 +6,17 @@ from typing import Annotated, Literal
 import typer
 
 from allelegro.cli.common import Device, Threads, Tool, Version, name_and_value
-from allelegro.cli.scoring_options import Context, CostRecord, DroppedList, HeldOutOnly, ModelName, load_models
+from allelegro.cli.scoring_options import (
+    Context,
+    CostRecord,
+    DroppedList,
+    HeldOutOnly,
+    ModelName,
+    OutputNames,
+    load_models,
+)
 from allelegro.io.effect_kinds import EffectKind
+from allelegro.models.box import find_model
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -31,9 +40,11 @@ def main(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="NAME=CHECKPOINT instead of --checkpoint, for several models; repeat a name for an ensemble."
+            help="Instead of --checkpoint: a model in the box (lentimpra), or NAME=CHECKPOINT; repeat for several, or a "
+            "name for an ensemble."
         ),
     ] = None,
+    output: OutputNames = None,
     variants: Annotated[
         Path | None, typer.Option(help="VCF, BCF or table (columns chrom pos ref alt, 1-based).")
     ] = None,
@@ -44,8 +55,8 @@ def main(
     kind: Annotated[
         EffectKind | None,
         typer.Option(
-            help="Read --variants as a table of measured effects. One of kind mpra that holds ref_sequence and "
-            "alt_sequence is scored on these, as --sequences."
+            help="Read --variants as a table of measured effects. One that brings the sequences of both alleles (ref_seq, "
+            "alt_seq) is scored on these, and needs no --fasta."
         ),
     ] = None,
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
@@ -113,8 +124,6 @@ def main(
     """
     if (variants is None) == (sequences is None):
         raise typer.BadParameter("give either --variants or --sequences")
-    if variants is not None and fasta is None:
-        raise typer.BadParameter("--variants needs --fasta")
     if out_vcf is not None and (variants is None or kind is not None):
         raise typer.BadParameter("--out-vcf needs a VCF as --variants")
     if (haplotypes is None) != (out_backgrounds is None) or (haplotypes is not None and variants is None):
@@ -138,9 +147,11 @@ def main(
     from allelegro.io.windows import read_windows
 
     given = VariantSet(variants, sequences, fasta, kind, MeasuredOptions(columns, release=release), part)
+    if fasta is None and not given.on_sequences:
+        raise typer.BadParameter("--variants needs --fasta")
     scorers = [
         Scorer(
-            called, load_models(paths, device), context, strands, shift or [0], edges == "slide", held_out_only, precision,
+            called, load_models(paths, device, output or ()), context, strands, shift or [0], edges == "slide", held_out_only, precision,
             batch_size,
         )
         for called, paths in named.items()
@@ -159,7 +170,9 @@ def _named(models: list[str], checkpoints: list[Path], name: str) -> dict[str, l
         raise typer.BadParameter("give either --checkpoint or --model")
     named: dict[str, list[Path]] = {}
     for text in models:
-        called, path = name_and_value(text, "--model", "CHECKPOINT")
+        called, path = (
+            name_and_value(text, "--model", "CHECKPOINT") if "=" in text else (Path(text).name, find_model(text))
+        )
         named.setdefault(called, []).append(Path(path))
     return named or {name: checkpoints}
 

@@ -1,5 +1,6 @@
 """Options that the tools share which score with checkpoints."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -32,7 +33,15 @@ CostRecord = Annotated[
 ]
 
 
-def load_models(checkpoints: list[Path], device: str) -> list["LoadedModel"]:
+OutputNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output", help="Of a network with several outputs this one, as K562; repeatable (default: their mean)."
+    ),
+]
+
+
+def load_models(checkpoints: list[Path], device: str, outputs: Sequence[str] = ()) -> list["LoadedModel"]:
     """The models of ``--checkpoint`` on the device of ``--device``, in a process that keeps its memory."""
     from allelegro.models.checkpoint import load_model
     from allelegro.models.device import choose_device, keep_freed_memory
@@ -40,4 +49,4 @@ def load_models(checkpoints: list[Path], device: str) -> list["LoadedModel"]:
 
     keep_freed_memory()
     place = choose_device(device)
-    return [load_model(path, place) for path in members(checkpoints)]
+    return [load_model(path, place, outputs) for path in members(checkpoints)]

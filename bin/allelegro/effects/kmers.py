@@ -142,11 +142,14 @@ class Sequences:
 
 
 def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None) -> Sequences | None:
-    """Sequences around the variants of a table, from a genome or a table of sequence pairs; None when neither is given.
+    """Sequences around the variants of a table: its own, of a genome, or of a table of sequence pairs; None without.
 
     Variants that the genome or the table does not have are excluded, with their number logged.
     """
-    if fasta is not None:
+    if "ref_sequence" in table:
+        longest = int(table["ref_sequence"].str.len().max())
+        found: Sequences | None = Sequences(table.index, sequence_pairs(table, longest, fill=False))
+    elif fasta is not None:
         genome = Genome(fasta)
         require_contigs(table["chrom"].unique(), genome)
         placed = place_variants(fitting_alleles(with_alleles(table, Dropped()), WINDOW, Dropped()), genome, Dropped())
@@ -159,7 +162,7 @@ def sequences_of(table: pd.DataFrame, fasta: Path | None, sequences: Path | None
         at = given.index.get_indexer(canonical_key(table))
         rows = table.index[at >= 0]
         longest = int(given["ref_sequence"].str.len().max())
-        found = None if rows.empty else Sequences(rows, sequence_pairs(given.iloc[at[at >= 0]], longest))
+        found = None if rows.empty else Sequences(rows, sequence_pairs(given.iloc[at[at >= 0]], longest, fill=False))
     else:
         return None
     if found is None:

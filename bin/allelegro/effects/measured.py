@@ -6,7 +6,8 @@ NaN for neither), ``active`` (1/0 where the source says whether the element is a
 (frequency of the alternative allele, NaN when unknown), ``evidence`` (signed −log2 FDR of allele-specific sources,
 positive for the alternative allele, else NaN), ``distance`` (bp from the element's centre, peak or TSS, NaN when unknown)
 ``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none) and
-``true_effect`` (log2, of simulated tables, else NaN).
+``true_effect`` (log2, of simulated tables, else NaN). A table of any kind may bring the sequences of both alleles
+(``ref_seq alt_seq``): they are kept as ``ref_sequence alt_sequence``.
 
 Columns are found whatever their case, punctuation and blanks (``P-Value``, ``p_value`` and ``pvalue`` are one).
 """
@@ -23,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allelegro.effects.variants import VARIANT_COLUMNS, dna
 from allelegro.errors import DataError
 from allelegro.io.effect_kinds import EffectKind
 from allelegro.io.tables import (
@@ -43,6 +45,7 @@ MEASURED_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
     "true_effect",
 ]  # fmt: skip
+SEQUENCES = ["ref_sequence", "alt_sequence"]
 FDR_POSITIVE, FDR_NEGATIVE, FDR_FLOOR = 0.05, 0.5, 1e-10  # thresholds and pseudocount of human_legnet's protocol
 P_SATMUT, P_QTL, P_CONTROL = 1e-5, 1e-5, 1e-3
 CONFIDENCE = 0.1  # of CAGI5: p = 1e-5
@@ -65,6 +68,8 @@ _COMMON: Columns = {
     ),
     "match": (TEXT, ("match", "matched_set")),
     "true_effect": (maybe(NUMBER), ("true_effect",)),
+    "ref_sequence": (TEXT, ("ref_sequence", "ref_seq")),
+    "alt_sequence": (TEXT, ("alt_sequence", "alt_seq")),
 }
 _SATMUT: Columns = {
     "measured": (maybe(NUMBER), ("coefficient", "value", "log2_effect", "effect", "measured")),
@@ -241,9 +246,12 @@ class _Rows:
         control = self["significant"].notna() if kind == EffectKind.qtl else False
         self.keep(self["measured"].notna() | control, "no_measurement")
         defaults = {"id": ".", "group": "", "match": ""}
+        sequences = SEQUENCES if all(map(self.has, SEQUENCES)) else []
+        for name in sequences:
+            self[name] = dna(self[name], f"column {name}", self.path)
         table = self.table.assign(
             **{name: defaults.get(name, np.nan) for name in MEASURED_COLUMNS if not self.has(name)}
-        )[MEASURED_COLUMNS]
+        )[[*MEASURED_COLUMNS, *sequences]]
         group = table["group"]
         self.table = table.assign(group=group.mask(group.isin(MISSING), "") if self.has("group") else "")
         self.keep(~self.table.duplicated(["chrom", "pos", "ref", "alt", "group"]), "duplicate")
@@ -352,9 +360,14 @@ _READERS: Mapping[EffectKind, tuple[Columns, Callable[[_Rows], None]]] = {
 }  # fmt: skip
 
 
-def sequences_measured(path: Path, kind: EffectKind | None) -> Path | None:
-    """A reporter table that brings the sequences it measured (``ref_sequence alt_sequence``), else None."""
-    if kind != EffectKind.mpra:
-        return None
+def brings_sequences(path: Path) -> bool:
+    """Whether a table of measured effects brings the sequences of both alleles (``ref_seq alt_seq``)."""
     header = {plain_name(column) for column in read_header(path)}
-    return path if header & {"refsequence", "refseq"} and header & {"altsequence", "altseq"} else None
+    return all(header & set(map(plain_name, _COMMON[name][1])) for name in SEQUENCES)
+
+
+def measured_pairs(path: Path, kind: EffectKind, options: MeasuredOptions) -> pd.DataFrame:
+    """The sequences of a table that brings them, one row a variant: ``chrom pos ref alt id ref_sequence alt_sequence``."""
+    table = read_measured(path, kind, options).table
+    pairs = table.drop_duplicates(["chrom", "pos", "ref", "alt"])[[*VARIANT_COLUMNS, *SEQUENCES]]
+    return pairs.reset_index(drop=True)

@@ -11,12 +11,14 @@ import pandas as pd
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.score_set import Outputs, VariantSet, score_set
 from allelegro.effects.scoring import Scorer
+from allelegro.effects.trained import TrainedModel
 from allelegro.io.windows import read_windows
+from allelegro.models.box import find_model
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.device import choose_device
 from allelegro.models.ensemble import members
 
-Model: TypeAlias = str | os.PathLike[str] | LoadedModel
+Model: TypeAlias = str | os.PathLike[str] | LoadedModel | TrainedModel
 
 
 def score(
@@ -34,7 +36,8 @@ def score(
     Args:
         vcf: variants, as a VCF, a BCF or a table with ``chrom pos ref alt`` (1-based).
         fasta: the genome that they were called on, plain or bgzipped.
-        model: a trained model as a folder or a loaded one. Several, or a folder of folds and seeds, are an ensemble.
+        model: a trained model: the name of one in the box, a folder, or a loaded one. Several, or a folder of folds and
+            seeds, are an ensemble.
         windows: elements, a ``windows.bed`` or a BED of one width: a variant inside one is scored in it.
         device: ``auto``, ``cpu`` or ``cuda``.
         stop_on_mismatch: raise an error at a REF that the genome does not have, rather than give the variant no score.
@@ -49,13 +52,20 @@ def score(
     Raises:
         DataError: for anything wrong with the files, and when no variant can be scored.
     """
-    given = [model] if isinstance(model, str | os.PathLike | LoadedModel) else list(model)
+    given = [model] if isinstance(model, str | os.PathLike | LoadedModel | TrainedModel) else list(model)
     place = choose_device(device)
-    loaded = [one for one in given if isinstance(one, LoadedModel)]
-    folders = members(Path(one) for one in given if not isinstance(one, LoadedModel))
+    loaded = [network for one in given for network in _loaded(one)]
+    folders = members(find_model(os.fspath(one)) for one in given if isinstance(one, str | os.PathLike))
     scorer = Scorer(**{"name": "model"} | options, models=loaded + [load_model(path, place) for path in folders])
     elements = read_windows(Path(windows), folds=False) if windows is not None else None
     with TemporaryDirectory(prefix="allelegro-") as folder:
         scores = Path(folder, "scores.parquet")
         score_set(VariantSet(Path(vcf), None, Path(fasta)), [scorer], Outputs(scores), stop_on_mismatch, elements)
         return read_scores(scores)
+
+
+def _loaded(model: Model) -> list[LoadedModel]:
+    """The networks of a model that is in memory already."""
+    if isinstance(model, TrainedModel):
+        return model.models
+    return [model] if isinstance(model, LoadedModel) else []

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from allelegro.effects.haplotype_effects import HAPLOTYPE_COLUMNS, score_haplotypes
-from allelegro.effects.measured import MeasuredOptions, read_measured, sequences_measured
+from allelegro.effects.measured import MeasuredOptions, brings_sequences, measured_pairs, read_measured
 from allelegro.effects.score_files import (
     SCORE_COLUMNS,
     annotate_vcf,
@@ -54,10 +55,11 @@ class VariantSet:
     options: MeasuredOptions = field(default_factory=MeasuredOptions)
     shard: tuple[int, int] | None = None
 
-    @property
-    def allele_sequences(self) -> Path | None:
-        """The table of sequence pairs: ``sequences``, or a reporter table that says what it measured."""
-        return self.sequences or (self.variants and sequences_measured(self.variants, self.kind))
+    @cached_property
+    def on_sequences(self) -> bool:
+        """Whether alleles are given as sequences: by ``sequences``, or by measured effects that bring theirs."""
+        measured = self.variants is not None and self.kind is not None
+        return self.sequences is not None or (measured and brings_sequences(self.variants))  # type: ignore[arg-type]
 
     def chunks(self, dropped: Dropped) -> Iterator[pd.DataFrame]:
         """Chunks of the variants of the shard, their alleles parsed."""
@@ -68,10 +70,15 @@ class VariantSet:
             source = chunks_of(read_measured(self.variants, self.kind, self.options).table, self.chunk_size)
         return parse_alleles(source, dropped, self.shard or (1, 1), self.variants)
 
-    def pairs(self, table: Path) -> Iterator[pd.DataFrame]:
+    def pairs(self) -> Iterator[pd.DataFrame]:
         """Chunks of the sequence pairs of the shard."""
         index, total = self.shard or (1, 1)
-        chunks = chunks_of(read_sequence_pairs(table), self.chunk_size)
+        if self.sequences is not None:
+            table = read_sequence_pairs(self.sequences)
+        else:
+            assert self.variants is not None and self.kind is not None
+            table = measured_pairs(self.variants, self.kind, self.options)
+        chunks = chunks_of(table, self.chunk_size)
         return (chunk for number, chunk in enumerate(chunks) if number % total == index - 1)
 
     @property
@@ -190,9 +197,9 @@ def _chunks(
     given: VariantSet, stop_on_mismatch: bool, windows: pd.DataFrame | None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame, ScoreChunk]]:
     """Of each chunk the variants that can be scored, those that no model can, and how a model scores the first."""
-    if (table := given.allele_sequences) is not None:
+    if given.on_sequences:
         nothing = Dropped(keep_rows=True).take()
-        yield from ((frame, nothing, score_sequences) for frame in given.pairs(table))
+        yield from ((frame, nothing, score_sequences) for frame in given.pairs())
         return
     assert given.fasta is not None
     genome, dropped = Genome(given.fasta), Dropped(keep_rows=True)

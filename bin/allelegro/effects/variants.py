@@ -326,12 +326,17 @@ def read_sequence_pairs(path: Path) -> pd.DataFrame:
     }
     table = table.assign(**{column: value for column, value in unknown.items() if column not in table.columns})
     for column in ("ref_sequence", "alt_sequence"):
-        table[column] = table[column].str.upper().str.replace("-", "")
-        bad = ~table[column].str.fullmatch("[ACGTN]+")
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            raise DataError(
-                f"{path} row {row + 1}, column {column}: '{table[column].iloc[row][:20]}' is not a DNA sequence; "
-                "use the letters A C G T N"
-            )
+        table[column] = dna(table[column], f"column {column}", path)
     return table[[*VARIANT_COLUMNS, "ref_sequence", "alt_sequence"]]
+
+
+def dna(sequences: pd.Series, what: str, source: object) -> pd.Series:
+    """Sequences in capital letters without gaps (``-``); DataError naming the first row, by its index, that is no DNA."""
+    plain = sequences.str.upper().str.replace("-", "", regex=False)
+    bad = ~plain.str.fullmatch("[ACGTN]+")
+    if bad.any():
+        row, text = bad.index[bad][0], sequences[bad].iloc[0]
+        raise DataError(
+            f"{source} row {row + 1}, {what}: '{text[:20]}' is not a DNA sequence; use the letters A C G T N"
+        )
+    return plain

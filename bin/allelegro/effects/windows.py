@@ -16,6 +16,8 @@ from allelegro.io.fasta import Fasta
 
 Codes = NDArray[np.uint8]
 
+SURROUNDINGS = 4  # random sequences around alleles that are shorter than the input
+
 
 class Genome:
     """A FASTA whose contigs are found with or without ``chr`` and which goes on as N beyond their ends."""
@@ -166,26 +168,36 @@ def _shifted(regions: Codes, width: int, margin: int, shifts: list[int]) -> Code
     return np.stack([regions[:, margin + shift : margin + shift + width] for shift in shifts], axis=1)
 
 
-def sequence_pairs(table: pd.DataFrame, width: int) -> AllelePairs:
-    """Given allele sequences in windows of ``width``: longer ones are cut, shorter ones padded with N.
+def sequence_pairs(table: pd.DataFrame, width: int, fill: bool = True) -> AllelePairs:
+    """Given allele sequences in windows of ``width``: of longer ones the middle, shorter ones within random sequence.
 
     The place of the reference sequence (its centre on the window's centre) decides for both alleles, so that they stay
-    aligned on the left of the variant.
+    aligned on the left of the variant. What is around shorter sequences is the same for both alleles, and one of
+    ``SURROUNDINGS`` for each of as many shifts: no network has seen N, and a single sequence would decide too much.
+    Without ``fill`` it is N.
     """
-    reference = np.full((len(table), 1, width), N, np.uint8)
-    alternative = np.full((len(table), 1, width), N, np.uint8)
+    short = bool((table["ref_sequence"].str.len() < width).any())
+    around = _surroundings(width, SURROUNDINGS if short else 1) if fill else np.full((1, width), N, np.uint8)
+    reference = np.tile(around, (len(table), 1, 1))
+    alternative = reference.copy()
     for i, (ref, alt) in enumerate(zip(table["ref_sequence"], table["alt_sequence"], strict=True)):
         offset = (width - len(ref)) // 2
-        _place(reference[i, 0], encode(ref), offset)
-        _place(alternative[i, 0], encode(alt), offset)
+        _place(reference[i], encode(ref), offset)
+        _place(alternative[i], encode(alt), offset)
     return AllelePairs(reference, np.arange(len(table)), alternative)
 
 
-def _place(row: Codes, codes: Codes, offset: int) -> None:
+def _surroundings(width: int, n: int) -> Codes:
+    """Random sequences ``[n, width]``, the same in every run."""
+    return np.stack([np.random.default_rng(number).integers(0, 4, width, np.uint8) for number in range(n)])
+
+
+def _place(rows: Codes, codes: Codes, offset: int) -> None:
+    """Write codes into ``rows`` ``[shifts, width]`` from ``offset`` on, as far as they fit."""
     if offset < 0:
         codes, offset = codes[-offset:], 0
-    used = min(codes.size, row.size - offset)
-    row[offset : offset + used] = codes[:used]
+    used = min(codes.size, rows.shape[1] - offset)
+    rows[:, offset : offset + used] = codes[:used]
 
 
 def require_contigs(names: Iterable[str], genome: Genome) -> None:

@@ -14,7 +14,7 @@ import pytest
 from allelegro.cli.score_variants import app
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.variants import REASONS, canonical_key
-from allelegro.io.dna import encode, reverse_complement
+from allelegro.io.dna import decode, encode, reverse_complement
 from allelegro.io.tables import GUESS, read_table
 from allelegro.models.checkpoint import LoadedModel
 from allelegro.models.inference import StrandPredictor
@@ -136,7 +136,8 @@ def test_construct_context_puts_the_insert_between_adaptors(room: Path) -> None:
     assert plain["effect"] == pytest.approx(slow_log2(model, after) - slow_log2(model, before), abs=1e-4)
 
 
-def test_pairs_of_sequences_are_centred_and_padded(room: Path) -> None:
+def test_pairs_of_sequences_are_centred_within_random_sequence(room: Path) -> None:
+    """Shorter ones within each of four sequences, the same for both alleles; the effect is the mean."""
     model = write_checkpoint(room / "model", WIDTH)
     rng = np.random.default_rng(3)
     short, long = ("".join(rng.choice(list("ACGT"), n)) for n in (51, 75))
@@ -149,8 +150,13 @@ def test_pairs_of_sequences_are_centred_and_padded(room: Path) -> None:
     scores = score(room, "--checkpoint", str(room / "model"), "--sequences", str(room / "p.tsv"))
     for (ref, alt), row in zip(pairs, scores.itertuples(), strict=True):
         offset = (WIDTH - len(ref)) // 2
-        placed = [("N" * max(offset, 0) + text[max(-offset, 0) :] + "N" * WIDTH)[:WIDTH] for text in (ref, alt)]
-        assert row.effect == pytest.approx(slow_log2(model, placed[1]) - slow_log2(model, placed[0]), abs=1e-4)
+        effects = []
+        for number in range(4):
+            around = decode(np.random.default_rng(number).integers(0, 4, WIDTH, np.uint8))
+            inside = [around[: max(offset, 0)] + text[max(-offset, 0) :] for text in (ref, alt)]
+            placed = [(text + around[len(text) :])[:WIDTH] for text in inside]
+            effects.append(slow_log2(model, placed[1]) - slow_log2(model, placed[0]))
+        assert row.effect == pytest.approx(np.mean(effects), abs=1e-4)
 
 
 def test_a_reporter_table_with_sequences_is_scored_on_them(room: Path) -> None:

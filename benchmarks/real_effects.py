@@ -162,7 +162,7 @@ def compare(
     )
     for row in rows[rows["value"].notna()].itertuples():
         print(
-            f"| {row.subset} | {row.n:,} | {row.model} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
+            f"| {row.subset} | {int(row.n):,} | {row.model} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
         )
 
 
@@ -170,7 +170,11 @@ def print_unseen(options: argparse.Namespace, name: str, path: Path, kind: str, 
     """The same of variants whose sequence is like none that was trained on."""
     measured = read_measured(path, kind).table
     points = pd.read_csv(
-        options.work / f"{name}.points.tsv.gz", sep="\t", dtype={"chrom": str}, keep_default_na=False, na_values=[""]
+        options.work / f"{name}.points.tsv.gz",
+        sep="\t",
+        dtype={"chrom": str},
+        keep_default_na=False,
+        na_values=["", "NA", "nan"],
     )
     key = ["chrom", "pos", "ref", "alt"]
     own = measured.drop_duplicates(key).set_index(key)

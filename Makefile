@@ -12,7 +12,7 @@ IN_ENV := PATH="$(CURDIR)/.venv/bin:$$PATH" NXF_OFFLINE=true
 help:
 	@echo "make demo         the whole pipeline on a simulated cohort, to results/demo/report/report.html"
 	@echo "make test         every check and test"
-	@echo "make real         the whole pipeline on a piece of real data: make real DATA=<folder>"
+	@echo "make real         the whole pipeline and the model in the box on real data: make real DATA=<folder>"
 	@echo "make env          the environment alone, in .venv"
 	@echo "make images       container images: make images BASE=<a Debian or Ubuntu image with Python 3.11 or later>"
 	@echo "make integration  the tests that need Docker, Slurm or Apptainer"
@@ -40,6 +40,7 @@ test: $(ENV)
 
 real: $(ENV)
 	$(IN_ENV) tests/real_chr22.py --data "$(or $(DATA),$(error name the folder of the real data: make real DATA=<folder>))"
+	$(IN_ENV) benchmarks/real_effects.py --data "$(DATA)" --work results/real_effects
 
 integration: $(ENV)
 	$(IN_ENV) tests/integration/run_all.sh

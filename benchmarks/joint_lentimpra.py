@@ -141,7 +141,7 @@ def elsewhere(
     predicted = np.mean([predictions(folder, unseen["seq"])[:, cells.index("WTC11")] for folder in folders], axis=0)
     estimate = pearson_ci(predicted, unseen["mean_value"].to_numpy())
     print(
-        f"\nWTC11 library of its own, {len(other) - len(unseen)} elements seen in training left out, n {estimate.n}: r {estimate.value:.3f} [{estimate.ci_low:.3f}, {estimate.ci_high:.3f}]"
+        f"\nWTC11 library of its own, {len(other) - len(unseen)} elements seen in training excluded, n {estimate.n}: r {estimate.value:.3f} [{estimate.ci_low:.3f}, {estimate.ci_high:.3f}]"
     )
     return [metric_row("training", "wtc11_library", "lentimpra", "WTC11", "pearson", estimate)]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from allelegro.errors import DataError
 
-# Beside the library in a wheel, at the top of a checkout.
+# With the library in a wheel, at the top of a checkout.
 _FOLDERS = (Path(__file__).parents[1] / "assets" / "models", Path(__file__).parents[3] / "assets" / "models")
 
 

@@ -24,12 +24,13 @@ process BUILD_REPORT {
     """
     mkdir -p results/pipeline_info
     ${(staged + written).join('\n')}
-    build_report.py --results results --out report ${tool.args}
+    build_report.py --results results --out results/report ${tool.args}
+    mv results/report report
     """
 
     stub:
     """
-    mkdir -p report/figures report/data
+    mkdir -p report/figures report/data report/browser
     touch report/report.html
     """
 }

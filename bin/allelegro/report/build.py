@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from allelegro.io.atomic import atomic_folder
+from allelegro.report.browser import describe, write_browser
 from allelegro.report.html import render
 from allelegro.report.report import Report, save_figures
 from allelegro.report.results import Results
@@ -35,13 +36,15 @@ OF_A_COHORT = (
 
 
 def build_report(results_folder: Path, out: Path, title: str, note: str = "") -> Path:
-    """Write ``report.html``, ``figures/*.svg`` and ``data/*.tsv`` into ``out``; return the HTML's path.
+    """Write ``report.html``, ``figures/*.svg``, ``data/*.tsv`` and ``browser/`` into ``out``; return the HTML's path.
 
     Raises DataError when ``results_folder`` is not a results folder or one of its files is damaged.
     """
     results = Results(results_folder)
     report = collect(results)
     with atomic_folder(out, "report.html") as partial:
+        tracks = write_browser(results, partial / "browser", out.absolute() / "browser")
+        describe(report, tracks)
         save_figures(report, partial)
         page = render(report, title, summary.subtitle(results), note)
         (partial / "report.html").write_text(page, encoding="utf-8")

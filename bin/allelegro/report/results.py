@@ -25,6 +25,9 @@ _NAMES = (
 )  # fmt: skip
 
 
+ALLELIC_EVENTS = (("procap", "alleles", "allelic_events.tsv"), ("procap", "allelic_events.tsv"))
+
+
 @dataclass
 class Training:
     """One training: its model, which member (fold and seed) of it, configuration (``model.json``) and learning curve."""
@@ -242,6 +245,12 @@ class Results:
             if len(table) and name not in measured:
                 found.setdefault(name, []).append(table)
         return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+
+    @cached_property
+    def allelic_events(self) -> pd.DataFrame | None:
+        """Heterozygous SNVs whose alleles donors read unequally, where the run counted alleles."""
+        found = [path for path in (self.path(*place) for place in ALLELIC_EVENTS) if path.is_file()]
+        return self._table(found[0]) if found else None
 
     @cached_property
     def importance(self) -> dict[str, pd.DataFrame]:

@@ -3,6 +3,7 @@ include { GATHER_SCORES } from './gather_scores.nf'
 include { FIT_KMERS } from './fit_kmers.nf'
 include { BENCHMARK_VARIANTS } from './benchmark_variants.nf'
 include { SATURATE_SEQUENCES } from './saturate_sequences.nf'
+include { EXPLAIN_VARIANTS } from './explain_variants.nf'
 
 // Every model scores every variant set, in shards; the sets' measured effects are the benchmark.
 workflow EFFECTS {
@@ -72,14 +73,27 @@ workflow EFFECTS {
     stored = plan.haplotypes ? haplotypes : channel.value([])
     SATURATE_SEQUENCES(shown, windows, stored, genome, tools.saturate_sequences)
 
+    // By the model whose saturation is shown, else by the first that is not pretrained alone.
+    explaining = scoring.groupTuple(sort: byPath()).toList().flatMap { found ->
+        found.sort { row -> "${row[0] != plan.saturate} ${row[0].startsWith('pretrained_')} ${row[0]}" }.take(1)
+    }
+    asked = gathered.filter { meta, _effects, _costs, counts -> !meta.kind && (workflow.stubRun || anyScored(counts)) }
+        .map { meta, effects, _costs, _counts -> [meta.set, [effects].flatten()] }
+    genomes = located.map { meta, _table, fasta, index -> [meta.set, fasta, index] }
+    explained = asked.join(genomes).combine(explaining).map { set, effects, fasta, index, model, paths ->
+        [set, effects.findAll { path -> path.name == "${set}.${model}.tsv" }, fasta, index, model, paths]
+    }
+    EXPLAIN_VARIANTS(explained.filter { row -> row[1] }, tools.explain_variants)
+
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
         gathered.flatMap { row -> row.tail().flatten() }.mix(annotated).map { path -> ['effects/scores', path] },
+        EXPLAIN_VARIANTS.out.importance.map { path -> ['effects/importance', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves)
             .map { path -> ['effects/benchmarks', path] },
     )
     records  = SCORE_VARIANTS.out.records.mix(
-        FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records,
+        FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records, EXPLAIN_VARIANTS.out.records,
     )
 }
 

@@ -632,3 +632,24 @@ def test_example_loci_are_chosen_for_what_they_show(tmp_path: Path) -> None:
     html = build_report(folder, tmp_path / "out", "t").read_text()
     assert "w7: the largest effect that is predicted in the right direction" in html
     assert "w12: the largest failure" in html
+
+
+def test_allelic_reads_and_events(tmp_path: Path) -> None:
+    """Reference share before and after exclusions, the events by significance; without allelic reads the report says so."""
+    folder = results_folder(tmp_path / "r", parts="p")
+    assert "Reads were not told apart by haplotype" in build_report(folder, tmp_path / "none", "t").read_text()
+    counted = {
+        "library": "D00_1", "sites": {"with reads": 40, "used": 30}, "reads": {"assigned to a haplotype": 900},
+        "reference_share": {"before": {"ref": 550, "alt": 450, "share": 0.55}, "after": {"ref": 410, "alt": 390, "share": 0.5125}},
+    }  # fmt: skip
+    alleles = folder / "procap" / "alleles"
+    alleles.mkdir()
+    (alleles / "D00_1.alleles.json").write_text(json.dumps(counted))
+    events = {"chrom": "chr1", "pos": [7, 9], "ref": "A", "alt": "C", "effect": [0.1, -2.0], "fdr": [0.5, 0.01]}
+    write_table(pd.DataFrame(events), alleles / "allelic_events.tsv")
+    report = build_report(folder, tmp_path / "out", "t")
+    drawn = pd.read_csv(report.parent / "data" / "reference-share.tsv", sep="\t").set_index("label")["value"]
+    assert drawn.to_dict() == {"D00_1 before": 0.55, "D00_1": 0.5125}
+    shown = report.read_text()
+    assert re.search(r"<td>chr1</td><td[^>]*>9</td>.*<td>chr1</td><td[^>]*>7</td>", shown, re.DOTALL)
+    assert (report.parent / "browser" / "allelic_events.bed").read_text().startswith("chr1\t6\t7\tchr1:7_A>C")

@@ -39,10 +39,13 @@ def main(
     from allelegro.effects.score_files import read_scores
     from allelegro.effects.scoring import Scorer
     from allelegro.effects.windows import Genome
+    from allelegro.errors import DataError
     from allelegro.io.tables import write_table
 
     top = top_scores(read_scores(scores), count)
     scorer = Scorer(name, load_models(checkpoint, device), context, held_out_only=held_out_only)
     tables = [] if top.empty else list(importance(top, scorer, Genome(fasta), span))
+    if len(top) and not tables:
+        raise DataError(f"{fasta}: holds none of the top variants of {scores}; give the genome they were scored on")
     write_table(pd.concat(tables) if tables else pd.DataFrame(columns=IMPORTANCE_COLUMNS), out)
     logger.info("%s: %s variants explained", out, len(tables))

@@ -8,7 +8,18 @@ from allelegro.report.browser import describe, write_browser
 from allelegro.report.html import render
 from allelegro.report.report import Report, save_figures
 from allelegro.report.results import Results
-from allelegro.report.sections import effects, genotype, loci, procap, provenance, schemes, summary, training, variants
+from allelegro.report.sections import (
+    alleles,
+    effects,
+    genotype,
+    loci,
+    procap,
+    provenance,
+    schemes,
+    summary,
+    training,
+    variants,
+)
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +29,7 @@ SECTIONS = (
     procap.libraries,
     procap.peaks,
     genotype.haplotypes,
+    alleles.allelic_reads,
     training.learning_curves,
     training.held_out,
     effects.variant_effects,

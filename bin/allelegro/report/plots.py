@@ -29,8 +29,8 @@ def colour_of(label: str, place: int) -> str:
     return MODEL_COLOURS.get(re.split(r"[-_ ]", label)[0], PALETTE[place % len(PALETTE)])
 
 
-def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str) -> Figure | None:
-    """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n``.
+def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str, *, zero: float = 0.0) -> Figure | None:
+    """Values with their intervals, one line a row; ``rows`` has ``label value ci_low ci_high n``; ``zero`` is dashed.
 
     Rows without a value are not drawn; they are in the data.
     """
@@ -40,11 +40,11 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str)
     drawing = Drawing(24 * len(drawn) + 46)
     labels = drawn["label"].astype(str)
     axes = Axes(
-        drawing, _label_space(labels), 4, 0, 24 * len(drawn), limits([drawn[["value", "ci_low", "ci_high"]]], around=0), (0, 1)
+        drawing, _label_space(labels), 4, 0, 24 * len(drawn), limits([drawn[["value", "ci_low", "ci_high"]]], around=zero), (0, 1)
     )  # fmt: skip
     axes.width = WIDTH - axes.left - 40
     axes.frame(xlabel, yticks=False)
-    axes.upright(0)
+    axes.upright(zero)
     models = list(dict.fromkeys(labels.str.removesuffix(SIGNIFICANT)))
     for place, row in enumerate(drawn.to_dict("records")):
         model = str(row["label"]).removesuffix(SIGNIFICANT)

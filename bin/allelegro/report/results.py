@@ -25,7 +25,11 @@ _NAMES = (
 )  # fmt: skip
 
 
-ALLELIC_EVENTS = (("procap", "alleles", "allelic_events.tsv"), ("procap", "allelic_events.tsv"))
+ALLELIC_EVENTS = [
+    ("procap", "alleles", "allelic_events.tsv"),
+    ("procap", "allelic_events.tsv"),
+    ("effects", "allelic_events.tsv"),
+]
 
 
 @dataclass
@@ -245,6 +249,11 @@ class Results:
             if len(table) and name not in measured:
                 found.setdefault(name, []).append(table)
         return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+
+    @cached_property
+    def allelic_counts(self) -> list[dict[str, Any]]:
+        """What counting the reads of each haplotype said of every library."""
+        return [self.document("procap", "alleles", path.name) for path in self._files("procap/alleles/*.alleles.json")]
 
     @cached_property
     def allelic_events(self) -> pd.DataFrame | None:

@@ -104,6 +104,10 @@ CALLS = [
         {"out": "out/saturation"}, ("--count", "1", "--all-models"),
     ),
     Call(
+        "explain_variants", {"scores": "scores.tsv", "checkpoint": "finetuned", "fasta": "sim/genome.fa"},
+        {"out": "out/importance.tsv"}, ("--count", "2", "--span", "10", "--all-models"),
+    ),
+    Call(
         "check_inputs",
         {"libraries": "sim/libraries.tsv", "mpra": "sim/mpra.tsv", "variant-sets": "sim/variant_sets.tsv",
          "genome": "sim/genome.fa", "variants": "sim/variants.vcf.gz"},

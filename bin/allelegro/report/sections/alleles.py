@@ -1,0 +1,101 @@
+"""Reads that tell a donor's haplotypes apart: reference share of each library, and variants with allelic imbalance."""
+
+import numpy as np
+import pandas as pd
+
+from allelegro.report import plots
+from allelegro.report.report import Figure, Report, Table
+from allelegro.report.results import Results
+
+MOST_EVENTS = 500
+ABOUT = {
+    "reference share": "Share of allelic reads that carry the reference base; 0.5 without mapping bias.",
+    "before": "Over all heterozygous sites with reads.",
+    "after": "Over the sites that are used, after exclusions.",
+}
+
+
+def allelic_reads(results: Results, report: Report) -> None:
+    """Reference share of each library before and after exclusions, reads by fate, and the table of allelic events."""
+    if results.windows is None:
+        return
+    section = report.section("alleles", "Allelic reads")
+    documents, events = results.allelic_counts, results.allelic_events
+    if not documents and events is None:
+        section.say(
+            "Reads were not told apart by haplotype in this run: that needs reads (BAM, CRAM or FASTQ) and phased genotypes. Imbalance "
+            "between the two alleles of a donor, which no library size, batch or trans effect disturbs, is therefore not shown."
+        )
+        return
+    if documents:
+        section.say(
+            "A read that carries a phased heterozygous SNV says which haplotype it came from. Without mapping bias half of such reads "
+            "carry the reference base."
+        )
+        table = _shares(documents)
+        section.show(_figure(table))
+        section.show(Table("Allelic reads by library", table, ABOUT))
+    if events is not None:
+        section.say(f"{len(events):,} variants were tested for allelic imbalance over donors.")
+        shown = _ordered(events).head(MOST_EVENTS)
+        title = "Allelic events" + (
+            f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
+        )
+        section.show(Table(title, shown, folded=False, search=True))
+
+
+def _ordered(events: pd.DataFrame) -> pd.DataFrame:
+    """The most significant first, where the table says how significant."""
+    for column in ("fdr", "q", "p"):
+        if column in events:
+            return events.sort_values(column, kind="stable")
+    return events
+
+
+def _shares(documents: list[dict[str, object]]) -> pd.DataFrame:
+    rows = []
+    for document in documents:
+        shares: dict[str, dict[str, float]] = document.get("reference_share") or {}  # type: ignore[assignment]
+        sites: dict[str, int] = document.get("sites") or {}  # type: ignore[assignment]
+        reads: dict[str, int] = document.get("reads") or {}  # type: ignore[assignment]
+        after = shares.get("after") or {}
+        rows.append(
+            {
+                "library": document["library"],
+                "reads of a haplotype": reads.get("assigned to a haplotype"),
+                "sites with reads": sites.get("with reads"),
+                "sites used": sites.get("used"),
+                "before": (shares.get("before") or {}).get("share"),
+                "after": after.get("share"),
+                "n": sum(value for name, value in after.items() if name in ("ref", "alt"))
+                or after.get("reads")
+                or after.get("n"),
+            }
+        )
+    return pd.DataFrame(rows).astype({"before": float, "after": float, "n": float})
+
+
+def _figure(table: pd.DataFrame) -> Figure | None:
+    """The share after exclusions with its 95 % interval, the share before as a second mark."""
+    spread = 1.96 * np.sqrt(table["after"] * (1 - table["after"]) / table["n"])
+    after = pd.DataFrame(
+        {"label": table["library"], "value": table["after"], "ci_low": table["after"] - spread, "ci_high": table["after"] + spread, "n": table["n"]}
+    )  # fmt: skip
+    before = pd.DataFrame(
+        {
+            "label": table["library"] + " before",
+            "value": table["before"],
+            "ci_low": np.nan,
+            "ci_high": np.nan,
+            "n": np.nan,
+        }
+    )
+    rows = pd.concat([before, after]).sort_index(kind="stable").reset_index(drop=True)
+    return plots.forest(
+        "reference-share",
+        "Reference share of allelic reads",
+        "Share of reads over heterozygous sites that carry the reference base, over all sites (before) and over those used, with its binomial 95 % interval; 0.5 (dashed) is no bias.",
+        rows,
+        "reference share",
+        zero=0.5,
+    )

@@ -651,5 +651,5 @@ def test_allelic_reads_and_events(tmp_path: Path) -> None:
     drawn = pd.read_csv(report.parent / "data" / "reference-share.tsv", sep="\t").set_index("label")["value"]
     assert drawn.to_dict() == {"D00_1 before": 0.55, "D00_1": 0.5125}
     shown = report.read_text()
-    assert re.search(r"<td>chr1</td><td[^>]*>9</td>.*<td>chr1</td><td[^>]*>7</td>", shown, re.DOTALL)
+    assert re.search(r"<td>C</td><td[^>]*>9</td>.*<td>C</td><td[^>]*>7</td>", shown, re.DOTALL)
     assert (report.parent / "browser" / "allelic_events.bed").read_text().startswith("chr1\t6\t7\tchr1:7_A>C")

@@ -235,7 +235,7 @@ def session(tracks: list[Track], genome: str, locus: str) -> str:
 
 
 def _genome(results: Results, home: Path) -> str:
-    """The FASTA of the run: a simulated one beside the tracks, else where the parameters say; hg38 where nothing does."""
+    """The FASTA of the run: a simulated one next to the tracks, else where the parameters say; hg38 where nothing does."""
     if results.truth is not None:
         return os.path.relpath(results.path("inputs", "simulated", "genome.fa"), home)
     return str((results.document("pipeline_info", "params.json") or {}).get("genome") or "hg38")

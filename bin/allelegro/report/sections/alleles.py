@@ -16,7 +16,7 @@ ABOUT = {
 
 
 def allelic_reads(results: Results, report: Report) -> None:
-    """Reference share of each library before and after exclusions, reads by fate, and the table of allelic events."""
+    """Reference share of each library before and after exclusions, and the table of allelic events."""
     if results.windows is None:
         return
     section = report.section("alleles", "Allelic reads")

@@ -1,4 +1,4 @@
-include { quoted ; tableCommand } from '../tools.nf'
+include { quoted ; repeated ; tableCommand } from '../tools.nf'
 
 // Counts and base-resolution profiles of every library in every window.
 process COUNT_WINDOWS {
@@ -8,6 +8,7 @@ process COUNT_WINDOWS {
     path windows, stageAs: 'windows/*'
     val libraries
     path coverage, stageAs: 'coverage/*'
+    path alleles, stageAs: 'alleles/*'
     val tool
 
     output:
@@ -18,9 +19,11 @@ process COUNT_WINDOWS {
     def rows = libraries.collect { meta ->
         [meta.library, meta.donor, "coverage/${meta.library}.plus.bw", "coverage/${meta.library}.minus.bw"]
     }
+    def reports = [alleles].flatten().findAll { path -> path.name.endsWith('.alleles.json') }
     """
     ${tableCommand('libraries.tsv', [['library', 'donor', 'plus', 'minus']] + rows)}
     count_windows.py --windows ${quoted(windows)} --sheet libraries.tsv --out counts \\
+        ${repeated('--alleles', reports)} \\
         --threads ${task.cpus} ${tool.args}
     """
 

@@ -3,6 +3,7 @@ include { ALIGN_READS } from './align_reads.nf'
 include { PROCAP_COVERAGE } from './procap_coverage.nf'
 include { CALL_PEAKS } from './call_peaks.nf'
 include { MERGE_PEAKS } from './merge_peaks.nf'
+include { COUNT_ALLELES } from './count_alleles.nf'
 include { COUNT_WINDOWS } from './count_windows.nf'
 include { MATCH_DONORS } from './match_donors.nf'
 include { LIBRARY_QC } from './library_qc.nf'
@@ -57,11 +58,14 @@ workflow PROCAP {
     made = given.windows ?: given.counts ? "${given.counts}/windows.bed" : null
     windows = made ? channel.value(file(made, checkIfExists: true)) : MERGE_PEAKS.out.windows
 
-    COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, tools.count_windows)
+    reads = readable.filter { row -> row[1] }.join(coverage).map { row -> row[0..4] }
+    COUNT_ALLELES(given.counts ? channel.empty() : reads, variants, windows, tools.count_alleles)
+    alleles = COUNT_ALLELES.out.counts.flatten().toSortedList(byName())
+
+    COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, alleles, tools.count_windows)
     counts = given.counts ? channel.value(file(given.counts, checkIfExists: true)) : COUNT_WINDOWS.out.counts
 
-    reads = readable.filter { row -> row[1] }.join(coverage).map { row -> [row[0], row[1], row[3], row[4]] }
-    MATCH_DONORS(reads, variants, tools.match_donors)
+    MATCH_DONORS(reads.map { row -> [row[0], row[1], row[3], row[4]] }, variants, tools.match_donors)
     bad = excluded.mix(ALIGN_READS.out.excluded, PROCAP_COVERAGE.out.excluded)
     called_files = called.flatMap { meta, found, elements ->
         [found, elements].findAll { path -> path.name.replaceFirst(/\.(peaks|elements)\.bed$/, '') == meta.library }
@@ -80,11 +84,13 @@ workflow PROCAP {
         .map { path -> ['procap', path] }.mix(
             PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
             called_files.map { path -> ['procap/peaks', path] },
+            COUNT_ALLELES.out.snvs.mix(alleles.flatMap().filter { path -> path.name.endsWith('.json') })
+                .map { path -> ['procap/alleles', path] },
             ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
         )
     records  = INDEX_GENOME.out.records.mix(
         ALIGN_READS.out.records, PROCAP_COVERAGE.out.records, CALL_PEAKS.out.records, MERGE_PEAKS.out.records,
-        COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
+        COUNT_ALLELES.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
 

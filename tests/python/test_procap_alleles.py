@@ -15,6 +15,7 @@ import pytest
 from allelegro.errors import DataError
 from allelegro.procap.alleles import AlleleRules, count_alleles, homozygous_odds
 from allelegro.procap.bam import ReadRules
+from allelegro.procap.counts import CountsStore, count_windows, read_signal_sheet
 from allelegro.simulate.cohort import simulate_cohort
 from allelegro.simulate.settings import settings_of
 
@@ -305,3 +306,37 @@ def test_real_reads_of_a_donor_are_counted_as_by_a_pileup(tmp_path: Path) -> Non
     )
     excluded = windows["name"].isin(summary["windows"]["excluded"]).to_numpy()
     np.testing.assert_array_equal(counts[~excluded], slow.counts[~excluded])
+
+
+def test_the_counts_store_holds_the_alleles_of_its_libraries(cohorts: dict[str, Path], tmp_path: Path) -> None:
+    folder = cohorts["clean"]
+    reports = []
+    for library in ("SIM0001_1", "SIM0003_1"):
+        counted(folder, library, library[:7], tmp_path / library)
+        reports.append(tmp_path / f"{library}.alleles.json")
+    libraries = read_signal_sheet(folder / "signals.tsv")
+    count_windows(folder / "windows.bed", libraries, tmp_path / "store", alleles=reports)
+    store = CountsStore.open(tmp_path / "store")
+    found = store.allelic()
+    assert found is not None
+    place = [library.name for library in libraries].index("SIM0003_1")
+    np.testing.assert_array_equal(found[0][:, place], results(tmp_path / "SIM0003_1")[0])
+    assert found[0].shape == (24, len(libraries), 2, 2) and found[0].sum(axis=(0, 2, 3)).astype(bool).sum() == 2
+    # Reads of one SNV each: the orientation says on which haplotype the reference base is.
+    np.testing.assert_array_equal(found[1][:, place], np.load(tmp_path / "SIM0003_1.reference.npy"))
+    assert found[1].min() < -0.9 and found[1].max() > 0.9
+    assert set(json.loads((tmp_path / "store" / "metadata.json").read_text())["allelic"]) == {"SIM0001_1", "SIM0003_1"}
+    count_windows(folder / "windows.bed", libraries, tmp_path / "signal")
+    assert CountsStore.open(tmp_path / "signal").allelic() is None
+    np.save(tmp_path / "store" / "allelic.npy", found[0] + 1)
+    with pytest.raises(DataError, match="was changed after counting"):
+        CountsStore.open(tmp_path / "store").allelic()
+    report = json.loads(reports[0].read_text())
+    for change, said in (
+        ({"donor": "X"}, "but library"),
+        ({"windows_sha256": "0"}, "other windows"),
+        ({"sha256": "0"}, "not the counts"),
+    ):
+        reports[0].write_text(json.dumps(report | change))
+        with pytest.raises(DataError, match=said):
+            count_windows(folder / "windows.bed", libraries, tmp_path / "no", alleles=reports)

@@ -1,5 +1,6 @@
 """Command line of ``count_alleles.py``."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +25,7 @@ def main(
     library: Annotated[str, typer.Option(help="Name of the library.")],
     donor: Annotated[str, typer.Option(help="The donor it comes from, as the VCF calls it.")],
     out_prefix: Annotated[
-        Path, typer.Option(help="Writes PREFIX.allelic.npy, PREFIX.snvs.tsv.gz and PREFIX.alleles.json.")
+        Path, typer.Option(help="Writes PREFIX.allelic.npy, .reference.npy, .snvs.tsv.gz and .alleles.json.")
     ],
     reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
     library_type: Annotated[
@@ -46,6 +47,12 @@ def main(
     indel_distance: Annotated[
         int, typer.Option(min=0, help="SNVs at most this many bp from an indel of the donor are set apart.")
     ] = 5,
+    skip_unusable: Annotated[
+        bool,
+        typer.Option(
+            "--skip-unusable", help="Write nothing, and warn, where haplotypes cannot be told (as without phase)."
+        ),
+    ] = False,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
@@ -55,7 +62,7 @@ def main(
     counted by reason. Threads work contig by contig on indexed BAM files.
     """
     limit_threads(threads)
-    from allelegro.procap.alleles import AlleleRules, count_alleles
+    from allelegro.procap.alleles import AlleleRules, count_alleles, warn_on_error
     from allelegro.procap.bam import ReadRules
     from allelegro.procap.coverage import read_alignment_report
 
@@ -69,7 +76,8 @@ def main(
         drop_flagged_duplicates=drop_flagged_duplicates,
         umi=umi,
     )
-    count_alleles(
-        reads, vcf, windows, out_prefix, library=library, donor=donor, read_rules=rules,
-        allele_rules=AlleleRules(min_base_quality, indel_distance), reference=reference, threads=threads,
-    )  # fmt: skip
+    with warn_on_error(library) if skip_unusable else nullcontext():
+        count_alleles(
+            reads, vcf, windows, out_prefix, library=library, donor=donor, read_rules=rules,
+            allele_rules=AlleleRules(min_base_quality, indel_distance), reference=reference, threads=threads,
+        )  # fmt: skip

@@ -18,6 +18,10 @@ def main(
         Path, typer.Option(help="TSV: library donor plus minus (raw bigWig or bedGraph; paths relative to it).")
     ],
     out: Annotated[Path, typer.Option(help="Counts store to write (a folder).")],
+    alleles: Annotated[
+        list[Path] | None,
+        typer.Option(help="Report of count_alleles.py on a library (LIBRARY.alleles.json); repeat."),
+    ] = None,
     skip_bad_libraries: SkipBadLibraries = False,
     threads: Threads = 1,
     version: Version = False,
@@ -30,4 +34,7 @@ def main(
     limit_threads(threads)
     from allelegro.procap.counts import count_windows, read_signal_sheet
 
-    count_windows(windows, read_signal_sheet(sheet), out, threads=threads, skip_bad_libraries=skip_bad_libraries)
+    count_windows(
+        windows, read_signal_sheet(sheet), out, threads=threads, skip_bad_libraries=skip_bad_libraries,
+        alleles=alleles or [],
+    )  # fmt: skip

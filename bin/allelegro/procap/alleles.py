@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,9 @@ class ContigAlleles:
 
     windows: NDArray[np.intp]
     counts: NDArray[np.uint32]
+    reference: NDArray[
+        np.float32
+    ]  # of the reads of each window: SNVs whose reference base haplotype 0 has, less haplotype 1's
     snvs: pd.DataFrame
     outcomes: Counter[str]
     excluded: dict[str, str]
@@ -110,10 +114,11 @@ def count_alleles(
     reference: Path | None = None,
     threads: int = 1,
 ) -> dict[str, Any]:
-    """Count one library and write ``PREFIX.allelic.npy``, ``PREFIX.snvs.tsv.gz`` and ``PREFIX.alleles.json``.
+    """Count one library: ``PREFIX.allelic.npy``, ``PREFIX.reference.npy``, ``PREFIX.snvs.tsv.gz``, ``PREFIX.alleles.json``.
 
     ``PREFIX.allelic.npy`` is uint32 ``[window, strand, haplotype]`` (strand 0 plus, haplotype 0 the left one of ``0|1``);
-    the SNV table has one row a heterozygous SNV with reads (``SNV_COLUMNS``, 1-based). Several alignment files are runs of
+    ``PREFIX.reference.npy`` float32 ``[window]`` says how a preference for reference bases moves haplotype 0: the mean over
+    reads of its reference bases less those of haplotype 1. The SNV table has one row a heterozygous SNV with reads (``SNV_COLUMNS``, 1-based). Several alignment files are runs of
     the library. Returns what the JSON holds. Raises DataError for unreadable files, a donor that is not in the VCF or not
     phased, reads of another assembly, and reads that cover none of the sites.
     """
@@ -131,15 +136,17 @@ def count_alleles(
     job = _Job(reads, reference, streams, sites, windows, library, donor, read_rules, rules)
     parts = list(job.contigs(threads))
     counts = np.zeros((len(windows), 2, HAPLOTYPES), np.uint32)
+    orientation = np.zeros(len(windows), np.float32)
     for part in parts:
-        counts[part.windows] = part.counts
+        counts[part.windows], orientation[part.windows] = part.counts, part.reference
     table = pd.concat([part.snvs for part in parts], ignore_index=True)[SNV_COLUMNS]
     _require_same_genome(table, reads[0], vcfs[0], donor, known)
     summary = _summary(job, parts, table, counts) | {"windows_sha256": sha256(windows_path)}
-    paths = [Path(f"{prefix}.{name}") for name in ("allelic.npy", "snvs.tsv.gz", "alleles.json")]
+    paths = [Path(f"{prefix}.{name}") for name in ("allelic.npy", "snvs.tsv.gz", "reference.npy", "alleles.json")]
     write_table(table, paths[1])
-    with atomic_path(paths[0]) as array, atomic_path(paths[2]) as report:
+    with atomic_path(paths[0]) as array, atomic_path(paths[2]) as bias, atomic_path(paths[3]) as report:
         np.save(array, counts)
+        np.save(bias, orientation)
         summary["sha256"] = sha256(array)
         report.write_text(json.dumps(summary, indent=1) + "\n")
     log.info(
@@ -147,6 +154,15 @@ def count_alleles(
         library, donor, summary["reads"][ASSIGNED], sum(summary["reads"].values()), summary["reference_share"]["after"]["share"],
     )  # fmt: skip
     return summary
+
+
+@contextmanager
+def warn_on_error(library: str) -> Iterator[None]:
+    """Turn a DataError into a warning: a run goes on without the allelic reads of a library."""
+    try:
+        yield
+    except DataError as error:
+        log.warning("library %s has no allelic reads: %s", library, error)
 
 
 @dataclass(frozen=True)
@@ -279,8 +295,13 @@ def count_contig(windows: pd.DataFrame, contig: str, sites: Heterozygotes, reads
             chosen = np.sort(position[good & ((reads.end & 1) == strand) & (votes.haplotype == haplotype)])
             counts[:, strand, haplotype] = np.searchsorted(chosen, ends) - np.searchsorted(chosen, starts)
     counts[list(excluded)] = 0
+    order = np.flatnonzero(good)[np.argsort(position[good], kind="stable")]
+    sums = np.append(0, np.cumsum(votes.reference[order]))
+    last, first = (np.searchsorted(position[order], edges) for edges in (ends, starts))
+    reference = (sums[last] - sums[first]) / np.maximum(last - first, 1)
+    reference[list(excluded)] = 0
     return ContigAlleles(
-        own, counts, _snv_table(contig, sites, observed, wrong), outcomes,
+        own, counts, reference.astype(np.float32), _snv_table(contig, sites, observed, wrong), outcomes,
         {str(names[number]): reason for number, reason in excluded.items()}, np.array(both, np.int64),
         np.zeros(len(TALLIES), np.int64),
     )  # fmt: skip
@@ -292,6 +313,7 @@ class _Votes:
 
     first: Ints
     second: Ints
+    reference: Ints  # used SNVs at which haplotype 0 has the reference base, less those at which haplotype 1 has it
     third: Ints
     low: Ints
     unphased: Ints
@@ -312,6 +334,7 @@ class _Votes:
 
         return cls(
             count(usable & allele & (haplotype == 0)), count(usable & allele & (haplotype == 1)),
+            count(usable & allele & (alternative == 1)) - count(usable & allele & (alternative == 0)),
             count(usable & (reads.seen == OTHER)), count(usable & (reads.seen == LOW_QUALITY)),
             count(unphased), count(near), count(wrong[reads.site]),
         )  # fmt: skip

@@ -125,6 +125,18 @@ class CountsStore:
         strand, base = np.divmod(self._positions[at].astype(np.int64), self.width)
         return Entries(window, library, strand, base, self._values[at].astype(np.int64))
 
+    def allelic(self) -> tuple[NDArray[np.integer], NDArray[np.floating]] | None:
+        """Reads that tell haplotypes apart, uint32 ``[window, library, strand, haplotype]``, and float32 ``[window, library]``.
+
+        The second says how a preference for reference bases moves haplotype 0: the mean over the reads of its reference bases
+        less those of haplotype 1. None where no library has reads and phased genotypes. Raises DataError for changed files.
+        """
+        if not (self.path / "allelic.npy").is_file():
+            return None
+        for name in ("allelic.npy", "allelic_reference.npy"):
+            self.checksum(name)
+        return _load(self.path / "allelic.npy"), np.asarray(_load(self.path / "allelic_reference.npy"), np.float32)
+
     def checksum(self, name: str) -> str:
         """SHA-256 of a file of the store; raises DataError when it is not the one recorded when the store was made."""
         found = sha256(self.path / name)
@@ -182,10 +194,17 @@ def read_signal_sheet(path: Path) -> list[Library]:
 
 
 def count_windows(
-    windows_path: Path, libraries: Sequence[Library], out: Path, *, threads: int = 1, skip_bad_libraries: bool = False
+    windows_path: Path,
+    libraries: Sequence[Library],
+    out: Path,
+    *,
+    threads: int = 1,
+    skip_bad_libraries: bool = False,
+    alleles: Sequence[Path] = (),
 ) -> dict[str, str]:
     """Count 5' ends of every library in every window and write the counts store ``out``.
 
+    ``alleles`` are the reports of count_alleles.py (``LIBRARY.alleles.json``) of libraries whose reads tell haplotypes apart.
     Returns the reasons by library of those excluded (empty unless ``skip_bad_libraries``). Raises DataError, naming the
     library, for an unreadable signal, contig names that share nothing with the windows, or a library without a read in any window.
     """
@@ -216,7 +235,9 @@ def count_windows(
         )  # fmt: skip
         write_table(table, folder / "libraries.tsv")
         shutil.copyfile(windows_path, folder / "windows.bed")
+        with_alleles = _join_alleles(alleles, table, len(windows), sha256(windows_path), folder) if alleles else {}
         metadata = {
+            "allelic": with_alleles,
             "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
             "size_factor_method": method, "excluded": failures,
             "checksums": {file.name: sha256(file) for file in sorted(folder.iterdir())},
@@ -238,6 +259,42 @@ def _refuse_shared_data(libraries: Sequence[Library]) -> None:
                     f"library {name}: {pair[0]} is the same data as {files[0]} of library {other}; give data once"
                 )
         alike.append((name, pair))
+
+
+def _join_alleles(
+    reports: Sequence[Path], libraries: pd.DataFrame, windows: int, windows_sha256: str, folder: Path
+) -> dict[str, Any]:
+    """Write ``allelic.npy`` and ``allelic_reference.npy``; returns what the reports say of each library.
+
+    Raises DataError for a report of other windows, donors or counts, and for two reports of one library.
+    """
+    names, donors = libraries["library"].tolist(), libraries["donor"].tolist()
+    counts = np.zeros((windows, len(names), 2, 2), np.uint32)
+    reference = np.zeros((windows, len(names)), np.float32)
+    said: dict[str, Any] = {}
+    for path in reports:
+        keys = ["library", "donor", "windows_sha256", "sha256", "reads", "sites", "reference_share"]
+        report = read_document(path, keys, "count_alleles.py")
+        name = str(report["library"])
+        if name not in names:
+            continue  # excluded, with its reason, for its signal
+        array = path.with_name(path.name.replace(".alleles.json", ".allelic.npy"))
+        if name in said:
+            raise DataError(f"{path}: library {name} has two reports of alleles; give one")
+        if report["donor"] != donors[names.index(name)]:
+            raise DataError(
+                f"{path}: alleles of donor {report['donor']}, but library {name} is {donors[names.index(name)]}'s"
+            )
+        if report["windows_sha256"] != windows_sha256:
+            raise DataError(f"{path}: alleles were counted in other windows; run count_alleles.py with these")
+        if not array.is_file() or sha256(array) != report["sha256"]:
+            raise DataError(f"{array}: missing, or not the counts of {path.name}; run count_alleles.py again")
+        counts[:, names.index(name)] = _load(array)
+        reference[:, names.index(name)] = _load(array.with_name(array.name.replace(".allelic.", ".reference.")))
+        said[name] = {key: report[key] for key in ("reads", "sites", "reference_share")}
+    np.save(folder / "allelic.npy", counts)
+    np.save(folder / "allelic_reference.npy", reference)
+    return said
 
 
 @dataclass(frozen=True)

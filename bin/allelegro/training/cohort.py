@@ -19,6 +19,7 @@ from allelegro.errors import DataError
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore
+    from allelegro.procap.counts import CountsStore
 
 GENOTYPES = ("personal", "reference", "shuffled")
 LN2 = float(np.log(2))
@@ -38,13 +39,33 @@ class Profiles:
 
 
 @dataclass(frozen=True)
+class AllelicReads:
+    """Reads of each library that say which haplotype they came from.
+
+    ``counts`` float32 ``[locus, library, 2]``, both strands; ``reference`` float32 ``[locus, library]``, how a preference for
+    reference bases moves the first haplotype (CountsStore.allelic); ``donor`` ``[library]`` the donor's place in the cohort.
+    """
+
+    counts: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    donor: NDArray[np.int64]
+
+    def of(self, donors: NDArray[np.int64]) -> "AllelicReads":
+        """Those of the libraries of some donors."""
+        kept = np.flatnonzero(np.isin(self.donor, donors))
+        place = np.full(int(max(self.donor.max(initial=0), donors.max(initial=0))) + 1, -1)
+        place[donors] = np.arange(len(donors))
+        return AllelicReads(self.counts[:, kept], self.reference[:, kept], place[self.donor[kept]])
+
+
+@dataclass(frozen=True)
 class Cohort:
     """What one model learns from: counts of donors at loci, and the distinct haplotypes of each locus.
 
     ``codes`` uint8 ``[rows, span]`` (central ``span`` bp), rows of locus w are ``offsets[w]:offsets[w + 1]``, the first
     being the reference; ``index`` ``[locus, donor, 2]`` row within the locus; ``counts`` ``[locus, donor]``, both
     strands and all libraries of a donor summed over the central ``target_width`` bp; ``sizes`` ``[donor]`` library sizes
-    in millions of reads.
+    in millions of reads; ``allelic`` the reads that tell haplotypes apart, where there are any.
     """
 
     windows: pd.DataFrame
@@ -56,6 +77,7 @@ class Cohort:
     sizes: NDArray[np.float64]
     target_width: int
     checksums: dict[str, str]
+    allelic: AllelicReads | None = None
 
     @property
     def span(self) -> int:
@@ -123,6 +145,8 @@ def load_cohort(
         )
     checksums = {name: signal.checksum(name) for name in ("windows.bed", "counts.npy")}
     checksums |= {name: sequences.checksum(name) for name in ("sequences.npy", "index.npy")}
+    if (counts / "allelic.npy").is_file():
+        checksums["allelic.npy"] = signal.checksum("allelic.npy")
     return Cohort(
         windows=signal.windows.reset_index(drop=True),
         donors=people,
@@ -133,7 +157,17 @@ def load_cohort(
         sizes=library_sizes(signal.libraries) @ member,
         target_width=target_width,
         checksums=checksums,
+        allelic=_allelic_reads(signal, people),
     )
+
+
+def _allelic_reads(signal: "CountsStore", donors: Sequence[str]) -> AllelicReads | None:
+    found = signal.allelic()
+    if found is None:
+        return None
+    owner = pd.Index(donors).get_indexer(pd.Index(signal.libraries["donor"].astype(str)))
+    reads = AllelicReads(found[0].sum(axis=2).astype(np.float32), found[1], owner.astype(np.int64))
+    return reads if reads.counts.any() else None
 
 
 def load_profiles(counts: Path, cohort: Cohort) -> Profiles:
@@ -207,6 +241,7 @@ def for_donors(cohort: Cohort, donors: NDArray[np.int64]) -> Cohort:
         index=index,
         counts=cohort.counts[:, donors],
         sizes=cohort.sizes[donors],
+        allelic=cohort.allelic.of(donors) if cohort.allelic else None,
     )
 
 
@@ -275,7 +310,7 @@ def with_genotypes(cohort: Cohort, genotypes: str, seed: int) -> Cohort:
     if genotypes == "personal":
         return cohort
     if genotypes == "reference":
-        return replace(cohort, index=np.zeros_like(cohort.index))
+        return replace(cohort, index=np.zeros_like(cohort.index), allelic=None)
     if genotypes != "shuffled":
         raise DataError(f"--genotypes {genotypes} is unknown; one of {', '.join(GENOTYPES)}")
     order = np.random.default_rng(seed).random(cohort.index.shape[:2]).argsort(axis=1)

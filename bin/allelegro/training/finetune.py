@@ -93,11 +93,26 @@ def finetune(
             "test_donors": [cohort.donors[i] for i in split.test_donors],
             "data_checksums": cohort.checksums,
             "best_epoch": fitted.best_epoch,
+            "allelic": _allelic(objective),
         },
         "metrics": {key: value for key, value in fitted.metrics.items() if key != "epoch"},
     }
     save_model(out, objective.finished(), config, fitted.history)
     fitted.forget_state()
+
+
+def _allelic(objective: DiploidObjective) -> dict[str, Any] | None:
+    """Allelic reads of training loci, and what was fitted to them; None where there are none."""
+    if not isinstance(objective, LegNetObjective) or objective.allelic is None:
+        return None
+    fitted = objective.module.allelic_loss
+    assert fitted is not None
+    return {
+        "reads": int(objective.allelic.counts[objective.split.train_loci].sum()),
+        "libraries": len(objective.allelic.donor),
+        "concentration": float(fitted.log_concentration.exp()),
+        "reference_bias": [float(value) for value in fitted.bias],
+    }
 
 
 def _data_of(init: Path | None) -> dict[str, str]:

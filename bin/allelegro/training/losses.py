@@ -49,6 +49,31 @@ class CountLoss(nn.Module):
         return (locus + self.between_weight * between).mean()
 
 
+class AllelicLoss(nn.Module):
+    """How well two haplotypes' log rates explain which of them a donor's allelic reads came from: a beta-binomial.
+
+    The share of haplotype 0 has the logit ``f(h0) - f(h1) + bias * reference``. ``bias`` is each library's preference for
+    reference bases and the concentration one for all; both are fitted along with the weights.
+    """
+
+    def __init__(self, libraries: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(libraries))
+        self.log_concentration = nn.Parameter(torch.tensor(4.0))
+
+    def forward(self, pair: Tensor, reads: Tensor, reference: Tensor) -> Tensor:
+        """Negative log likelihood, summed over libraries, of a mean locus.
+
+        ``pair`` are log rates and ``reads`` counts, ``[locus, library, 2]``; ``reference`` ``[locus, library]``.
+        """
+        pair, reads = pair.double(), reads.double()
+        logit = pair[..., 0] - pair[..., 1] + self.bias.double() * reference.double()
+        share = torch.stack([torch.sigmoid(logit), torch.sigmoid(-logit)], dim=-1)
+        # No share so small that a single read of a misjudged haplotype decides everything.
+        concentration = self.log_concentration.double().exp() * share.clamp(min=1e-4)
+        return dirichlet_multinomial(reads, concentration).sum(dim=1).mean()
+
+
 def negative_binomial(counts: Tensor, log_mean: Tensor, size: Tensor) -> Tensor:
     """Negative log likelihood with variance ``mean + mean² / size``."""
     log_size = size.log()

@@ -16,7 +16,7 @@ from allelegro.statistics import pearson
 from allelegro.training.cohort import Cohort, Profiles, Split, diploid_log_rate, distinct_diplotypes, ranges
 from allelegro.training.engine import Objective, ParameterGroups
 from allelegro.training.head import fit_head
-from allelegro.training.losses import CountLoss
+from allelegro.training.losses import AllelicLoss, CountLoss
 from allelegro.training.settings import FinetuneSettings, TrainingSettings
 
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
@@ -148,9 +148,18 @@ class DiploidLegNet(nn.Module):
 
     offset: Tensor
 
-    def __init__(self, network: LegNet, count_loss: CountLoss, offset: float, hold_norms: bool) -> None:
+    def __init__(
+        self,
+        network: LegNet,
+        count_loss: CountLoss,
+        offset: float,
+        hold_norms: bool,
+        allelic_loss: AllelicLoss | None = None,
+        allelic_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         self.network, self.count_loss, self.hold_norms = network, count_loss, hold_norms
+        self.allelic_loss, self.allelic_weight = allelic_loss, allelic_weight
         self.register_buffer("offset", torch.tensor(offset))
 
     def train(self, mode: bool = True) -> "DiploidLegNet":
@@ -162,9 +171,17 @@ class DiploidLegNet(nn.Module):
                     layer.eval()
         return self
 
-    def forward(self, codes: Tensor, index: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
-        """Loss of loci: ``codes`` ``[rows, width]``, ``index`` ``[locus, donor, 2]``, ``counts`` ``[locus, donor]``."""
-        loss: Tensor = self.count_loss(diploid_log_rate(self.log_rate(codes), index), counts, sizes)
+    def forward(self, codes: Tensor, index: Tensor, counts: Tensor, sizes: Tensor, *allelic: Tensor) -> Tensor:
+        """Loss of loci: ``codes`` ``[rows, width]``, ``index`` ``[locus, donor, 2]``, ``counts`` ``[locus, donor]``.
+
+        ``allelic`` are the donor of each library, its reads of each haplotype ``[locus, library, 2]``, and their
+        ``reference`` ``[locus, library]`` (see :class:`AllelicLoss`), where there are any.
+        """
+        rates = self.log_rate(codes)
+        loss: Tensor = self.count_loss(diploid_log_rate(rates, index), counts, sizes)
+        if self.allelic_loss is not None:
+            donor, reads, reference = allelic
+            loss = loss + self.allelic_weight * self.allelic_loss(rates[index[:, donor]], reads, reference)
         return loss.float()
 
     def log_rate(self, codes: Tensor) -> Tensor:
@@ -187,7 +204,17 @@ class LegNetObjective(DiploidObjective):
         level = np.log((cohort.counts[split.train_loci].sum(axis=1) + 0.5) / cohort.sizes.sum())
         pretrained = settings.init is not None
         loss = CountLoss(settings.loss, settings.between_weight)
-        self.module = DiploidLegNet(network, loss, float(level.mean()), hold_norms=pretrained)
+        self.allelic = cohort.allelic if settings.allelic_weight else None
+        allelic_loss = AllelicLoss(len(self.allelic.donor)) if self.allelic else None
+        if self.allelic:
+            self.data |= {
+                "allelic_donor": torch.from_numpy(self.allelic.donor),
+                "allelic_reads": torch.from_numpy(self.allelic.counts),
+                "allelic_reference": torch.from_numpy(self.allelic.reference),
+            }
+        self.module = DiploidLegNet(
+            network, loss, float(level.mean()), pretrained, allelic_loss, settings.allelic_weight
+        )
         if pretrained:
             references = torch.from_numpy(cohort.codes[cohort.offsets[split.train_loci]])
             margin = settings.max_shift
@@ -211,6 +238,8 @@ class LegNetObjective(DiploidObjective):
             for depth, layer in enumerate(layers)
         ]
         dispersions = list(self.module.count_loss.parameters())
+        if self.module.allelic_loss is not None:
+            dispersions += self.module.allelic_loss.parameters()
         return [*groups, {"params": dispersions, "lr": 0.02}] if dispersions else groups
 
     def loci(self, examples: Tensor) -> Tensor:
@@ -227,12 +256,20 @@ class LegNetObjective(DiploidObjective):
 
     def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
         loci = self.loci(batch)
-        result: Tensor = module(*self._batch(loci, augment=True), self.data["counts"][loci], self.data["sizes"])
+        return self._loss(module, loci, augment=True)
+
+    def _loss(self, module: nn.Module, loci: Tensor, *, augment: bool) -> Tensor:
+        allelic: tuple[Tensor, ...] = ()
+        if self.allelic:
+            allelic = (
+                self.data["allelic_donor"], self.data["allelic_reads"][loci], self.data["allelic_reference"][loci],
+            )  # fmt: skip
+        data = self.data["counts"][loci], self.data["sizes"]
+        result: Tensor = module(*self._batch(loci, augment=augment), *data, *allelic)
         return result
 
     def validation_loss(self, module: nn.Module, loci: Tensor) -> Tensor:
-        result: Tensor = module(*self._batch(loci, augment=False), self.data["counts"][loci], self.data["sizes"])
-        return result
+        return self._loss(module, loci, augment=False)
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
         codes, index = self._batch(loci, augment=False)

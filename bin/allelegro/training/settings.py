@@ -148,6 +148,9 @@ class FinetuneSettings:
     between_weight: float = _option(
         1.0, "Weight of differences between donors within a locus (legnet); 1 is the likelihood.", 0
     )
+    allelic_weight: float = _option(
+        1.0, "Weight of reads that tell a donor's haplotypes apart (legnet); 1 is the likelihood, 0 leaves them out.", 0
+    )
     quantity_weight: float = _option(
         1 / 500, "Weight of squared log1p quantity relative to the profile's cosine, as published (clipnet).", 0
     )

@@ -142,6 +142,7 @@ def _training(folder: Path, rng: np.random.Generator, donors: list[str], shuffle
     rows = [_row("training", "procap", name, CELL, metric, r) for name, r in values.items() for metric in metrics]
     rows.append(_row("training", "procap", "legnet - clipnet", CELL, "across_loci_r_difference", 0.2))
     rows.append(_row("training", "procap", "legnet - reference", CELL, "between_donors_r_difference", 0.1))
+    rows.append(_row("training", "procap", "legnet - permuted_donors", CELL, "between_donors_r_difference", 0.55))
     rows.append(_row("training", "procap", "legnet - shuffled", CELL, "between_donors_r_difference", 0.6 - shuffled_r))
     rows.append(_row("training", "procap", "reference - shuffled", CELL, "between_donors_r_difference", -shuffled_r))
     write_metrics(rows, folder / "evaluation" / "metrics.tsv")
@@ -262,6 +263,7 @@ def test_verdicts_follow_the_intervals(whole: Path) -> None:
     assert "The control holds" in html
     assert answers(html)["Do personal genomes help?"].startswith("Yes, against the reference genome.")
     assert "Personal − reference genome: difference of r +0.10, 95 % +0.05 to +0.15" in html
+    assert "less itself with donors permuted: difference of r +0.55, 95 % +0.50 to +0.60" in html
 
 
 def test_a_failed_control_comes_first(tmp_path: Path) -> None:
@@ -354,6 +356,24 @@ def test_a_comparator_that_did_not_learn_is_said_not_to_have_learned(tmp_path: P
     said = answers(build_report(folder, tmp_path / "out", "t").read_text())["Does LegNet beat CLIPNET?"]
     assert said.startswith("Cannot be said: CLIPNET did not learn here.")
     assert "2 epochs, where its authors allow 200" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"departures": ["clipnet_jitter 0, published: 250"]}, "Its recipe was shortened: jitter 0, published: 250."),
+        ({"departures": [], "ended_by": "patience", "epochs": 2}, ""),
+        ({"departures": [], "ended_by": "epochs", "epochs": 2}, "Its recipe was shortened: 2 epochs"),
+    ],
+)
+def test_what_was_cut_of_the_published_recipe_is_said(tmp_path: Path, said: dict[str, object], expected: str) -> None:
+    folder = results_folder(tmp_path / "r", parts="t")
+    for config in folder.glob("training/finetuned/clipnet/*/model.json"):
+        document = json.loads(config.read_text())
+        document["training"] |= said
+        config.write_text(json.dumps(document))
+    because = collect(Results(folder)).answers[1].because
+    assert expected in because and ("shortened" in because) == bool(expected)
 
 
 def test_title_note_and_date_of_the_run(tmp_path: Path) -> None:

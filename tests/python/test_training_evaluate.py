@@ -23,7 +23,7 @@ from allelegro.training.baselines import (
     replicate_pairs,
 )
 from allelegro.training.cohort import LN2, load_cohort, make_split
-from allelegro.training.evaluate import evaluate, log_rpm
+from allelegro.training.evaluate import Evaluation, _permuted_donors, evaluate, log_rpm
 from allelegro.training.finetune import finetune
 from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, slopes
 from allelegro.training.settings import FinetuneSettings
@@ -196,6 +196,17 @@ def test_metrics_are_those_of_the_predictions(evaluated):
     assert row["value"] == pytest.approx(np.median(np.array(r)[varied]), abs=1e-3)
 
 
+def test_permuting_donors_takes_away_what_a_model_knows_of_them():
+    rng = np.random.default_rng(1)
+    observed = rng.lognormal(size=(60, 20))
+    evaluation = Evaluation("toy", 100, 3)
+    _permuted_donors(evaluation, "cell", observed, {"knows": observed, "guesses": rng.lognormal(size=(60, 20))})
+    knows, guesses = evaluation.rows
+    assert knows["model"] == "knows - permuted_donors" and knows["metric"] == "between_donors_r_difference"
+    assert knows["value"] == pytest.approx(1, abs=0.1) and knows["ci_low"] > 0.8
+    assert guesses["ci_low"] < 0 < guesses["ci_high"]
+
+
 def test_every_cell_model_and_difference_has_interval_and_n(evaluated):
     metrics, predictions = evaluated
     assert (metrics["stage"] == "training").all()
@@ -213,6 +224,7 @@ def test_every_cell_model_and_difference_has_interval_and_n(evaluated):
         for metric in ("across_loci_r", "within_locus_r_median", "between_donors_r", "allele_effect_r"):
             value(metrics, "legnet", subset, metric)
             value(metrics, "legnet - clipnet", subset, f"{metric}_difference")
+        value(metrics, "legnet - permuted_donors", subset, "between_donors_r_difference")
     value(metrics, "linear_genotypes", "seen_loci/unseen_donors", "within_locus_r_median")
     value(metrics, "locus_mean", "seen_loci/unseen_donors", "across_loci_r")
     value(metrics, "replicates", "unseen_loci/replicated_donors", "between_donors_r")

@@ -28,6 +28,7 @@ GLOSSARY: dict[str, str] = {
     "sign_accuracy": "Share of variants whose predicted effect has the measured direction; an effect of exactly 0 counts one half.",
     "auroc": "Area under the ROC curve: |predicted effect| separating significant from other variants; 0.5 is no skill.",
     "auprc": "Area under the precision-recall curve for the same question; the share of significant variants is no skill.",
+    "permuted_donors": "The model itself, its predictions permuted among the donors of each locus: what remains owes nothing to the right donor.",
     "locus_mean": "Baseline: the mean of the training donors at that locus; it knows the locus and nothing of the donor.",
     "linear_genotypes": "Baseline: a ridge regression on the genotypes of the window, fitted on the training donors of that locus.",
     "baseline": "What needs no trained network: the distance to the window's centre, the change of GC, a k-mer model, the majority sign.",

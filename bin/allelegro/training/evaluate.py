@@ -58,6 +58,7 @@ ROLES = ("validation_loci", "seen_loci", "unseen_loci")
 
 _RECORDED = ("test_fold", "validation_fold", "test_donors", "data_checksums")  # of a fine-tuned model
 LOCUS_MEAN, LINEAR, REPLICATES = "locus_mean", "linear_genotypes", "replicates"
+PERMUTED = "permuted_donors"
 _BATCH = 256
 
 
@@ -326,10 +327,20 @@ def _cells(evaluation: Evaluation, cohort: Cohort, folds: Folds, predicted: Pred
         varied = (np.ptp(index.sum(axis=2), axis=1) > 0) & (np.ptp(observed, axis=1) > 0)
         varying = {name: rpm[varied] for name, rpm in inside.items()}
         evaluation.ask(subset, donor_questions(observed[varied], varying), compared)
+        _permuted_donors(evaluation, subset, observed[varied], varying)
         dosage = main_dosage(cohort.index[loci])[:, donors]
         carried = np.ptp(dosage, axis=1) > 0
         carrying = {name: rpm[carried] for name, rpm in inside.items()}
         evaluation.ask(subset, allele_questions(observed[carried], carrying, dosage[carried]), compared)
+
+
+def _permuted_donors(evaluation: Evaluation, subset: str, observed: Matrix, predicted: Mapping[str, Matrix]) -> None:
+    """Each model less itself with its predictions permuted among the donors of a locus: what it owes to the right donor."""
+    for name, rpm in predicted.items():
+        permuted = np.random.default_rng(evaluation.seed).permuted(rpm, axis=1)
+        between = donor_questions(observed, {name: rpm, PERMUTED: permuted})[-1]
+        difference = between.difference(name, PERMUTED, evaluation.n_boot, evaluation.seed)
+        evaluation.add(f"{name} - {PERMUTED}", subset, f"{between.metric}_difference", difference)
 
 
 def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Folds) -> None:

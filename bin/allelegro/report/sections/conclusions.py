@@ -96,8 +96,8 @@ def _between_donors(results: Results, personal: str | None) -> Iterator[str]:
     if row is None or pd.isna(row["ci_low"]):
         return
     verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
-    permuted = figure_of_model(results, personal, HARDEST, "between_donors_r_permuted")
-    without = f"; with donors permuted {permuted['value']:z.2f}" if permuted else ""
+    permuted = signal_difference(results, personal, "permuted_donors", "between_donors_r", [HARDEST])
+    without = f"; less itself with donors permuted: {permuted}" if permuted else ""
     yield f"Differences between unseen donors at unseen loci {verb} (r = {row['value']:z.2f}, {interval(row)}{without})."
 
 
@@ -152,14 +152,27 @@ def _clipnet_verdict(*found: Difference | None) -> str:
 
 
 def _shortened(models: list[Training]) -> str:
-    """What was cut of the published recipe, where a training was stopped by its number of epochs and not by patience."""
-    cut = [model for model in models if len(model.history) >= model.config["training"].get("epochs", PUBLISHED_EPOCHS)]
+    """What was cut of the published recipe: where settings depart from it, or the epochs ran out before the patience."""
+    departures = list(
+        dict.fromkeys(text for model in models for text in model.config["training"].get("departures") or [])
+    )
+    if departures:
+        return f" Its recipe was shortened: {'; '.join(departures).replace('clipnet_', '').replace('_', ' ')}."
+    cut = [model for model in models if _ran_out(model)]
     epochs = max((len(model.history) for model in cut), default=PUBLISHED_EPOCHS)
     if epochs >= PUBLISHED_EPOCHS:
         return ""
     return (
         f" Its recipe was shortened: {epochs} epochs, where its authors allow {PUBLISHED_EPOCHS} and stop by patience."
     )
+
+
+def _ran_out(model: Training) -> bool:
+    """Whether a training ended with its last epoch."""
+    training = model.config["training"]
+    if "ended_by" in training:
+        return bool(training["ended_by"] == "epochs")
+    return bool(len(model.history) >= training.get("epochs", PUBLISHED_EPOCHS))
 
 
 # ------------------------------------------------------------------------------------------------------------ trust
@@ -258,8 +271,8 @@ def _evidence(results: Results) -> Table | None:
     """Every paired difference that bears on the first two questions."""
     personal = results.roles.get("personal")
     rows: list[tuple[str, str, Difference]] = []
-    for role, name in (*RIVALS, ("clipnet", "CLIPNET")):
-        other = results.roles.get(role)
+    rivals = [(results.roles.get(role), name) for role, name in (*RIVALS, ("clipnet", "CLIPNET"))]
+    for other, name in (*rivals, ("permuted_donors", "itself with donors permuted")):
         found: Iterable[Difference | None] = [
             *effect_differences(results, personal, other),
             *(

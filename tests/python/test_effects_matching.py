@@ -108,3 +108,22 @@ def test_layouts_of_qtl_tables_agree(tmp_path: Path) -> None:
     (tmp_path / "bad.tsv").write_text("variant_id\tslope\tpval\nrs1\t1\t0.1\n")
     with pytest.raises(DataError, match="filter variant_id_not_read leaves no variants"):
         read_measured(tmp_path / "bad.tsv", "qtl")
+
+
+def test_controls_of_allele_specific_tables_have_the_coverage_of_their_variants(tmp_path: Path) -> None:
+    """Significance that follows coverage alone is ranked by coverage, and no longer among matched controls."""
+    rng = np.random.default_rng(8)
+    n = 6000
+    cover = np.round(np.exp(rng.normal(4, 1, n)))
+    significant = rng.random(n) < 1 / (1 + np.exp(8 - 1.5 * np.log(cover)))
+    table = pd.DataFrame({"chr": "chr1", "start": np.arange(n) * 20_000, "ref": "A", "alt": "C", "max_cover": cover})
+    table["pref_allele"], table["comb_es"] = rng.choice(["ref", "alt"], n), 1.0
+    table["fdr_comb_pval"] = np.where(significant, 0.01, 0.9)
+    table.to_csv(tmp_path / "t.tsv", sep="\t", index=False)
+    measured = read_measured(tmp_path / "t.tsv", "udacha").table
+    assert measured["coverage"].tolist() == cover.tolist()
+    chosen = matched_subset(measured, 0)
+    assert chosen is not None
+    before, after = (measured[rows].groupby("significant")["coverage"].median() for rows in (np.ones(n, bool), chosen))
+    assert before[1.0] > 1.8 * before[0.0]
+    assert after[1.0] == pytest.approx(after[0.0], rel=0.1)

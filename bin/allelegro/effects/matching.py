@@ -1,7 +1,7 @@
-"""Controls matched to significant variants, so that a ranking of the two cannot rest on frequency or position.
+"""Controls matched to significant variants, so that a ranking of the two cannot rest on frequency, position or coverage.
 
-Significant variants of QTL studies are more frequent (power) and nearer to the element or promoter than others. A control of
-the same bin of minor allele frequency and of distance differs from them in neither.
+Significant variants of QTL studies are more frequent (power) and nearer to the element or promoter than others, those of
+allele-specific tables are covered by more reads. A control of the same bins differs from them in none of these.
 """
 
 import logging
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 FREQUENCY_EDGES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
-DISTANCE_BINS = 10  # bins of the significant variants' distances, each of as many
+QUANTILE_BINS = 10  # bins of the significant variants' distances and coverages, each of as many
 MOST_CONTROLS = 10  # for one significant variant
 LEAST_SHARE = 0.9  # of the significant variants that have any control keep theirs
 
@@ -35,7 +35,7 @@ def matched_subset(table: pd.DataFrame, seed: int) -> NDArray[np.bool_] | None:
     """Which rows are significant variants and their matched controls; None when the table has nothing to match on.
 
     A table with a ``match`` column brings its own sets: all rows of the sets that hold both classes. Otherwise rows are
-    binned by minor allele frequency and by ``distance`` (each where known), and every significant variant gets the same
+    binned by minor allele frequency, ``distance`` and ``coverage`` (each where known), and every significant variant gets the same
     number of controls from its bin, drawn without replacement. That number is the largest, up to ``MOST_CONTROLS``, for which
     ``LEAST_SHARE`` of the significant variants with any control keep theirs; one number for all bins keeps the share of
     significant variants, and so the chance level of average precision, the same in all of them.
@@ -80,11 +80,12 @@ def _bins(
     """Stratum of each row, NaN where what is matched on is unknown, and the names of what is matched on."""
     stratum, names = pd.Series(0.0, table.index), []
     frequency, distance = pd.Series(minor_frequency(table), table.index), table["distance"].abs()
-    for name, values in (("allele frequency", frequency), ("distance", distance)):
+    coverage = table["coverage"] if "coverage" in table else pd.Series(np.nan, table.index)
+    for name, values in (("allele frequency", frequency), ("distance", distance), ("coverage", coverage)):
         if not (values[positive].notna().any() and values[control].notna().any()):
             continue
         names.append(name)
-        inner = np.linspace(0, 1, DISTANCE_BINS + 1)[1:-1]
+        inner = np.linspace(0, 1, QUANTILE_BINS + 1)[1:-1]
         edges = FREQUENCY_EDGES if name == "allele frequency" else values[positive].quantile(inner).to_numpy()
         bins = np.searchsorted(edges, values.fillna(0), side="right")
         stratum = (stratum * 100 + bins).where(values.notna())

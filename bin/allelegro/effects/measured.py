@@ -5,7 +5,7 @@ there is none), ``measured`` (log2, positive when the alternative allele increas
 NaN for neither), ``active`` (1/0 where the source says whether the element is active at all, else NaN), ``af``
 (frequency of the alternative allele, NaN when unknown), ``evidence`` (signed −log2 FDR of allele-specific sources,
 positive for the alternative allele, else NaN), ``distance`` (bp from the element's centre, peak or TSS, NaN when unknown)
-``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none) and
+``coverage`` (reads over the variant, of allele-specific sources, else NaN), ``match`` (label that a significant variant shares with the controls its source gives it; "" where there is none) and
 ``true_effect`` (log2, of simulated tables, else NaN). A table of any kind may bring the sequences of both alleles
 (``ref_seq alt_seq``): they are kept as ``ref_sequence alt_sequence``.
 
@@ -43,7 +43,7 @@ from allelegro.io.tables import (
 
 MEASURED_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "group", "measured", "significant", "active", "af", "evidence", "distance", "match",
-    "true_effect",
+    "coverage", "true_effect",
 ]  # fmt: skip
 SEQUENCES = ["ref_sequence", "alt_sequence"]
 FDR_POSITIVE, FDR_NEGATIVE, FDR_FLOOR = 0.05, 0.5, 1e-10  # thresholds and pseudocount of human_legnet's protocol
@@ -91,6 +91,7 @@ _MPRA: Columns = {
 _ALLELE_SPECIFIC: Columns = {
     "preferred": (TEXT, ("pref_allele",)),
     "group": (TEXT, ("group", "tf", "transcription_factor")),
+    "coverage": (maybe(NUMBER), ("max_cover", "total_cover", "coverage", "mean_cover")),
     "es": (maybe(NUMBER), ("comb_es",)),
     "fdr": (maybe(p_value(FDR_POSITIVE)), ("fdr_comb_pval",)),
     "es_ref": (maybe(NUMBER), ("es_mean_ref", "ref_comb_es", "es_ref")),

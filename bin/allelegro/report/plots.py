@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from allelegro.report.report import GREY, MEMBERS, PALETTE, Figure, figure_of
-from allelegro.report.svg import INK, WIDTH, Axes, Drawing, blend, limits, text_width
+from allelegro.report.svg import INK, LETTER, WIDTH, Axes, Drawing, blend, limits, text_width
 
 DENSITY = ("#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c")
 DIVERGING = ("#2f7fc1", "#c9ced6", "#cf4a5c")
@@ -56,12 +56,12 @@ def forest(name: str, title: str, caption: str, rows: pd.DataFrame, xlabel: str,
 
 
 def _label_space(labels: Sequence[str] | pd.Series, size: float = 10.5) -> float:
-    return min(150.0, max(text_width(label, size) for label in labels) + 12)
+    return min(160.0, max(text_width(label, size) for label in labels) + 12)
 
 
 def _label(drawing: Drawing, left: float, y: float, words: str, size: float = 10.5) -> None:
     """A name left of an axis, shortened where it has no room."""
-    most = int((left - 8) / (size * 0.56))
+    most = int((left - 8) / (size * LETTER))
     drawing.text(left - 7, y + 4, words if len(words) <= most else f"{words[: most - 1]}…", size=size, anchor="end")
 
 

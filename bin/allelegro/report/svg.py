@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 WIDTH = 360.0  # of a figure in pixels: fits a phone as it is, and two fit a page side by side
 GROWN = 1.17  # times this size at most, on a wide page
 INK, SOFT = "currentColor", "#8b9099"  # text and axes take the page's own colour, light or dark
-LETTER = 0.56  # mean width of a letter, in font sizes
+LETTER = 0.62  # mean width of a letter, in font sizes
 
 # Outlines of the four bases in a square of 100 × 100, y downwards.
 LETTERS = {
@@ -165,9 +165,10 @@ class Axes:
             for value, x in zip(ticks, self.x(ticks), strict=True):
                 self.drawing.path(f"M{x:.1f} {base:.1f}v4", stroke=INK, opacity=0.6)
                 words = f"{value:,.0f}" if whole else short(value)
-                self.drawing.text(x, base + 14, words, size=size, anchor="middle")
+                room = text_width(words, size) / 2
+                self.drawing.text(min(x, self.drawing.width - room), base + 14, words, size=size, anchor="middle")
         if yticks:
-            ticks = round_ticks(*self.ylim, most=max(2, int(self.height // 32)))
+            ticks = round_ticks(*self.ylim, most=max(3, int(self.height // 32)))
             for value, y in zip(ticks, self.y(ticks), strict=True):
                 self.drawing.path(f"M{self.left:.1f} {y:.1f}h-4", stroke=INK, opacity=0.6)
                 self.drawing.text(self.left - 6, y + 3.5, short(value), size=size, anchor="end")

@@ -53,6 +53,8 @@ def _personal_genomes(results: Results) -> Answer:
         for (role, name), one in zip(RIVALS, found.values(), strict=True)
     ]
     answer = _verdict(found["reference"], found["lentimpra"])
+    if not any(found.values()) and results.roles.keys() & {role for role, _ in RIVALS}:
+        answer = "Cannot be said: too little was held out to compare models."
     return Answer(question, answer, " ".join([*said, *_between_donors(results, personal)]))
 
 
@@ -202,6 +204,8 @@ def _trusted(results: Results) -> Answer:
                 f"fifth with the smallest; always guessing the majority sign is right for {chance:.0%}."
             )
         said += _near_and_far(mine)
+        if not said:
+            continue
         return Answer(
             question, answer or "See by distance:", f"{' '.join(said)} Measured on {dataset}, scored by {model}."
         )

@@ -4,6 +4,7 @@ include { PROCAP_COVERAGE } from './procap_coverage.nf'
 include { CALL_PEAKS } from './call_peaks.nf'
 include { MERGE_PEAKS } from './merge_peaks.nf'
 include { COUNT_ALLELES } from './count_alleles.nf'
+include { CALL_ALLELIC_EVENTS } from './call_allelic_events.nf'
 include { COUNT_WINDOWS } from './count_windows.nf'
 include { MATCH_DONORS } from './match_donors.nf'
 include { LIBRARY_QC } from './library_qc.nf'
@@ -60,6 +61,8 @@ workflow PROCAP {
 
     reads = readable.filter { row -> row[1] }.join(coverage).map { row -> row[0..4] }
     COUNT_ALLELES(given.counts ? channel.empty() : reads, variants, windows, tools.count_alleles)
+    snvs = COUNT_ALLELES.out.snvs.toSortedList(byName()).filter { found -> found }
+    CALL_ALLELIC_EVENTS(snvs, tools.call_allelic_events)
     alleles = COUNT_ALLELES.out.counts.flatten().toSortedList(byName())
 
     COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, alleles, tools.count_windows)
@@ -84,13 +87,13 @@ workflow PROCAP {
         .map { path -> ['procap', path] }.mix(
             PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
             called_files.map { path -> ['procap/peaks', path] },
-            COUNT_ALLELES.out.snvs.mix(alleles.flatMap().filter { path -> path.name.endsWith('.json') })
+            COUNT_ALLELES.out.snvs.mix(CALL_ALLELIC_EVENTS.out.events, alleles.flatMap().filter { path -> path.name.endsWith('.json') })
                 .map { path -> ['procap/alleles', path] },
             ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
         )
     records  = INDEX_GENOME.out.records.mix(
         ALIGN_READS.out.records, PROCAP_COVERAGE.out.records, CALL_PEAKS.out.records, MERGE_PEAKS.out.records,
-        COUNT_ALLELES.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
+        COUNT_ALLELES.out.records, CALL_ALLELIC_EVENTS.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
 

@@ -605,6 +605,9 @@ def test_scored_variants_come_first_with_table_and_cards(tmp_path: Path) -> None
     assert (
         said["What was scored of my.set?"] == "2 of 3 variants by legnet. Without a score: REF is not in the FASTA (1)."
     )
+    assert said["How far can the scores of my.set be trusted?"].startswith(
+        "1 of 2 effects are larger than twice their spread."
+    )
     assert said["Which variants of my.set stand out?"].startswith("The largest: 2.8-fold less activity.")
     table = html[html.index("my.set: effects by legnet") :]
     firsts = re.findall(r"<tr><td>(chr1:[^<]+)</td><td[^>]*>([^<]+)</td>", table[: table.index("</table>")])

@@ -16,6 +16,7 @@ from allelegro.report.svg import WIDTH, Axes, Drawing, limits
 MOST_ROWS = 500  # of the table: the rest is in the scores
 MOST_CARDS = 12
 SCORED = "scored"
+SURE = 0.9
 KEY = ["chrom", "pos", "ref", "alt"]
 # What the table of a reader leaves to effects/scores.
 HIDDEN = {
@@ -103,6 +104,7 @@ def _answers(name: str, table: pd.DataFrame, model: str) -> Iterator[Answer]:
     reasons = "; ".join(f"{str(reason).replace('_', ' ')} ({n:,})" for reason, n in lost.items())
     why = f"Without a score: {reasons}." if reasons else "None is without a score."
     yield Answer(f"What was scored of {name}?", f"{done:,} of {len(mine):,} variants by {model}.", why)
+    yield from _trust(name, mine)
     top = top_variants(table, model).head(3)
     if len(top):
         said = "; ".join(
@@ -116,6 +118,26 @@ def _answers(name: str, table: pd.DataFrame, model: str) -> Iterator[Answer]:
             f"Which variants of {name} stand out?",
             answer,
             f"Predicted effects of the alternative allele (log2): {said}.",
+        )
+
+
+def _trust(name: str, mine: pd.DataFrame) -> Iterator[Answer]:
+    """How many effects stand out of their own spread; the scores of a run without measured effects say no more."""
+    scored = mine[mine["effect"].notna()]
+    question = f"How far can the scores of {name} be trusted?"
+    if "sign_probability" in scored and scored["sign_probability"].notna().any():
+        sure = int((scored["sign_probability"].astype(float) >= SURE).sum())
+        yield Answer(
+            question,
+            f"{sure:,} of {len(scored):,} have the right sign with probability {SURE} or more.",
+            "The probability is calibrated on held-out measured effects.",
+        )
+    elif "effect_sd" in scored and scored["effect_sd"].notna().any():
+        clear = int((scored["effect"].abs() > 2 * scored["effect_sd"].astype(float)).sum())
+        yield Answer(
+            question,
+            f"{clear:,} of {len(scored):,} effects are larger than twice their spread.",
+            "The spread is over checkpoints, strands and shifts. Whether these signs are right was not measured in this run.",
         )
 
 

@@ -668,11 +668,20 @@ def test_allelic_reads_and_events(tmp_path: Path) -> None:
     alleles = folder / "procap" / "alleles"
     alleles.mkdir()
     (alleles / "D00_1.alleles.json").write_text(json.dumps(counted))
-    events = {"chrom": "chr1", "pos": [7, 9], "ref": "A", "alt": "C", "effect": [0.1, -2.0], "fdr": [0.5, 0.01]}
+    events = {
+        "chrom": "chr1",
+        "pos": [7, 9],
+        "ref": "A",
+        "alt": "C",
+        "effect": [0.1, -2.0],
+        "fdr": [0.5, 0.01],
+        "significant": ["no", "yes"],
+    }
     write_table(pd.DataFrame(events), alleles / "allelic_events.tsv")
     report = build_report(folder, tmp_path / "out", "t")
     drawn = pd.read_csv(report.parent / "data" / "reference-share.tsv", sep="\t").set_index("label")["value"]
     assert drawn.to_dict() == {"D00_1 before": 0.55, "D00_1": 0.5125}
     shown = report.read_text()
     assert re.search(r"<td>C</td><td[^>]*>9</td>.*<td>C</td><td[^>]*>7</td>", shown, re.DOTALL)
-    assert (report.parent / "browser" / "allelic_events.bed").read_text().startswith("chr1\t6\t7\tchr1:7_A>C")
+    assert (report.parent / "browser" / "allelic_events.bed").read_text().startswith("chr1\t8\t9\tchr1:9_A>C_-2.00")
+    assert "2 variants were tested for allelic imbalance over donors; 1 are significant." in shown

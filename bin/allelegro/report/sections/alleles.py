@@ -36,7 +36,8 @@ def allelic_reads(results: Results, report: Report) -> None:
         section.show(_figure(table))
         section.show(Table("Allelic reads by library", table, ABOUT))
     if events is not None:
-        section.say(f"{len(events):,} variants were tested for allelic imbalance over donors.")
+        found = f"; {int((events['significant'] == 'yes').sum()):,} are significant" if "significant" in events else ""
+        section.say(f"{len(events):,} variants were tested for allelic imbalance over donors{found}.")
         shown = _ordered(events).head(MOST_EVENTS)
         title = "Allelic events" + (
             f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""

@@ -110,8 +110,8 @@ def _allelic(objective: DiploidObjective) -> dict[str, Any] | None:
     return {
         "reads": int(objective.allelic.counts[objective.split.train_loci].sum()),
         "libraries": len(objective.allelic.donor),
-        "concentration": float(fitted.log_concentration.exp()),
-        "reference_bias": [float(value) for value in fitted.bias],
+        "concentration": float(fitted.log_concentration.detach().exp()),
+        "reference_bias": [float(value) for value in fitted.bias.detach()],
     }
 
 

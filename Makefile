@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env demo test real integration images lock docs clean
+.PHONY: help env demo test verify real integration images lock docs clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python3.14,$(shell command -v $(name) 2> /dev/null)))
 LOCKS := containers/requirements
@@ -12,6 +12,7 @@ IN_ENV := PATH="$(CURDIR)/.venv/bin:$$PATH" NXF_OFFLINE=true
 help:
 	@echo "make demo         the whole pipeline on a simulated cohort, to results/demo/report/report.html"
 	@echo "make test         every check and test"
+	@echo "make verify       attacks of every kind, up to an hour; one part: make verify PART=fuzz (disk, kill, hostile, same, scale)"
 	@echo "make real         the whole pipeline and the model in the box on real data: make real DATA=<folder>"
 	@echo "make env          the environment alone, in .venv"
 	@echo "make images       container images: make images BASE=<a Debian or Ubuntu image with Python 3.11 or later>"
@@ -37,6 +38,9 @@ demo: $(ENV)
 
 test: $(ENV)
 	$(IN_ENV) .venv/bin/python tests/run_all.py
+
+verify: $(ENV)
+	$(IN_ENV) .venv/bin/python tests/verify/run_all.py $(PART)
 
 real: $(ENV)
 	$(IN_ENV) tests/real_chr22.py --data "$(or $(DATA),$(error name the folder of the real data: make real DATA=<folder>))"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetch the public datasets of the study, verified."""
+"""Fetch the public datasets of the study."""
 
 from allelegro.cli.fetch_data import app
 

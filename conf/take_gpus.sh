@@ -11,7 +11,15 @@ take_gpus() {
         echo "error: the task asks for $wanted GPUs and this machine shows $#; use --gpus $#" >&2
         exit 1
     }
-    for gpu in mutex "$@"; do [ -e "$lock_file.$gpu" ] || : > "$lock_file.$gpu"; done
+    for gpu in mutex "$@"; do
+        # Several users share the locks: all may read them, which is enough to lock. noclobber makes no file through a
+        # link that another user has put there, and a link to a file is not opened.
+        [ -e "$lock_file.$gpu" ] || (umask 022; set -o noclobber; : > "$lock_file.$gpu") 2> /dev/null || true
+        if [ -L "$lock_file.$gpu" ] || [ ! -f "$lock_file.$gpu" ] || [ ! -r "$lock_file.$gpu" ]; then
+            echo "error: $lock_file.$gpu is no lock file that this user may read; remove it, or set TMPDIR" >&2
+            exit 1
+        fi
+    done
     while true; do
         # One task at a time looks round, so that no two wait for each other, each with half of what it needs.
         exec {mutex}< "$lock_file.mutex"

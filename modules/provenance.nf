@@ -57,7 +57,10 @@ def writeText(String path, String text) {
     target.text = text + '\n'
 }
 
-/** SHA-256 of every file of a local results folder, in the layout of sha256sum; those of pipeline_info excluded. */
+/**
+ * SHA-256 of the files of a local results folder, in the layout of sha256sum: those that are the same in every run of
+ * the same inputs. What holds time and memory (`isTimed`) is not.
+ */
 def writeChecksums(outdir) {
     def root = file(outdir)
     if (root.toUriString() ==~ /\w+:\/\/.*/ || !root.isDirectory()) {
@@ -66,11 +69,16 @@ def writeChecksums(outdir) {
     def lines = []
     root.eachFileRecurse { path ->
         def name = root.relativize(path).toString()
-        if (path.isFile() && !name.startsWith('pipeline_info/') && name != 'SHA256SUMS') {
+        if (path.isFile() && !isTimed(name) && name != 'SHA256SUMS') {
             lines << "${sha256(path)}  ${name}".toString()
         }
     }
     root.resolve('SHA256SUMS').text = lines.sort { line -> line.substring(66) }.join('\n') + '\n'
+}
+
+/** Whether a result holds what the run took: records of cost, and the page and figures that show them. */
+def isTimed(String name) {
+    name ==~ /pipeline_info\/.*|.*\.cost\.json|report\/report\.html|report\/\w+\/time-by-process\.\w+/
 }
 
 def sha256(path) {

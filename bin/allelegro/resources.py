@@ -1,15 +1,20 @@
 """Threads and memory: what a tool may use, and what it used."""
 
 import atexit
+import ctypes
 import os
 import resource
 import shutil
+import signal
 import stat
 import sys
 import tempfile
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 KIB = 1024 if sys.platform == "linux" else 1  # unit of ru_maxrss
 
 
@@ -48,6 +53,55 @@ def private_folder(path: Path) -> Path:
     fresh = Path(tempfile.mkdtemp(prefix="allelegro-"))
     atexit.register(shutil.rmtree, fresh, ignore_errors=True)
     return fresh
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory, of the machine or a GPU, or a limit of threads is at its end.
+
+    Torch says so by RuntimeError, of the CPU by its text alone.
+    """
+    said = str(error).lower()
+    phrases = ("out of memory", "can't allocate memory", "not enough memory", "unable to allocate", "new thread")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(phrase in said for phrase in phrases)
+    )
+
+
+class Ended(BaseException):
+    """A signal asked the process to end; raised where it arrives, so that everything is cleaned up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.signal = signal.Signals(number)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Inside, SIGTERM and SIGHUP raise :class:`Ended`; one that is ignored (nohup) stays so, as does a second one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handled = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def end(number: int, frame: object) -> None:
+        for other in handled:
+            signal.signal(other, signal.SIG_IGN)
+        raise Ended(number)
+
+    try:
+        for number in handled:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
+
+
+def end_with_parent() -> None:
+    """For ``preexec_fn`` of a program that is run: it ends when this process does, even by ``kill -9`` (on Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def limit_threads(threads: int) -> None:

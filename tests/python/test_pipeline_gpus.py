@@ -67,3 +67,24 @@ def test_more_gpus_than_the_machine_has_is_an_error(tmp_path: Path) -> None:
     assert task.wait(30) == 1
     assert task.stderr is not None
     assert task.stderr.read() == "error: the task asks for 3 GPUs and this machine shows 2; use --gpus 2\n"
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["link to a file", "link to nothing"])
+def test_a_lock_that_another_user_made_a_link_is_not_followed(tmp_path: Path, there: bool) -> None:
+    target = tmp_path / "somebody's file"
+    if there:
+        target.write_text("kept")
+    (tmp_path / "allelegro-gpu.0").symlink_to(target)
+    task = start(tmp_path, 1)
+    _, said = task.communicate(timeout=60)
+    assert task.returncode == 1 and "is no lock file" in said
+    assert target.exists() == there and (not there or target.read_text() == "kept")
+
+
+def test_locks_can_be_read_by_all_users_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert start(tmp_path, 1).wait(30) == 0
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("allelegro-gpu.*")} == {0o644}

@@ -1,12 +1,15 @@
 """Caches that nobody else may have written to."""
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from allelegro import resources
-from allelegro.resources import private_caches, private_folder
+from allelegro.resources import out_of_memory, private_caches, private_folder
 
 
 def test_a_missing_cache_is_made_private(tmp_path: Path) -> None:
@@ -48,3 +51,42 @@ def test_caches_of_the_environment_are_checked(tmp_path: Path, monkeypatch: pyte
     private_caches()
     assert os.environ["MPLCONFIGDIR"] == str(tmp_path / "mine")
     assert os.environ["NUMBA_CACHE_DIR"] != str(tmp_path / "shared")
+
+
+PARENT = """
+import subprocess, sys
+from allelegro.resources import end_with_parent
+child = subprocess.Popen(["sleep", "60"], preexec_fn=end_with_parent)
+print(child.pid, flush=True)
+child.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot tie a program to its parent")
+def test_a_program_ends_with_the_tool_that_runs_it() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(resources.__file__).parents[1])}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=environment)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and is_running(child):
+        time.sleep(0.05)
+    assert not is_running(child)
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_at_its_end_is_known(error: Exception) -> None:
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("shapes do not fit"))

@@ -9,7 +9,7 @@ from allelegro.cli.common import Seed, Threads, Tool, Version, name_and_value
 from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
-app = Tool()
+app = Tool("points", "curves")
 
 
 @app.command()

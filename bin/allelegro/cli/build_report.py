@@ -16,6 +16,12 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for report.html, figures/ and data/.")],
     title: Annotated[str, typer.Option(help="Title of the report.")] = "Allelegro",
     note: Annotated[str, typer.Option(help="What the reader should know of this run, below the title.")] = "",
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous", help="Number donors and libraries instead of naming them; draw no group of one person."
+        ),
+    ] = False,
     version: Version = False,
 ) -> None:
     """Write one self-contained HTML report from a results folder, with every figure as SVG and its data as TSV.
@@ -24,4 +30,4 @@ def main(
     """
     from allelegro.report.build import build_report
 
-    build_report(results, out, title, note)
+    build_report(results, out, title, note, anonymous=anonymous)

@@ -4,22 +4,24 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, fields
 from functools import wraps
 from pathlib import Path
 from types import GenericAlias
-from typing import Annotated, Any, NoReturn, get_args, get_origin
+from typing import Annotated, Any, NoReturn, TypeVar, get_args, get_origin
 
 import typer
 
 from allelegro import __version__
-from allelegro.errors import DataError
+from allelegro.errors import DataError, said_by_system
+from allelegro.io.atomic import reading, refuse_input, together
 from allelegro.io.compression import text_lines
 from allelegro.provenance import recorded
-from allelegro.resources import private_caches
+from allelegro.resources import Ended, ending_on_signals, out_of_memory, private_caches
 
 DATA_ERROR = 1
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _print_version(requested: bool) -> None:
@@ -44,29 +46,79 @@ SkipBadLibraries = Annotated[
 
 
 class Tool(typer.Typer):
-    """A typer app that turns :class:`DataError` and missing files into one line and exit status 1."""
+    """A typer app whose command reads its inputs, writes all its outputs or none, and whose errors are one line.
 
-    def __init__(self) -> None:
+    Outputs are the options whose names begin with ``out``, and those named in ``outputs``; all other paths are inputs,
+    which no output may replace. What is written as files appears together when the command has ended well. SIGTERM and
+    SIGHUP clean up as Ctrl-C does; the exit status is 128 and the signal's number.
+    """
+
+    def __init__(self, *outputs: str) -> None:
         super().__init__(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        self._outputs = outputs
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Command], Command]:
+        """As typer's, with the inputs guarded and the outputs held together."""
+        register = super().command(*args, **kwargs)
+
+        def decorate(function: Command) -> Command:
+            @wraps(function)
+            def guarded(**given: Any) -> None:
+                inputs, outputs = self._paths(given)
+                twice = next((path for at, path in enumerate(outputs) if path in outputs[:at]), None)
+                if twice is not None:
+                    raise DataError(f"{twice}: two outputs have this name; give each its own")
+                with reading(inputs):
+                    for path in outputs:
+                        refuse_input(path)
+                    with together():
+                        function(**given)
+
+            guarded.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
+            register(guarded)
+            return function
+
+        return decorate
+
+    def _paths(self, given: Mapping[str, Any]) -> tuple[list[Path], list[Path]]:
+        """The files and folders among the values of options (NAME=PATH, too) that are inputs, and the outputs."""
+        inputs: list[Path | str] = []
+        outputs: list[Path] = []
+        for name, value in given.items():
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if name.startswith("out") or name in self._outputs:
+                    outputs += [item] if isinstance(item, Path) else []
+                elif isinstance(item, Path):
+                    inputs.append(item)
+                elif isinstance(item, str):  # a list of names as a file, or NAME=PATH
+                    inputs += [item] if os.path.isfile(item) else [item.partition("=")[2]]  # noqa: PTH113
+        # os.path.exists is False where Path.exists raises, as for a long list of names.
+        return [Path(path) for path in inputs if path and os.path.exists(path)], outputs  # noqa: PTH110
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the tool, recorded; an expected error becomes one line on stderr and SystemExit with status 1."""
-        private_caches()
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
         try:
-            with recorded():
-                return super().__call__(*args, **kwargs)
+            with ending_on_signals():
+                private_caches()
+                with recorded():
+                    return super().__call__(*args, **kwargs)
+        except Ended as ended:
+            print(f"error: ended by {ended.signal.name}", file=sys.stderr)
+            raise SystemExit(128 + ended.signal) from None
         except DataError as error:
             fail(str(error))
-        except FileNotFoundError as error:
-            fail(f"{error.filename}: no such file; check the path")
         except BrokenPipeError:
             sys.stderr.close()
             raise SystemExit(DATA_ERROR) from None
         except OSError as error:
-            fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            fail(said_by_system(error))
         except MemoryError:
             fail("out of memory; give the machine more, or the tool fewer --threads")
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+            fail("out of memory; give the machine more, or the tool a smaller --batch-size or fewer --threads")
 
 
 def with_settings(kind: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -7,7 +7,7 @@ import typer
 
 from allelegro.cli.common import Tool, Version, read_names
 
-app = Tool()
+app = Tool("fasta", "summary")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""fetch_data.py: the public datasets of the study, verified."""
+"""fetch_data.py: the public datasets of the study."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,9 +33,10 @@ def main(
     list_only: Annotated[bool, typer.Option("--list", help="List the datasets and stop.")] = False,
     version: Version = False,
 ) -> None:
-    """Fetch datasets of the manifest into --out: resumed, retried, verified; never half a file under its name.
+    """Fetch datasets of the manifest into --out: resumed, retried; never half a file under its name.
 
-    Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download.
+    Checksums that the manifest does not know are recorded in OUT/checksums.json at the first download, and compared
+    from then on.
     """
     from allelegro.errors import DataError
     from allelegro.inputs.datasets import read_manifest, unpack_procap, write_study
@@ -64,7 +65,7 @@ def main(
         typer.echo(f"error: {problem}", err=True)
     if problems:
         fail(problems[-1])
-    typer.echo(f"{len(fetched)} files verified in {out}", err=True)
+    typer.echo(f"{len(fetched)} files in {out}", err=True)
     if not unpack:
         return
     if (out / PROCAP_ARCHIVE).is_file():

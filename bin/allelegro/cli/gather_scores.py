@@ -42,6 +42,7 @@ def main(
     from allelegro.effects.gathering import gather
     from allelegro.effects.score_files import annotate_vcf, read_score_chunks
     from allelegro.effects.variants import read_counts, require_any_scores, write_counts
+    from allelegro.io.atomic import written
 
     found = read_counts(counts)
     require_any_scores(found, out.name.removesuffix(".{model}.tsv"), allow_seen)
@@ -50,4 +51,4 @@ def main(
     for model, told in found.items():
         logger.info("%s: %s", model, told.said())
     if variants is not None and out_vcf is not None:
-        annotate_vcf(variants, {model: read_score_chunks(path) for model, path in tables.items()}, out_vcf)
+        annotate_vcf(variants, {model: read_score_chunks(written(path)) for model, path in tables.items()}, out_vcf)

@@ -9,7 +9,7 @@ from allelegro.cli.common import Device, Seed, Threads, Tool, Version, with_sett
 from allelegro.resources import limit_threads
 from allelegro.training.settings import PretrainSettings
 
-app = Tool()
+app = Tool("checkpoint_dir")
 
 
 @app.command()

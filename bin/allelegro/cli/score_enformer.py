@@ -11,7 +11,7 @@ from allelegro.cli.scoring_options import CostRecord, DroppedList
 from allelegro.io.effect_kinds import EffectKind
 from allelegro.resources import limit_threads
 
-app = Tool()
+app = Tool("dropped", "cost")
 logger = logging.getLogger(__name__)
 
 

@@ -19,7 +19,7 @@ from allelegro.io.effect_kinds import EffectKind
 from allelegro.models.box import find_model
 from allelegro.resources import limit_threads
 
-app = Tool()
+app = Tool("dropped", "counts", "cost")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 import logging
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from allelegro.effects.windows import (
     sequence_pairs,
 )
 from allelegro.errors import DataError
+from allelegro.io.arrays import UNREADABLE
 from allelegro.io.atomic import atomic_path
 from allelegro.io.dna import N, encode
 from allelegro.statistics import LinearMoments
@@ -116,7 +118,7 @@ class KmerModel:
         try:
             with np.load(path) as stored:
                 weights, kmers = stored["weights"].astype(np.float64), tuple(map(tuple, stored["kmers"].tolist()))
-        except (OSError, ValueError, TypeError, AttributeError, LookupError, EOFError, zipfile.BadZipFile) as error:
+        except (*UNREADABLE, AttributeError, LookupError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: is not a k-mer model of fit_kmers.py") from error
         return cls(weights, kmers)
 

@@ -36,6 +36,7 @@ from allelegro.effects.variants import (
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
+from allelegro.io.atomic import written
 from allelegro.io.effect_kinds import EffectKind
 
 logger = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ def score_set(
             write_counts(counts, outputs.counts)
     if outputs.vcf is not None and given.variants is not None:
         tables = {scorer.name: outputs.of_model(outputs.scores, scorer.name) for scorer in scorers}
-        scores = {model: read_score_chunks(path) for model, path in tables.items()}
+        scores = {model: read_score_chunks(written(path)) for model, path in tables.items()}
         annotated = annotate_vcf(given.variants, scores, outputs.vcf)
         logger.info("%s: %s records annotated", outputs.vcf, f"{annotated:,}")
 

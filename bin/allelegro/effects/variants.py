@@ -8,6 +8,7 @@ a deletion may be written the VCF way (``CA`` > ``C``) or as the MPRA tables do 
 import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from allelegro.errors import DataError
+from allelegro.io.atomic import atomic_path
 from allelegro.io.compression import open_binary
 from allelegro.io.contigs import plain_contig
 from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, maybe, read_table, table_chunks, write_table
@@ -64,25 +66,18 @@ class Dropped:
         self.counts: Counter[str] = Counter()
         self._recent: list[pd.DataFrame] | None = [] if keep_rows else None
         self._path = path
-        self._partial: Path | None = None
+        self._open = ExitStack()
         self._file: TextIO | None = None
 
     def __enter__(self) -> "Dropped":
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial = self._path.with_name(f".partial-{self._path.name}")
-            self._file = self._partial.open("w", encoding="utf-8")
+            partial = self._open.enter_context(atomic_path(self._path))
+            self._file = self._open.enter_context(partial.open("w", encoding="utf-8"))
             self._file.write("\t".join([*VARIANT_COLUMNS, "reason"]) + "\n")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._file is None or self._partial is None or self._path is None:
-            return
-        self._file.close()
-        if kind is None:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+        self._open.__exit__(kind, error, at)
 
     def add(self, rows: pd.DataFrame, reason: str) -> None:
         """Count ``rows`` under ``reason`` and list them."""

@@ -61,7 +61,7 @@ def extract_haplotypes(
         vcf.close()
     shards, order = plan_shards(windows, width, len(chosen))
     worker_arguments = (tuple(vcfs), fasta, chosen, width, rules)
-    with atomic_folder(out, "metadata.json") as folder:
+    with atomic_folder(out, "haplotypes") as folder:
         shutil.copyfile(windows_path, folder / "windows.bed")
         writer, conflicts = StoreWriter(folder, width, chosen), list[str]()
         for results in track(_run(shards, worker_arguments, threads), "haplotypes", total=len(shards)):

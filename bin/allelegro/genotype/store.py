@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from allelegro.errors import DataError
+from allelegro.io.arrays import load_array
 from allelegro.io.checksums import sha256
 from allelegro.io.tables import COUNT, NAME, TEXT, WHOLE, read_table
 from allelegro.io.windows import read_windows
@@ -62,9 +63,9 @@ class HaplotypeStore:
             raise DataError(f"{folder / 'windows.bed'}: changed since the store was made; {AGAIN}")
         self.donors: list[str] = metadata["donors"]
         self.width: int = metadata["width"]
-        self.sequences: NDArray[np.uint8] = _map(folder / "sequences.npy")
-        self.offsets: NDArray[np.int64] = _map(folder / "offsets.npy")
-        self.index: NDArray[np.unsignedinteger[Any]] = _map(folder / "index.npy")
+        self.sequences: NDArray[np.uint8] = load_array(folder / "sequences.npy", AGAIN)
+        self.offsets: NDArray[np.int64] = load_array(folder / "offsets.npy", AGAIN)
+        self.index: NDArray[np.unsignedinteger[Any]] = load_array(folder / "index.npy", AGAIN)
         self._check_shapes()
         if verify:
             self.verify()
@@ -156,12 +157,12 @@ class HaplotypeStore:
     @cached_property
     def allele_offsets(self) -> NDArray[np.int64]:
         """Offsets of each row into ``alleles``, ``[rows + 1]``."""
-        return _map(self.folder / "allele_offsets.npy")
+        return load_array(self.folder / "allele_offsets.npy", AGAIN)
 
     @cached_property
     def alleles(self) -> NDArray[np.int32]:
         """Rows of ``variants`` that the haplotypes carry, in order of position."""
-        return _map(self.folder / "alleles.npy")
+        return load_array(self.folder / "alleles.npy", AGAIN)
 
     def edits(self, row: int) -> list[tuple[int, int, int]]:
         """Reference interval (0-based, half-open) and number of new bases of each allele that a haplotype carries."""
@@ -366,7 +367,7 @@ class StoreWriter:
             (self.index, np.arange(len(rows) + 1)),
             (self.alleles, allele_edges[row_edges]),
         ):
-            old = _map(stream.path)
+            old = load_array(stream.path, AGAIN)
             again = _NpyStream(stream.path.with_name("reordered.npy"), old.dtype, old.shape[1:])
             for window in places.tolist():
                 again.append(old[edges[window] : edges[window + 1]])
@@ -377,7 +378,7 @@ class StoreWriter:
 
     def _narrow_index(self, largest: int) -> None:
         """Rewrite the index in the smallest type that holds every row number of a window."""
-        wide = _map(self.index.path)
+        wide = load_array(self.index.path, AGAIN)
         smallest = np.min_scalar_type(largest - 1)
         if smallest == wide.dtype:
             return
@@ -441,18 +442,6 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 def _are_offsets(offsets: NDArray[np.int64], total: int) -> bool:
     """Whether offsets run from 0 to a total and never back."""
     return bool(offsets[0] == 0 and offsets[-1] == total and (np.diff(offsets) >= 0).all())
-
-
-def _map(path: Path) -> NDArray[Any]:
-    """A read-only memory map as a plain array, which indexes faster than ``np.memmap``."""
-    try:
-        return np.asarray(np.load(path, mmap_mode="r"))
-    except ValueError:  # an empty array cannot be mapped
-        pass
-    try:
-        return np.asarray(np.load(path))
-    except (ValueError, EOFError, OSError):
-        raise DataError(f"{path}: not an array of this store; {AGAIN}") from None
 
 
 def _haplotype_positions(start: int, width: int, edits: Iterable[tuple[int, int, int]]) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from allelegro.genotype.relatedness import CONFIDENCE, DEGREES, Floats, ancestry, degree, related_pairs, relatedness
+from allelegro.genotype.relatedness import ancestry, kinship_pairs
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.metrics import NO_MODEL, metric_row, write_metrics
@@ -21,19 +21,20 @@ def write_summary(store: HaplotypeStore, out: Path, min_kinship: float, seed: in
     """
     windows = summarise_windows(store)
     donors = donor_table(store)
-    kinship, error, n_snvs = relatedness(store, seed)
-    pairs = related_pairs(store.donors, kinship, error, n_snvs, min_kinship)
-    components, shares, n_common = ancestry(store)
+    pairs, degrees, n_snvs = kinship_pairs(store, min_kinship, seed)
+    components, shares, n_common = ancestry(store, seed)
     dropped = pd.DataFrame(store.metadata["dropped"].items(), columns=["reason", "alleles"])
     histogram = windows["distinct_haplotypes"].value_counts().sort_index().rename_axis("distinct_haplotypes")
-    with atomic_folder(out, "metrics.tsv") as folder:
+    with atomic_folder(out, "genotype-report") as folder:
         write_table(windows, folder / "windows.tsv")
         write_table(donors, folder / "donors.tsv")
         write_table(dropped, folder / "dropped.tsv")
         write_table(histogram.rename("windows").reset_index(), folder / "haplotypes_per_window.tsv")
         write_table(pairs, folder / "relatedness.tsv")
         write_table(components, folder / "principal_components.tsv")
-        rows = _metrics(store, windows, donors) + _kinship_metrics(kinship - CONFIDENCE * error, n_snvs)
+        rows = _metrics(store, windows, donors) + [
+            _metric("related_pairs", count, n_snvs, subset=name) for name, count in degrees.items()
+        ]
         rows += [_metric("variance_share", share, n_common, subset=f"PC{k}") for k, share in enumerate(shares, 1)]
         write_metrics(rows, folder / "metrics.tsv")
 
@@ -100,10 +101,3 @@ def _metrics(store: HaplotypeStore, windows: pd.DataFrame, donors: pd.DataFrame)
         *(_metric("dropped_alleles", count, n, subset=reason) for reason, count in facts["dropped"].items()),
         *(_metric("genotypes", count, n, subset=kind) for kind, count in facts["genotypes"].items()),
     ]
-
-
-def _kinship_metrics(kinship: Floats, n_snvs: int) -> list[dict[str, object]]:
-    values = kinship[np.triu_indices(len(kinship), 1)]
-    values = values[np.isfinite(values)]
-    degrees = pd.Series([degree(value) for value in values]).value_counts()
-    return [_metric("related_pairs", int(degrees.get(name, 0)), n_snvs, subset=name) for name in DEGREES]

@@ -80,7 +80,7 @@ def unpack_procap(archive: Path, table: Path) -> Path:
                 name = Path(member.name).name
                 handle = tar.extractfile(member) if name in wanted else None
                 if handle is not None:
-                    with atomic_path(folder / name) as partial:
+                    with atomic_path(folder / name, at_once=True) as partial:
                         partial.write_bytes(handle.read())
                     wanted.discard(name)
     except (tarfile.TarError, EOFError) as error:
@@ -97,7 +97,7 @@ def plain_genome(archive: Path) -> Path:
 
     fasta = archive.with_suffix("")
     if not fasta.is_file() or fasta.stat().st_mtime < archive.stat().st_mtime:
-        with open_binary(archive) as source, atomic_path(fasta) as partial, partial.open("wb") as target:
+        with open_binary(archive) as source, atomic_path(fasta, at_once=True) as partial, partial.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 24)
         Path(f"{fasta}.fai").unlink(missing_ok=True)
     if not Path(f"{fasta}.fai").is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from allelegro.errors import DataError
+from allelegro.io.atomic import together
 from allelegro.io.tables import TEXT, read_table, write_table
 
 EXCLUDED_COLUMNS = ["library", "reason"]
@@ -34,7 +35,8 @@ def read_excluded(folders: Iterable[Path]) -> dict[str, str]:
 def exclude_on_error(library: str, note: Path | None) -> Iterator[None]:
     """Name the library in a DataError of the block; with ``note``, write it there and go on instead of raising it."""
     try:
-        yield
+        with together():  # of a library that is excluded, none of its outputs is left
+            yield
     except DataError as error:
         reason = " ".join(str(error).split())
         if note is None:

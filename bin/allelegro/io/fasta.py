@@ -22,6 +22,7 @@ from pysam.utils import SamtoolsError
 
 from allelegro.errors import DataError
 from allelegro.io import bgzf
+from allelegro.io.atomic import atomic_path
 from allelegro.io.contigs import contig_hint
 from allelegro.io.dna import encode_reference
 
@@ -107,20 +108,19 @@ def _make_index(path: Path, compressed: bool) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise DataError(f"{path}.fai: no such file; {advice}")
     suffixes = (".gzi", ".fai") if compressed else (".fai",)
-    partial = {suffix: path.with_name(f".partial-{os.getpid()}-{path.name}{suffix}") for suffix in suffixes}
     quiet = pysam.set_verbosity(0)
     try:
-        options = [text for suffix in suffixes for text in (f"--{suffix[1:]}-idx", str(partial[suffix]))]
-        pysam.faidx(*options, str(path))
-        for suffix in suffixes:
-            partial[suffix].replace(f"{path}{suffix}")
+        with contextlib.ExitStack() as stack:
+            partial = {
+                suffix: stack.enter_context(atomic_path(Path(f"{path}{suffix}"), at_once=True)) for suffix in suffixes
+            }
+            options = [text for suffix in suffixes for text in (f"--{suffix[1:]}-idx", str(partial[suffix]))]
+            pysam.faidx(*options, str(path))
     except (OSError, SamtoolsError) as error:
         problem = " ".join(str(error).split())
         raise DataError(f"{path}: cannot be indexed as FASTA ({problem}); correct the file, then {advice}") from None
     finally:
         pysam.set_verbosity(quiet)
-        for file in partial.values():
-            file.unlink(missing_ok=True)
     return Path(f"{path}.fai")
 
 

@@ -10,8 +10,11 @@ blank rows and separators at the ends of rows are ignored. A row of another numb
 """
 
 import csv
+import gzip
+import io
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -429,10 +432,14 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
 
 def write_rows(table: pd.DataFrame, path: Path, *, append: bool = False) -> None:
     """Write a TSV, or add rows without a header to one; as :func:`write_table`, which makes it whole or not at all."""
-    _written(table).to_csv(
-        path, sep="\t", index=False, header=not append, mode="a" if append else "w", na_rep="NA",
-        compression="infer", quoting=csv.QUOTE_NONE,
-    )  # fmt: skip
+    with ExitStack() as stack:
+        file: Any = stack.enter_context(path.open("ab" if append else "wb"))
+        if path.suffix == ".gz":  # without a name and a time, so that the same rows are the same bytes
+            file = stack.enter_context(gzip.GzipFile("", "wb", fileobj=file, mtime=0))
+        text = stack.enter_context(io.TextIOWrapper(file, encoding="utf-8", newline=""))
+        _written(table).to_csv(
+            text, sep="\t", index=False, header=not append, na_rep="NA", quoting=csv.QUOTE_NONE,
+        )  # fmt: skip
 
 
 def append_table(table: pd.DataFrame, path: Path) -> None:

@@ -68,7 +68,7 @@ def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFr
     if missing:
         raise ValueError(f"model.json lacks {', '.join(missing)}")
     software = {"allelegro": __version__, "torch": str(torch.__version__), "python": platform.python_version()}
-    with atomic_folder(path, "model.json") as partial:
+    with atomic_folder(path, "checkpoint") as partial:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
         if half:
             weights = {name: x.half() if x.is_floating_point() else x for name, x in weights.items()}

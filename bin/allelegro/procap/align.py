@@ -15,6 +15,7 @@ from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.io.checksums import refuse_repeated
 from allelegro.provenance import program_version
+from allelegro.resources import end_with_parent
 
 # The 3' RNA adaptor of PRO-cap and small-RNA libraries (Illumina RA3).
 RA3 = "TGGAATTCTCGGGTGCCAAGG"
@@ -72,11 +73,15 @@ class _Steps:
             tempfile.TemporaryFile("w+", errors="replace") as second,
         ):
             source = (
-                subprocess.Popen([str(part) for part in feed], stdout=subprocess.PIPE, stderr=first) if feed else None
+                subprocess.Popen(
+                    [str(part) for part in feed], stdout=subprocess.PIPE, stderr=first, preexec_fn=end_with_parent
+                )
+                if feed
+                else None
             )
             done = subprocess.run(
                 [str(part) for part in command], stdin=source.stdout if source else None, stdout=subprocess.DEVNULL,
-                stderr=second, check=False,
+                stderr=second, check=False, preexec_fn=end_with_parent,
             )  # fmt: skip
             if source is not None and source.stdout is not None:
                 source.stdout.close()

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.io import bgzf
 from allelegro.io.checksums import refuse_repeated
+from allelegro.resources import end_with_parent
 
 CONTIG_SHIFT = 33
 POSITION_MASK = (1 << CONTIG_SHIFT) - 1  # position and strand
@@ -198,6 +199,7 @@ class AlignmentStream:
             [sys.executable, "-c", program, "-u", *options, "--", str(self.path)],
             stdout=subprocess.PIPE,
             stderr=self._messages,
+            preexec_fn=end_with_parent,
         )
         assert self._process.stdout is not None
         return self._process.stdout

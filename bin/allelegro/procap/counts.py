@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Ints, concatenated_ranges
+from allelegro.io.arrays import load_array
 from allelegro.io.atomic import atomic_folder
 from allelegro.io.checksums import same_data, sha256
 from allelegro.io.contigs import check_shared, few
@@ -30,6 +31,7 @@ from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
 from allelegro.io.windows import read_windows
 
 FORMAT = 1
+AGAIN = "make the store again with count_windows.py"
 _WINDOWS_AT_ONCE = 2000  # windows assembled together: bounds memory at libraries x 2,000 profiles
 
 log = logging.getLogger(__name__)
@@ -60,27 +62,62 @@ class CountsStore:
         self.path, self.windows, self.libraries, self.width = path, windows, libraries, int(metadata["width"])
         self.excluded: dict[str, str] = metadata.get("excluded", {})
         self._checksums: dict[str, str] = metadata.get("checksums", {})
-        self._totals = _load(path / "counts.npy")
-        self._offsets = _load(path / "profile_offsets.npy")
-        self._positions = _load(path / "profile_positions.npy")
-        self._values = _load(path / "profile_values.npy")
+        self._known: dict[str, str] = {}  # checksums computed so far
+        self._totals = load_array(path / "counts.npy", AGAIN)
+        self._offsets = load_array(path / "profile_offsets.npy", AGAIN)
+        self._positions = load_array(path / "profile_positions.npy", AGAIN)
+        self._values = load_array(path / "profile_values.npy", AGAIN)
         shape = (len(windows), len(libraries), 2)
-        if self._totals.shape != shape or self._offsets.shape != (shape[0] * shape[1] + 1,):
-            raise DataError(f"{path}: arrays do not fit windows.bed and libraries.tsv; make the store again")
+        entries = (len(self._values),)
+        for array, wanted in (
+            (self._totals, shape), (self._offsets, (shape[0] * shape[1] + 1,)), (self._positions, entries), (self._values, entries),
+        ):  # fmt: skip
+            if array.shape != wanted or array.dtype.kind not in "ui":
+                raise DataError(f"{path}: arrays do not fit windows.bed and libraries.tsv; make the store again")
+        offsets = self._offsets
+        if offsets[0] != 0 or offsets[-1] != entries[0] or (offsets[1:] < offsets[:-1]).any():
+            raise DataError(f"{path / 'profile_offsets.npy'}: values out of range; make the store again")
+        if not (windows["end"] - windows["start"] == self.width).all():
+            raise DataError(f"{path / 'windows.bed'}: windows are not of {self.width} bp; make the store again")
 
     @classmethod
-    def open(cls, path: Path) -> "CountsStore":
-        """Open a store; raises DataError when it is incomplete, of another format or its windows were changed."""
-        if not (path / "metadata.json").is_file():
+    def open(cls, path: Path, *, verify: bool = False) -> "CountsStore":
+        """Open a store; raises DataError when it is incomplete, of another format or its windows were changed.
+
+        With ``verify``, for training and evaluation, :meth:`verify` is called, too.
+        """
+        listing = path / "metadata.json"
+        if not listing.is_file():
             raise DataError(f"{path}: not a counts store (metadata.json is missing); make it with count_windows.py")
-        metadata = read_document(path / "metadata.json", ["format", "width", "windows_sha256"], "count_windows.py")
+        metadata = read_document(listing, ["format", "width", "windows_sha256"], "count_windows.py")
         if metadata["format"] != FORMAT:
             raise DataError(f"{path}: store format {metadata['format']}, expected {FORMAT}; make the store again")
+        width = metadata["width"]
+        whole = isinstance(width, int) and 0 < width < 2**31
+        if not whole or not all(isinstance(metadata.get(key, {}), dict) for key in ("excluded", "checksums")):
+            raise DataError(f"{listing}: damaged; make the store again")
         if sha256(path / "windows.bed") != metadata["windows_sha256"]:
             raise DataError(f"{path}/windows.bed was changed after counting; make the store again")
         kinds = {"library": NAME, "donor": NAME, "total_reads": COUNT, "size_factor": NUMBER}
         libraries = read_table(path / "libraries.tsv", kinds)
-        return cls(path, read_windows(path / "windows.bed", folds=False), libraries, metadata)
+        store = cls(path, read_windows(path / "windows.bed", folds=False), libraries, metadata)
+        if verify:
+            store.verify()
+        return store
+
+    def verify(self) -> None:
+        """Compare every file with its recorded checksum, and the counts with the sums of the profiles.
+
+        Raises DataError at the first that differs. Costs one reading of the store.
+        """
+        for name in self._checksums:
+            self.checksum(name)
+        for low in range(0, len(self.windows), _WINDOWS_AT_ONCE):
+            totals = self._totals[low : low + _WINDOWS_AT_ONCE]
+            found = self.entries(np.arange(low, low + len(totals)))
+            cells = np.ravel_multi_index((found.window, found.library, found.strand), totals.shape)
+            if (np.bincount(cells, found.reads, totals.size) != totals.ravel()).any():
+                raise DataError(f"{self.path}: counts.npy is not the sum of the profiles; make the store again")
 
     def counts(self, target_width: int | None = None) -> NDArray[np.int64]:
         """Raw counts ``[window, library, strand]`` (strand 0 plus, 1 minus) in the central ``target_width`` bp.
@@ -123,6 +160,8 @@ class CountsStore:
         at = concatenated_ranges(first, sizes)
         window, library = np.divmod(np.repeat(np.arange(len(cells)), sizes), libraries)
         strand, base = np.divmod(self._positions[at].astype(np.int64), self.width)
+        if len(strand) and not 0 <= strand.min() <= strand.max() <= 1:
+            raise DataError(f"{self.path / 'profile_positions.npy'}: values out of range; make the store again")
         return Entries(window, library, strand, base, self._values[at].astype(np.int64))
 
     def allelic(self) -> tuple[NDArray[np.integer], NDArray[np.floating]] | None:
@@ -135,11 +174,15 @@ class CountsStore:
             return None
         for name in ("allelic.npy", "allelic_reference.npy"):
             self.checksum(name)
-        return _load(self.path / "allelic.npy"), np.asarray(_load(self.path / "allelic_reference.npy"), np.float32)
+        return load_array(self.path / "allelic.npy", AGAIN), np.asarray(
+            load_array(self.path / "allelic_reference.npy", AGAIN), np.float32
+        )
 
     def checksum(self, name: str) -> str:
         """SHA-256 of a file of the store; raises DataError when it is not the one recorded when the store was made."""
-        found = sha256(self.path / name)
+        if name not in self._known:
+            self._known[name] = sha256(self.path / name)
+        found = self._known[name]
         if self._checksums.get(name, found) != found:
             raise DataError(f"{self.path / name} was changed after counting; make the store again")
         return found
@@ -159,11 +202,15 @@ def library_sizes(libraries: pd.DataFrame) -> NDArray[np.float64]:
     return np.asarray(factor / factor.mean() * libraries["total_reads"].mean() / 1e6)
 
 
-def _load(path: Path) -> NDArray[np.integer]:
+def _own_files(folder: Path) -> set[str]:
+    """The files of a whole counts store; none of another folder."""
     try:
-        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
-    except (ValueError, EOFError, FileNotFoundError):
-        raise DataError(f"{path}: missing or damaged; make the store again with count_windows.py") from None
+        metadata = read_document(
+            folder / "metadata.json", ["format", "windows_sha256", "checksums"], "count_windows.py"
+        )
+    except DataError:
+        return set()
+    return {"metadata.json", *metadata["checksums"]} if metadata["format"] == FORMAT else set()
 
 
 # ---------------------------------------------------------------------------------------------------------- counting
@@ -213,7 +260,7 @@ def count_windows(
     width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
     if 2 * width > np.iinfo(np.uint16).max + 1:
         raise DataError(f"{windows_path}: windows of {width} bp are too wide to store; use at most 32,768")
-    with atomic_folder(out, "metadata.json") as folder:
+    with atomic_folder(out, "counts", _own_files) as folder:
         with ThreadPoolExecutor(threads) as pool:
             spooled = list(
                 pool.map(lambda item: _spool_library(windows, item[1], folder / f"spool{item[0]}", skip_bad_libraries),
@@ -289,8 +336,10 @@ def _join_alleles(
             raise DataError(f"{path}: alleles were counted in other windows; run count_alleles.py with these")
         if not array.is_file() or sha256(array) != report["sha256"]:
             raise DataError(f"{array}: missing, or not the counts of {path.name}; run count_alleles.py again")
-        counts[:, names.index(name)] = _load(array)
-        reference[:, names.index(name)] = _load(array.with_name(array.name.replace(".allelic.", ".reference.")))
+        counts[:, names.index(name)] = load_array(array, "run count_alleles.py again")
+        reference[:, names.index(name)] = load_array(
+            array.with_name(array.name.replace(".allelic.", ".reference.")), "run count_alleles.py again"
+        )
         said[name] = {key: report[key] for key in ("reads", "sites", "reference_share")}
     np.save(folder / "allelic.npy", counts)
     np.save(folder / "allelic_reference.npy", reference)

@@ -14,6 +14,7 @@ from allelegro.io.bigwig import write_bigwig
 from allelegro.io.signal import Counts, StrandedSignal
 from allelegro.procap.elements import ELEMENT_COLUMNS
 from allelegro.procap.peaks import PEAK_COLUMNS, bed_score
+from allelegro.resources import end_with_parent
 
 Row = dict[str, object]
 
@@ -44,7 +45,7 @@ def call_with_pints(
             path = folder / f"{option[2:]}.bw"
             write_bigwig(path, contigs, counts[strand])
             command += [option, str(path)]
-        run = subprocess.run(command, capture_output=True, text=True)
+        run = subprocess.run(command, capture_output=True, text=True, preexec_fn=end_with_parent)
         if run.returncode:
             last = (run.stderr.strip() or run.stdout.strip() or "no message").splitlines()[-1]
             raise DataError(f"pints_caller failed on {plus} and {minus}: {last}")

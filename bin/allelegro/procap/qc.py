@@ -87,7 +87,7 @@ def write_library_qc(
     matrix = pd.DataFrame(correlation["pearson"], columns=names)
     matrix.insert(0, "library", names)
     reasons = read_excluded(folders) | store.excluded
-    with atomic_folder(out, "metrics.tsv") as folder:
+    with atomic_folder(out, "library-qc") as folder:
         write_excluded(reasons, folder / "excluded.tsv")
         write_table(libraries, folder / "libraries.tsv")
         write_table(filtering, folder / "read_fates.tsv")

@@ -77,7 +77,9 @@ def contig_lengths(results: Results) -> dict[str, int]:
 
 
 def _observed(results: Results, home: Path) -> Iterator[Track]:
-    """The coverage of each library, as the run publishes it next to its QC."""
+    """The coverage of each library, as the run publishes it next to its QC; it is a person's, so not in an anonymous report."""
+    if results.anonymous:
+        return
     for document in results.library_qc:
         for strand, colour in (("plus", DOWN), ("minus", UP)):
             path = results.path("procap", "coverage", f"{document['library']}.{strand}.bw")

@@ -47,14 +47,15 @@ OF_A_COHORT = (
 )  # fmt: skip
 
 
-def build_report(results_folder: Path, out: Path, title: str, note: str = "") -> Path:
+def build_report(results_folder: Path, out: Path, title: str, note: str = "", *, anonymous: bool = False) -> Path:
     """Write ``report.html``, ``figures/*.svg``, ``data/*.tsv`` and ``browser/`` into ``out``; return the HTML's path.
 
+    ``anonymous``: donors and libraries have numbers for names, and no group of one person is drawn.
     Raises DataError when ``results_folder`` is not a results folder or one of its files is damaged.
     """
-    results = Results(results_folder)
+    results = Results(results_folder, anonymous)
     report = collect(results)
-    with atomic_folder(out, "report.html") as partial:
+    with atomic_folder(out, "report") as partial:
         tracks = write_browser(results, partial / "browser", out.absolute() / "browser")
         describe(report, tracks)
         save_figures(report, partial)

@@ -16,6 +16,7 @@ from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
 from allelegro.io.tables import GUESS, TEXT, WHOLE, read_table
 from allelegro.procap.counts import CountsStore
+from allelegro.report.anonymous import Pseudonyms, pseudonyms_of
 from allelegro.report.report import MEMBERS
 
 # Columns that hold names, which are text whatever they look like; all others of a run's own tables show their kind.
@@ -49,9 +50,10 @@ class Training:
 
 @dataclass
 class Results:
-    """A results folder in the layout of ``docs/output.md``."""
+    """A results folder in the layout of ``docs/output.md``; ``anonymous`` without the names of donors and libraries."""
 
     folder: Path
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
@@ -77,7 +79,7 @@ class Results:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return self._hidden(json.loads(path.read_text(encoding="utf-8")))
         except json.JSONDecodeError as error:
             raise DataError(
                 f"{path} line {error.lineno}: not valid JSON; the file is damaged, run its stage again"
@@ -99,7 +101,8 @@ class Results:
     @cached_property
     def library_qc(self) -> list[dict[str, Any]]:
         """The coverage step's JSON of every library."""
-        return [self.document("procap", "coverage", path.name) for path in self._files("procap/coverage/*.qc.json")]
+        found = [self.document("procap", "coverage", path.name) for path in self._files("procap/coverage/*.qc.json")]
+        return sorted(found, key=lambda qc: str(qc["library"])) if self.anonymous else found
 
     @cached_property
     def date(self) -> datetime:
@@ -189,19 +192,28 @@ class Results:
             return None
         counts = CountsStore.open(self.path("procap", "counts"))
         self.haplotype_store.check_windows(counts.windows)
+        if self.anonymous:
+            counts.libraries = counts.libraries.map(self._hidden)
         return counts, self.haplotype_store
 
     @cached_property
     def haplotype_store(self) -> HaplotypeStore | None:
         """The haplotype store, or None where only its metadata is here."""
         folder = self.path("genotype", "haplotypes")
-        return HaplotypeStore.open(folder) if (folder / "windows.bed").is_file() else None
+        if not (folder / "windows.bed").is_file():
+            return None
+        store = HaplotypeStore.open(folder)
+        store.donors = self._hidden(store.donors)
+        return store
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:
         """Observed and predicted signal per window and donor."""
         path = self.path("training", "evaluation", "predictions.parquet")
-        return pd.read_parquet(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        table = pd.read_parquet(path)
+        return self._pseudonyms.table(table) if self.anonymous else table
 
     @cached_property
     def benchmark_points(self) -> dict[str, pd.DataFrame]:
@@ -280,13 +292,20 @@ class Results:
         found = []
         for path in self._files(f"{folder}/*/model.json") + self._files(f"{folder}/*/*/model.json"):
             model, *member = path.parent.relative_to(self.path(folder)).parts
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = self._hidden(json.loads(path.read_text(encoding="utf-8")))
             found.append(Training(model, "/".join(member), config, self._history(path.parent)))
         return found
 
-    @staticmethod
-    def _table(path: Path) -> pd.DataFrame:
-        return read_table(path, optional=dict.fromkeys(_NAMES, TEXT), others=GUESS, allow_empty=True)
+    def _table(self, path: Path) -> pd.DataFrame:
+        table = read_table(path, optional=dict.fromkeys(_NAMES, TEXT), others=GUESS, allow_empty=True)
+        return self._pseudonyms.table(table) if self.anonymous else table
+
+    @cached_property
+    def _pseudonyms(self) -> Pseudonyms:
+        return pseudonyms_of(self.folder)
+
+    def _hidden(self, value: Any) -> Any:
+        return self._pseudonyms.document(value) if self.anonymous else value
 
     @staticmethod
     def _history(folder: Path) -> pd.DataFrame:

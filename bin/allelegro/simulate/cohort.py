@@ -31,7 +31,7 @@ def simulate_cohort(out: Path, settings: Settings, *, write_bam: bool = True, th
     Memory grows with one chromosome, not with the genome.
     """
     logging.getLogger("msprime").setLevel(logging.WARNING)
-    with atomic_folder(out, "truth.json") as folder:
+    with atomic_folder(out, "cohort") as folder:
         plan = make_plan(settings, folder, write_bam)
         tables = files.Tables()
         files.start(plan)

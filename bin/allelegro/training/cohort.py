@@ -114,7 +114,7 @@ def load_cohort(
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.procap.counts import CountsStore, library_sizes
 
-    signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes, verify=True)
+    signal, sequences = CountsStore.open(counts, verify=True), HaplotypeStore.open(haplotypes, verify=True)
     if signal.checksum("windows.bed") != sequences.checksum("windows.bed"):
         raise DataError(
             f"{counts}/windows.bed and {haplotypes}/windows.bed differ: counts and haplotypes come from different "

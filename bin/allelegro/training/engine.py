@@ -43,12 +43,13 @@ from allelegro.errors import DataError
 from allelegro.io.atomic import atomic_path
 from allelegro.models.device import autocast, autocast_dtype, can_compile, choose_device, keep_freed_memory
 from allelegro.progress import progress
+from allelegro.resources import out_of_memory
 from allelegro.training.distributed import World, join_world, synchronise_norms
 from allelegro.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
-TERMINATED = 143  # the exit status of a process that leaves on SIGTERM
+TERMINATED = 128 + signal.SIGTERM  # the exit status of a process that leaves on SIGTERM
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 25}  # looking at a loss makes a GPU wait
 
 _DIGEST = hashlib.sha256().digest_size  # bytes at the end of a kept state
@@ -135,8 +136,8 @@ def fit(
 ) -> Fitted:
     """Train ``objective.module`` and leave the best epoch's weights in it.
 
-    With ``checkpoint_dir`` the whole state is kept there after every epoch (and on SIGTERM, after which the process leaves with
-    status 143), and a run with the same objective and settings continues from it: the result is the same as without a stop.
+    With ``checkpoint_dir`` the whole state is kept there after every epoch (and on SIGTERM or SIGHUP, after which the process
+    leaves with status 128 and the signal's number), and a run with the same objective and settings continues from it: the result is the same as without a stop.
     Raises DataError when a loss is not finite, naming the batch, and when a single example does not fit into memory.
     """
     return _Run(objective, settings, choose_device(device), checkpoint_dir).train()
@@ -177,7 +178,7 @@ class _Run:
             fused=True,
         )
         self.average = self._averaged()
-        self.terminated = False
+        self.ended_by = 0  # the signal that asked to leave
 
     def _prepare(self) -> nn.Module:
         """The network as it is called during training: on the device, distributed, compiled."""
@@ -215,7 +216,7 @@ class _Run:
         settings, state = self.settings, self.state
         done = (state.epoch * self.steps + state.step) * self.batch_size
         with (
-            self._leaving_on_sigterm(),
+            self._leaving_on_signals(),
             progress("training", settings.epochs * self.steps * self.batch_size) as advance,
         ):
             if self.world.leads:
@@ -255,11 +256,11 @@ class _Run:
                 rate = sequences / (time.monotonic() - started)
                 advance((step + 1 - unchecked) * self.batch_size, self._note(mean, rate))
                 unchecked = step + 1
-            if self.terminated:
+            if self.ended_by:
                 state.losses = losses[: step + 1].tolist()
                 self._leave()
         seconds = time.monotonic() - started
-        self._finish_epoch(self.world.mean(losses.mean()), sequences / seconds, seconds)
+        self._finish_epoch(self.world.mean(losses.mean()), sequences / seconds)
 
     def _step(self, batch: Tensor, step: int) -> Tensor:
         """One update from a global batch; returns its mean loss on this process. Halves the micro-batch when memory ends."""
@@ -269,7 +270,7 @@ class _Run:
                 loss = self._gradients(batch)
                 break
             except RuntimeError as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
             # Outside the handler: the error keeps the graph, and with it the memory, alive.
             self._halve(batch)
@@ -333,18 +334,15 @@ class _Run:
         latest = f" {metric} {self.state.history[-1][metric]:.3f}" if self.state.history else ""
         return f"epoch {self.state.epoch + 1}/{self.settings.epochs} loss {loss:.4f}{latest} {rate:,.0f} seq/s"
 
-    def _finish_epoch(self, loss: float, rate: float, seconds: float) -> None:
+    def _finish_epoch(self, loss: float, rate: float) -> None:
         state, settings = self.state, self.settings
         metrics = self._validate()
         if settings.metric not in metrics:
             raise ValueError(f"the objective's metrics {sorted(metrics)} lack {settings.metric}")
         state.epoch, state.step, state.losses = state.epoch + 1, 0, []
-        rates = {
-            "learning_rate": self.optimiser.param_groups[-1]["lr"],
-            "sequences_per_second": rate,
-            "seconds": seconds,
-        }
-        state.history.append({"epoch": state.epoch, "train_loss": loss, **metrics, **rates})
+        # Without the seconds and the rate, which the log has: the same training gives the same file.
+        learning_rate = self.optimiser.param_groups[-1]["lr"]
+        state.history.append({"epoch": state.epoch, "train_loss": loss, **metrics, "learning_rate": learning_rate})
         if self._is_best(metrics[settings.metric]):
             state.best_epoch = state.epoch
             state.best = {name: tensor.detach().clone() for name, tensor in self._evaluated().state_dict().items()}
@@ -387,7 +385,7 @@ class _Run:
         }
         buffer = io.BytesIO()
         torch.save(document, buffer)
-        with atomic_path(self.file) as partial:
+        with atomic_path(self.file, at_once=True) as partial:
             partial.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getbuffer()).digest())
 
     def _kept(self) -> dict[str, Any] | None:
@@ -423,21 +421,23 @@ class _Run:
         log.info("continuing after epoch %d, step %d of %s", self.state.epoch, self.state.step, self.file)
 
     @contextmanager
-    def _leaving_on_sigterm(self) -> Iterator[None]:
+    def _leaving_on_signals(self) -> Iterator[None]:
         def note(number: int, frame: object) -> None:
-            self.terminated = True
+            self.ended_by = number
 
-        before = signal.signal(signal.SIGTERM, note)
+        numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, note) for number in numbers}
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _leave(self) -> None:
         self._save()
         kept = f"state kept in {self.file}" if self.file else "nothing kept, there is no --checkpoint-dir"
         log.warning("terminated in epoch %d after step %d; %s", self.state.epoch + 1, self.state.step, kept)
-        raise SystemExit(TERMINATED)
+        raise SystemExit(128 + self.ended_by)
 
 
 @cache
@@ -452,10 +452,6 @@ def code_checksum() -> str:
 
 def _defined(value: float) -> bool:
     return not math.isnan(value)
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _set_backends(device: torch.device, exact: bool) -> None:

@@ -347,7 +347,7 @@ def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Fol
     """The ceiling: one library of a donor predicts the other, and half of all libraries the other half."""
     from allelegro.procap.counts import CountsStore, library_sizes
 
-    store = CountsStore.open(counts)
+    store = CountsStore.open(counts, verify=True)
     rpm = store.counts(cohort.target_width).sum(axis=2) / library_sizes(store.libraries)
     pairs = replicate_pairs(store.libraries)
     if not pairs:

@@ -29,7 +29,10 @@ def haplotypes(results: Results, report: Report) -> None:
         section.show(Table("Donors", donors))
     related = _relatedness(results, report)
     section.show(related) if isinstance(related, Table) else section.say(related)
-    section.show(_components(results))
+    if results.anonymous:
+        section.say("Ancestry is not drawn: each of its points would be one person, and this report is anonymous.")
+    else:
+        section.show(_components(results))
 
 
 def _histogram(results: Results) -> Figure | None:

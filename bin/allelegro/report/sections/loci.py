@@ -137,7 +137,9 @@ def _slopes(store: HaplotypeStore, place: int, name: str, wide: pd.DataFrame, mo
 def _by_allele(
     results: Results, section: Section, counts: CountsStore, store: HaplotypeStore, example: Example
 ) -> None:
-    locus = _with_allele(counts, store, example.place, example.allele)
+    locus = _shown(results, _with_allele(counts, store, example.place, example.allele))
+    if locus is None:
+        return
     predicted = _predictions(results, locus)
     slug = re.sub(
         r"[^A-Za-z0-9]+", "-", f"{example.name}-{'right' if example.observed * example.predicted > 0 else 'wrong'}"
@@ -166,6 +168,7 @@ def _one_locus(
     slug = re.sub(r"[^A-Za-z0-9]+", "-", name)
     snvs = None if saturated is None else saturated[saturated["alt"].isin(BASES) & saturated["ref"].isin(BASES)]
     locus = None if stores is None else _locus(*stores, name, snvs)
+    locus = locus and _shown(results, locus)
     if locus is not None:
         predicted = _predictions(results, locus)
         section.show(_tracks(slug, locus, predicted, snvs))
@@ -243,8 +246,26 @@ def by_genotype(results: Results, slug: str, variant: pd.Series) -> Figure | Non
     place = int((middle - variant["pos"]).abs()[around].idxmin())
     if int(rows[0]) not in store.copies(place)[0]:
         return None
-    locus = _with_allele(counts, store, place, int(rows[0]))
+    locus = _shown(results, _with_allele(counts, store, place, int(rows[0])))
+    if locus is None:
+        return None
     return _tracks(slug, locus, _predictions(results, locus), None)
+
+
+def _shown(results: Results, locus: Locus) -> Locus | None:
+    """The locus as it may be drawn: in an anonymous report without genotypes of one donor alone, who could be known by it."""
+    if not results.anonymous:
+        return locus
+    codes = locus.genotype.codes
+    kept = np.flatnonzero(np.bincount(codes)[codes] > 1)
+    if not len(kept):
+        return None
+    return replace(
+        locus,
+        donors=[locus.donors[at] for at in kept],
+        signal=locus.signal[kept],
+        genotype=locus.genotype[kept].remove_unused_categories(),
+    )
 
 
 def _groups(codes: NDArray[np.int64], labels: list[str]) -> "pd.Categorical[object]":

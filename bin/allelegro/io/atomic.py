@@ -102,9 +102,14 @@ def refuse_input(target: Path) -> None:
     """Raise DataError when writing ``target`` would replace an input of the command: see :func:`reading`."""
     here = target.resolve()
     for path in _inputs.get():
-        inside = path in here.parents and target.is_file()
+        inside = path in here.parents and target.is_file() and _is_whole(path)
         if (path == here or here in path.parents or inside) and target.exists():
             raise DataError(f"{target}: is an input of this command, too; give the output another name")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder is one store, model or report, not a folder of such."""
+    return any(folder.glob(f"{_MARKER}*")) or any((folder / name).is_file() for name in ("metadata.json", "model.json"))
 
 
 @contextmanager

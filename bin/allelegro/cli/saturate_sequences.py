@@ -54,6 +54,6 @@ def main(
     else:
         store = HaplotypeStore.open(haplotypes, verify=True) if haplotypes else None
         regions = central_regions(read_windows(windows, folds=False), scorer, span, count, window or [], store)
-    with atomic_folder(out, "saturation") as partial:
+    with atomic_folder(out, "saturation", lambda folder: {"saturation.tsv"}) as partial:
         done = write_saturation(saturate(regions, genome, scorer, deletions), partial)
     logger.info("%s regions saturated", done)

@@ -3,7 +3,7 @@
 // Allelegro: inputs → procap → genotype → training → effects → report. Only this file reads params.
 
 include { readSchema ; helpText ; checkParameters } from './modules/parameters.nf'
-include { toolSettings } from './modules/tools.nf'
+include { toolSettings ; withOption } from './modules/tools.nf'
 include { runPlan } from './modules/plan.nf'
 include { parametersText ; provenanceTexts ; writeText ; writeChecksums } from './modules/provenance.nf'
 include { INPUTS   } from './modules/inputs'
@@ -27,7 +27,9 @@ workflow {
 
     INPUTS(
         params.simulate,
-        params.subMap('libraries', 'peaks', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators', 'score'),
+        params.subMap(
+            'libraries', 'peaks', 'genome', 'variants', 'mpra', 'variant_sets', 'comparators', 'covariates', 'score',
+        ),
         tools,
     )
     PROCAP(
@@ -35,7 +37,8 @@ workflow {
         params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools,
     )
     GENOTYPE(
-        PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes, tools,
+        PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes,
+        tools + [extract_haplotypes: withOption(tools.extract_haplotypes, '--flank', plan.flank)],
     )
     TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
     EFFECTS(

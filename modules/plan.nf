@@ -68,6 +68,11 @@ def trainedFolders(pattern) {
     pattern ==~ /\w[\w.-]*/ && file(inBox).exists() ? inBox : pattern
 }
 
+/** Sequence beyond each window, bp: what CLIPNET's windows are moved by. */
+def flankWidth(Map given) {
+    'clipnet' in words(given.models) ? given.clipnet_jitter.toInteger() : 0
+}
+
 /** Everything that is trained and scored. */
 def runPlan(Map given) {
     def windows = given.simulate || given.libraries || given.peaks || given.windows || given.counts
@@ -75,7 +80,9 @@ def runPlan(Map given) {
         windows: windows,
         haplotypes: windows && (given.simulate || given.variants || given.haplotypes),
         models: finetuningPlan(given),
+        flank: flankWidth(given),
         pretrained: given.checkpoint ? [] : pretrainingPlan(given),
+        covariates: given.covariates,
         checkpoint: given.checkpoint,
         pretrained_from: given.pretrained_from,
         start_folds: words(given.pretrain_folds)[0].tokenize(':')*.toInteger(),

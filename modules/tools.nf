@@ -44,6 +44,11 @@ def optionText(String option, value) {
     value instanceof Boolean ? (value ? yes : no) : repeated(yes, value)
 }
 
+/** A tool's settings with one more option, which follows from the plan of the run. */
+def withOption(Map tool, String option, value) {
+    tool + [args: [tool.args, optionText(option, value)].findAll().join(' ')]
+}
+
 /** Which packages may import which, and which each tool depends on (tests/python/test_layers.py holds it true). */
 def readLayers(String binDir) {
     new groovy.json.JsonSlurperClassic().parseText(file("${binDir}/allelegro/layers.json").text)

@@ -48,7 +48,7 @@ workflow INPUTS {
 }
 
 def sheetNames() {
-    ['libraries', 'peaks', 'mpra', 'variant_sets', 'comparators']
+    ['libraries', 'peaks', 'mpra', 'variant_sets', 'comparators', 'covariates']
 }
 
 def parseJson(path) {

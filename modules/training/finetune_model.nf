@@ -12,6 +12,7 @@ process FINETUNE_MODEL {
     tuple val(meta), path(pretrained, stageAs: 'pretrained/*')
     path counts, stageAs: 'counts'
     path haplotypes, stageAs: 'haplotypes'
+    path covariates, stageAs: 'covariates/*'
     val checkpoints
     val tool
 
@@ -26,6 +27,7 @@ process FINETUNE_MODEL {
     """
     ${launcher(task, 'finetune_model.py')} --counts counts --haplotypes haplotypes \\
         --out ${quoted("${meta.model}/${meta.member}")} ${repeated('--init', pretrained)} \\
+        ${repeated('--covariates', covariates)} \\
         --model ${quoted(meta.architecture)} --genotypes ${quoted(meta.genotypes)} \\
         --test-fold ${meta.test_fold} --validation-fold ${meta.validation_fold} --seed ${meta.seed} \\
         --checkpoint-dir ${quoted(state)} --threads ${task.cpus} ${tool.args}

@@ -29,7 +29,8 @@ workflow TRAINING {
         def start = plan.checkpoint ? givenCheckpoint(plan.checkpoint) : startOf(model, models, plan)
         [model, model.pretrained ? start : []]
     }
-    FINETUNE_MODEL(starts, counts, haplotypes, plan.state, tools.finetune_model)
+    covariates = plan.covariates ? file(plan.covariates, checkIfExists: true) : []
+    FINETUNE_MODEL(starts, counts, haplotypes, covariates, plan.state, tools.finetune_model)
 
     trained = FINETUNE_MODEL.out.model.toSortedList(byMember()).filter { models -> models }
     EVALUATE_PROCAP(

@@ -1,9 +1,13 @@
 """Kinship and ancestry of simulated relatives and populations."""
 
+import random
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from allelegro.genotype.relatedness import degree, king_robust, principal_components
+from allelegro.genotype.relatedness import degree, families, king_robust, principal_components
+from helpers.slow_haplotypes import Cohort, Record, extract, random_dna
 
 
 def simulate_dosages(rng: np.random.Generator) -> np.ndarray:
@@ -46,6 +50,26 @@ def test_king_robust_by_its_formula() -> None:
             assert kinship[i, j] == pytest.approx(
                 (both - 2 * opposite) / (2 * het_i) + 0.5 - (het_i + het_j) / (4 * het_i)
             )
+
+
+def test_a_trio_is_one_family_and_few_variants_say_nothing(tmp_path: Path) -> None:
+    rng = random.Random(2)
+    genome = {"chr1": random_dna(rng, 12_000)}
+    names = ["mother", "other", "child", "father", "stranger"]
+    records = []
+    for pos in range(10, 11_990, 8):
+        ref = genome["chr1"][pos - 1]
+        frequency = rng.uniform(0.1, 0.9)
+        pairs = {name: [int(rng.random() < frequency) for _ in range(2)] for name in names}
+        pairs["child"] = [rng.choice(pairs["mother"]), rng.choice(pairs["father"])]
+        calls = ["|".join(map(str, pairs[name])) for name in names]
+        records.append(Record(pos, ref, rng.choice([base for base in "ACGT" if base != ref]), calls))
+    windows = [("chr1", start, start + 200) for start in range(0, 12_000, 200)]
+    found = families(extract(Cohort(genome, records, names, windows), tmp_path / "all"))
+    assert found["mother"] == found["child"] == found["father"]
+    assert len({found[name] for name in ("other", "stranger", "child")}) == 3
+    few = families(extract(Cohort(genome, records, names, windows[:3]), tmp_path / "few"))
+    assert len(set(few.values())) == 5
 
 
 def test_kinship_error_is_that_of_repeats() -> None:

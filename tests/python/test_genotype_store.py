@@ -115,6 +115,28 @@ def test_coordinates_on_random_variants(cohort: Cohort) -> None:
                     assert positions[(end - start) // 2] == centre
 
 
+def test_flanks_are_the_sequence_of_wider_windows_and_n_beyond_the_contig(
+    cohort: Cohort, store: HaplotypeStore, tmp_path: Path
+) -> None:
+    flanked = extract(cohort, tmp_path / "flanked", flank=30)
+    assert (flanked.flank, flanked.width) == (30, store.width + 60)
+    assert flanked.windows.equals(store.windows)
+    inside = [window for window in cohort.windows if window[1] >= 30]
+    wide = Cohort(cohort.genome, cohort.records, cohort.donors, [(c, a - 30, b + 30) for c, a, b in inside])
+    expected = extract(wide, tmp_path / "wide")
+    for place, window in enumerate(inside):
+        mine = cohort.windows.index(window)
+        assert (flanked.haplotypes(mine) == expected.haplotypes(place)).all()
+        first = int(flanked.offsets[mine])
+        assert (flanked.reference_positions(first) == expected.reference_positions(int(expected.offsets[place]))).all()
+    edge = cohort.windows.index(("chr2", 0, 100))
+    assert decode(flanked.distinct(edge)[0]) == "N" * 30 + cohort.genome["chr2"][:130]
+    assert flanked.reference_positions(int(flanked.offsets[edge])).tolist() == [-1] * 30 + list(range(130))
+    chosen = np.arange(len(store.variants))
+    places = flanked.variants.merge(store.variants.reset_index(), on=["chrom", "pos", "ref", "alt"])["index"]
+    assert sorted(places) == chosen.tolist()
+
+
 def test_coordinates_of_a_deletion_and_an_insertion(tmp_path: Path) -> None:
     sequence = random_dna(random.Random(1), 60)
     deletion, insertion = (

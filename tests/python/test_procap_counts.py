@@ -145,3 +145,11 @@ def test_size_factors_say_when_no_window_is_common() -> None:
     factors, method = size_factors(np.array([[5, 0], [0, 7]]), np.array([100, 400]))
     assert method == "library_total"
     np.testing.assert_allclose(factors, [0.5, 2])
+
+
+def test_size_factors_do_not_rest_on_a_few_windows() -> None:
+    counts = np.array([[10, 1000]] * 9 + [[0, 3]] * 50)  # nine busy windows whose genes differ between the libraries
+    factors, method = size_factors(counts, np.array([100, 400]))
+    assert method == "library_total"
+    np.testing.assert_allclose(factors, [0.5, 2])
+    assert size_factors(np.array([[10, 1000]] * 10), np.array([100, 400]))[1] == "median_of_ratios"

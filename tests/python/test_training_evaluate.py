@@ -15,7 +15,7 @@ from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import read_metrics
 from allelegro.models.checkpoint import load_model, save_model
 from allelegro.models.legnet import PRESETS, LegNet
-from allelegro.statistics import kernel_ridge, pearson_ci, right_sign
+from allelegro.statistics import Estimate, kernel_ridge, pearson_ci, right_sign
 from allelegro.training.baselines import (
     genotype_kernel,
     linear_genotypes,
@@ -23,9 +23,18 @@ from allelegro.training.baselines import (
     replicate_pairs,
 )
 from allelegro.training.cohort import LN2, load_cohort, make_split
-from allelegro.training.evaluate import Evaluation, _permuted_donors, evaluate, log_rpm
+from allelegro.training.evaluate import (
+    Evaluation,
+    _permuted_donors,
+    ceiling,
+    common_folds,
+    evaluate,
+    input_of,
+    log_rpm,
+    pooled_rpm,
+)
 from allelegro.training.finetune import finetune
-from allelegro.training.metrics import donor_questions, main_dosage, rowwise_r, slopes
+from allelegro.training.metrics import count_questions, donor_questions, main_dosage, rowwise_r, slopes
 from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import make_toy
 
@@ -48,7 +57,7 @@ def checkpoints(toy, tmp_path_factory):
         toy.counts,
         toy.haplotypes,
         folder / "clipnet",
-        replace(OPTIONS, model="clipnet", input_width=120, target_width=60, epochs=1),
+        replace(OPTIONS, model="clipnet", input_width=120, target_width=60, clipnet_epochs=1),
         "cpu",
         None,
     )
@@ -112,6 +121,42 @@ def test_locus_level_never_enters_between_donor_metrics():
         estimate = question.estimate("levels", 200, 0)
         nothing = 0.5 if question.metric == "within_locus_right_sign" else 0.0
         assert abs(estimate.value - nothing) < 0.04, question.metric
+
+
+def test_deviance_is_that_of_scipy_and_weighs_by_counts():
+    rng = np.random.default_rng(0)
+    rates, sizes = (
+        rng.lognormal(1, 1, (40, 1)) * rng.lognormal(0, 0.5, (40, 6)),
+        np.array([0.1, 0.1, 0.1, 50, 50, 50.0]),
+    )
+    counts = rng.poisson(rates * sizes)
+    deep = np.where(sizes > 1, rates, rates.mean(axis=1, keepdims=True))
+    shallow = np.where(sizes < 1, rates, rates.mean(axis=1, keepdims=True))
+    questions = {
+        q.metric: q for q in count_questions(counts, sizes, {"deep": deep, "shallow": shallow, "truth": rates})
+    }
+    between, across = (questions[f"{name}_deviance_explained"] for name in ("between_donors", "across_loci"))
+    got = {name: between.estimate(name, 50, 0).value for name in between.values}
+    assert got["truth"] > 0.9 and got["deep"] > 0.5 and got["shallow"] < 0.1
+    saturated = [stats.multinomial.logpmf(row, row.sum(), row / row.sum()) for row in counts]
+    null = [stats.multinomial.logpmf(row, row.sum(), sizes / sizes.sum()) for row in counts]
+    fitted = [
+        stats.multinomial.logpmf(row, row.sum(), m / m.sum()) for row, m in zip(counts, rates * sizes, strict=True)
+    ]
+    gain = (np.sum(fitted) - np.sum(null)) / (np.sum(saturated) - np.sum(null))
+    assert got["truth"] == pytest.approx(gain, rel=1e-6)
+    flat = count_questions(counts, sizes, {"flat": np.ones_like(rates)})
+    assert flat[1].estimate("flat", 50, 0).value == pytest.approx(0, abs=1e-9)
+    assert across.estimate("truth", 50, 0).value > 0.95
+
+
+def test_a_perfect_model_reaches_the_square_root_of_replicates():
+    rng = np.random.default_rng(1)
+    truth = rng.normal(size=(4000,))
+    first, second = truth + rng.normal(0, 2, (2, 4000))
+    reliability = pearson_ci(first, second, None, 100, 0)
+    assert ceiling(reliability).value == pytest.approx(stats.pearsonr(truth, first).statistic, abs=0.03)
+    assert ceiling(Estimate(-0.1, -0.2, 0.09, 7)) == Estimate(0.0, 0.0, pytest.approx(0.3), 7)
 
 
 # -------------------------------------------------------------------------------------------------------- baselines
@@ -227,9 +272,40 @@ def test_every_cell_model_and_difference_has_interval_and_n(evaluated):
         value(metrics, "legnet - permuted_donors", subset, "between_donors_r_difference")
     value(metrics, "linear_genotypes", "seen_loci/unseen_donors", "within_locus_r_median")
     value(metrics, "locus_mean", "seen_loci/unseen_donors", "across_loci_r")
-    value(metrics, "replicates", "unseen_loci/replicated_donors", "between_donors_r")
+    reached = value(metrics, "replicates", "unseen_loci/replicated_donors", "between_donors_r")
+    reliability = value(metrics, "replicates", "unseen_loci/replicated_donors", "between_donors_r_reliability")
+    assert reached["value"] == pytest.approx(max(reliability["value"], 0) ** 0.5)
+    for metric in ("across_loci_deviance_explained", "between_donors_deviance_explained"):
+        value(metrics, "legnet - clipnet", "unseen_loci/seen_donors", f"{metric}_difference")
     value(metrics, "clipnet", "unseen_loci/seen_donors", "profile_r_median")
     assert not ((metrics.model == "locus_mean") & metrics.subset.str.startswith("unseen_loci")).any()
+
+
+def test_training_says_which_model_has_learned(evaluated):
+    metrics, predictions = evaluated
+    cell = predictions[predictions["cell"] == "validation_loci/seen_donors"]
+    means = np.log1p(cell.groupby("window", observed=True)[["observed", "legnet", "clipnet"]].mean())
+    for name in ("legnet", "clipnet"):
+        row = value(metrics, name, "validation_loci/seen_donors", "across_loci_r")
+        assert row["value"] == pytest.approx(stats.pearsonr(means["observed"], means[name]).statistic, abs=1e-4)
+        assert row["ci_low"] < row["value"] < row["ci_high"] and row["n"] == 20
+    for name, epochs, departures in (("legnet", 12, 0), ("clipnet", 1, 5)):
+        assert value(metrics, name, "training", "epochs_trained")["value"] == epochs
+        assert value(metrics, name, "training", "ended_by_patience")["value"] == 0
+        assert value(metrics, name, "training", "departures_from_recipe")["value"] == departures
+        assert 1 <= value(metrics, name, "training", "best_epoch")["value"] <= epochs
+
+
+def test_clipnets_of_one_fold_are_averaged_in_rpm_and_clipnet_never_sees_indels(toy, checkpoints, monkeypatch):
+    model = load_model(checkpoints / "clipnet")
+    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60, snvs_only=True)
+    folds = common_folds(cohort, {"clipnet": [model]})
+    low, high = np.full(cohort.counts.shape, np.log(2.0)), np.full(cohort.counts.shape, np.log(10.0))
+    rates = iter([low, high])
+    monkeypatch.setattr("allelegro.training.evaluate.log_rpm", lambda model, cohort: next(rates))
+    pooled = pooled_rpm([model, model], folds, {input_of(model): cohort})
+    np.testing.assert_allclose(pooled["unseen_loci"][folds.loci("unseen_loci")], 6.0)
+    assert input_of(model) == (120, True)
 
 
 def test_a_model_that_knows_finds_alleles_and_donors(evaluated, toy, checkpoints):
@@ -358,7 +434,7 @@ def test_a_model_of_lentimpra_answers_where_it_held_out_the_windows(toy, study, 
 
 
 def test_profiles_are_pooled_over_folds(toy, tmp_path):
-    options = replace(OPTIONS, model="clipnet", input_width=120, target_width=60, epochs=1)
+    options = replace(OPTIONS, model="clipnet", input_width=120, target_width=60, clipnet_epochs=1)
     for fold in (0, 1):
         folder = tmp_path / "clipnet" / f"fold{fold}"
         finetune(

@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import random
 import shutil
 import socket
 from dataclasses import replace
@@ -22,6 +23,7 @@ from allelegro.models.checkpoint import load_model
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.encoding import one_hot
 from allelegro.models.legnet import PRESETS, LegNet
+from allelegro.procap.counts import CountsStore
 from allelegro.statistics import ridge
 from allelegro.training import engine
 from allelegro.training.cohort import (
@@ -39,7 +41,9 @@ from allelegro.training.finetune import finetune
 from allelegro.training.losses import CountLoss
 from allelegro.training.objectives import ClipnetObjective, DiploidLegNet, LegNetObjective
 from allelegro.training.settings import FinetuneSettings
-from helpers.toy_stores import EFFECT, make_toy
+from helpers.slow_haplotypes import Cohort as SlowCohort
+from helpers.slow_haplotypes import Record, extract, random_dna
+from helpers.toy_stores import EFFECT, make_toy, write_counts
 
 torch.set_num_threads(1)
 TINY = FinetuneSettings(
@@ -115,6 +119,27 @@ def test_donors_are_held_out_by_person_and_the_split_is_the_same_for_every_model
     assert (cohorts[0].windows["fold"].to_numpy()[splits[0].test_loci] == 0).all()
     named = make_split(cohorts[0], 0, 1, test_donors=["D03", "D05"])
     assert named.test_donors.tolist() == [3, 5]
+
+
+def test_relatives_are_held_out_together_or_not_at_all(toy, caplog):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 60, 120)
+    family = {donor: place // 3 for place, donor in enumerate(cohort.donors)}  # four families of three
+    drawn = set()
+    for seed in range(20):
+        split = make_split(cohort, 0, 1, seed=seed, test_donor_fraction=0.5, families=family)
+        assert len(split.test_donors) == 6
+        assert not {donor // 3 for donor in split.test_donors} & {donor // 3 for donor in split.train_donors}
+        drawn.add(tuple(split.test_donors))
+    assert len(drawn) > 3
+    assert not caplog.text
+    too_few = make_split(cohort, 0, 1, test_donor_fraction=0.34, families=family)  # 4 of 12: one family of three fits
+    assert len(too_few.test_donors) == 3 and "3 donors are held out instead of 4" in caplog.text
+    make_split(cohort, 0, 1, test_donors=["D03"], families=family)
+    assert "D03, D04, D05 are related, and some of them are in training" in caplog.text
+    alone = dict(zip(cohort.donors, range(12), strict=True))
+    np.testing.assert_array_equal(
+        make_split(cohort, 0, 1, seed=3, families=alone).test_donors, make_split(cohort, 0, 1, seed=3).test_donors
+    )
 
 
 def test_held_out_chromosomes_or_blocks(toy):
@@ -223,49 +248,116 @@ def test_losses_prefer_the_truth_and_separate_their_terms(kind, observed):
         assert (float(loss(swapped, counts, sizes)) - at_truth > 0.01) == (weight > 0)
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_clipnet_loss_over_diplotypes_equals_the_loss_over_samples(toy, turned):
-    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
-    split = make_split(cohort, 0, 1)
-    options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
+def clipnet_objective(toy, jitter=20, target=60, **changes):
+    """CLIPNET on windows of 80 bp that move by up to ``jitter`` bp, with its network and profiles."""
+    cohort = load_cohort(toy.counts, toy.haplotypes, 80 + 2 * jitter, target, snvs_only=True)
+    options = replace(TINY, model="clipnet", target_width=target, max_shift=jitter, **changes)
     torch.manual_seed(0)
-    network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
-    profiles = load_profiles(toy.counts, cohort)
-    objective = ClipnetObjective(network, cohort, split, profiles, 120, options)
+    network = Clipnet(width=80, profile_width=target, filters=(8, 8), channels=8, dilations=2)
+    profiles = load_profiles(toy.counts, cohort, target + 2 * jitter)
+    objective = ClipnetObjective(network, cohort, make_split(cohort, 0, 1), profiles, 80, options)
     objective.module.eval()
+    return objective
+
+
+@pytest.mark.parametrize(("turned", "moved"), [(False, 0), (True, 0), (False, -13), (True, 7)])
+def test_clipnet_loss_is_the_published_one_of_windows_that_moved_with_their_profiles(toy, turned, moved):
+    objective = clipnet_objective(toy)
+    cohort, network = objective.cohort, objective.module.network
+    dense = CountsStore.open(toy.counts).profiles(np.arange(60))  # [locus, library, strand, base]
     objective.flip = torch.full((objective.units,), turned)
-    got = float(objective.loss(objective.module, torch.arange(objective.examples)))
-    expected, levels = [], {}
-    for locus in split.train_loci:
-        for donor in range(12):
-            pair = cohort.codes[cohort.offsets[locus] + cohort.index[locus, donor]]
-            if turned:
-                pair = np.array([3, 2, 1, 0], np.uint8)[pair[:, ::-1]]
-            first, second = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in pair)
-            profile, quantity = network(Clipnet.encode(first, second))
-            entries = slice(profiles.offsets[locus], profiles.offsets[locus + 1])
-            mine = profiles.donor[entries] == donor
-            track = np.zeros(120)
-            track[profiles.position[entries][mine]] = profiles.value[entries][mine]
-            track = torch.tensor(track[::-1].copy() if turned else track)
-            cosine = torch.nn.functional.cosine_similarity(profile[0].double(), track, dim=0)
-            level = np.log1p(cohort.rpm[locus, donor] * objective.target_scale)
-            expected.append(float((torch.log1p(quantity[0]) - level) ** 2 / 500 - cosine))
-            levels.setdefault((locus, *sorted(cohort.index[locus, donor])), []).append(level)
-    assert objective.examples == len(levels) < len(expected)
-    spread = sum(np.var(alike) * len(alike) for alike in levels.values()) / len(expected)  # within a diplotype
-    assert got == pytest.approx(np.mean(expected) - spread / 500, abs=1e-5)
+    objective.shift = torch.full((objective.units,), moved)
+    examples = torch.tensor([0, 1, 50, 333])
+    got = float(objective.loss(objective.module, examples).detach())
+    expected = []
+    for sample in objective.data["train"][examples].tolist():
+        locus, donor = divmod(sample, 12)
+        pair = toy.sequences[locus, toy.index[locus, donor], 20 + moved : 100 + moved]
+        mine = [name.split("_")[0] == cohort.donors[donor] for name in toy.libraries]
+        track = (
+            dense[locus, mine].sum(axis=0)[:, 30 + moved : 90 + moved] / cohort.sizes[donor] * objective.target_scale
+        )
+        if turned:
+            pair, track = np.array([3, 2, 1, 0], np.uint8)[pair[:, ::-1]], track[::-1, ::-1]
+        first, second = (torch.from_numpy(np.ascontiguousarray(one))[None] for one in pair)
+        profile, quantity = network(Clipnet.encode(first, second))
+        observed = torch.tensor(np.ascontiguousarray(track)).double().flatten()
+        cosine = torch.nn.functional.cosine_similarity(profile[0].double(), observed, dim=0)
+        expected.append(float((torch.log1p(quantity[0]) - torch.log1p(observed.sum())) ** 2 / 500 - cosine))
+    assert got == pytest.approx(np.mean(expected), abs=1e-5)
 
 
-def test_clipnet_validation_loss_weighs_every_donor_alike(toy):
-    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 60)
-    options = replace(TINY, model="clipnet", target_width=60, max_shift=0)
-    network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
-    profiles = load_profiles(toy.counts, cohort)
-    objective = ClipnetObjective(network, cohort, make_split(cohort, 0, 1), profiles, 120, options)
-    objective.module.eval()
+def test_an_epoch_of_clipnet_is_every_window_of_every_donor_in_both_orientations(toy):
+    objective = clipnet_objective(toy)
+    loci, donors = len(objective.split.train_loci), 12
+    assert objective.examples == 2 * loci * donors
+    objective.begin_epoch(0, torch.Generator().manual_seed(0))
+    samples = objective.data["train"]
+    for orientation in (False, True):
+        assert sorted(samples[objective.flip == orientation].tolist()) == sorted(set(samples.tolist()))
+    assert set(objective.loci(torch.arange(objective.examples)).tolist()) == set(objective.split.train_loci.tolist())
+    assert (objective.shift.min(), objective.shift.max()) == (-20, 20)
+    settings = objective.training_settings()
+    assert (settings.epochs, settings.patience, settings.batch_size, settings.steps) == (200, 10, 256, None)
+    assert (settings.max_lr, settings.epsilon, settings.clip, settings.weight_decay) == (0.001, 1e-7, None, 0)
+    assert (settings.schedule, settings.warmup, settings.precision) == ("constant", 0, "fp32")
+
+
+def test_clipnet_validation_loss_weighs_every_donor_alike_and_passes_a_diplotype_once(toy):
+    objective = clipnet_objective(toy)
     parts = [float(objective.validation_loss(objective.module, torch.tensor([locus]))) for locus in (3, 11, 0)]
     assert float(objective.validation_loss(objective.module, torch.tensor([3, 11, 0]))) == pytest.approx(np.mean(parts))
+    objective.flip, objective.shift = torch.zeros(objective.units, dtype=bool), torch.zeros(objective.units, dtype=int)
+    locus = int(objective.split.train_loci[4])
+    mine = torch.nonzero(objective.data["train"] // 12 == locus).flatten()
+    as_trained = float(objective.loss(objective.module, mine).detach())
+    assert float(objective.validation_loss(objective.module, torch.tensor([locus]))) == pytest.approx(as_trained)
+    first, _, row = objective._diplotypes(torch.tensor([locus]))
+    assert len(first) == len({tuple(sorted(pair)) for pair in objective.cohort.index[locus].tolist()})
+    assert row.max() == len(first) - 1
+
+
+def test_indels_do_not_reach_clipnet(tmp_path):
+    """Haplotypes of a store with indels are those of a VCF that never had them, where two-hot would show false heterozygotes."""
+    rng = random.Random(3)
+    genome = {"chr1": random_dna(rng, 2000)}
+    records = []
+    for pos in range(20, 1980, 11):
+        ref = genome["chr1"][pos - 1 : pos + 3 * (rng.random() < 0.2)]
+        alt = rng.choice([base for base in "ACGT" if base != ref[0]]) if len(ref) == 1 else ref[0]
+        alt = ref[0] + random_dna(rng, 3) if rng.random() < 0.2 and len(ref) == 1 else alt
+        records.append(Record(pos, ref, alt, [f"{rng.randint(0, 1)}|{rng.randint(0, 1)}" for _ in range(5)]))
+    windows = [("chr1", start, start + 300) for start in (200, 900, 1500)]
+    donors = [f"d{n}" for n in range(5)]
+    snvs = [record for record in records if len(record.ref) == len(record.alt) == 1]
+    kept, without = (
+        extract(SlowCohort(genome, chosen, donors, windows), tmp_path / name)
+        for name, chosen in (("kept", records), ("without", snvs))
+    )
+    counts = np.ones((3, 5), int)
+    write_counts(
+        tmp_path / "counts",
+        kept.windows.assign(fold=[0, 1, 2]),
+        donors,
+        donors,
+        counts,
+        counts[0],
+        np.random.default_rng(0),
+    )
+    for store in (kept, without):
+        (store.folder / "windows.bed").write_bytes((tmp_path / "counts" / "windows.bed").read_bytes())
+        metadata = json.loads((store.folder / "metadata.json").read_text())
+        metadata["checksums"]["windows.bed"] = sha256(store.folder / "windows.bed")
+        metadata["sizes"]["windows.bed"] = (store.folder / "windows.bed").stat().st_size
+        (store.folder / "metadata.json").write_text(json.dumps(metadata))
+    cohorts = [
+        load_cohort(tmp_path / "counts", store.folder, 200, 100, snvs_only=snvs_only)
+        for store, snvs_only in ((kept, True), (without, False), (kept, False))
+    ]
+    own, expected, with_indels = (c.codes[c.offsets[:-1, None, None] + c.index] for c in cohorts)
+    np.testing.assert_array_equal(own, expected)
+    differing = [(pair[:, :, 0] != pair[:, :, 1]).sum() for pair in (own, with_indels)]
+    assert differing[1] > 3 * differing[0]
 
 
 def test_ridge_finds_weights_and_shrinks_noise():
@@ -370,12 +462,25 @@ def test_two_processes_fine_tune_as_one(toy, tmp_path, monkeypatch, loss):
         torch.testing.assert_close(two[name], expected, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: n + m)
 
 
-def test_clipnet_trains_and_stores_its_scale(toy, tmp_path):
-    options = replace(TINY, model="clipnet", input_width=120, target_width=60, epochs=2)
+def test_clipnet_trains_by_its_own_recipe_and_says_where_it_departs(toy, tmp_path, caplog):
+    options = replace(TINY, model="clipnet", input_width=80, target_width=60, clipnet_epochs=3, clipnet_steps=2)
     finetune(toy.counts, toy.haplotypes, tmp_path / "clipnet", options, "cpu", None)
-    model = load_model(tmp_path / "clipnet")
-    assert model.config["target"]["scale"] > 0
-    assert model.config["hyperparameters"]["profile_width"] == 60
+    config = load_model(tmp_path / "clipnet").config
+    assert config["target"]["scale"] > 0
+    assert config["hyperparameters"]["profile_width"] == 60
+    training = config["training"]
+    assert (training["epochs_trained"], training["ended_by"], training["max_shift"]) == (3, "epochs", 20)
+    assert training["departures"] == [
+        "preset tiny, published: published",
+        "input_width 80, published: 1000",
+        "target_width 60, published: 500",
+        "clipnet_epochs 3, published: 200",
+        "clipnet_steps 2, published: None",
+        "clipnet_jitter 20, published: 250",
+    ]
+    assert "not trained as published" in caplog.text and "--flank 250" in caplog.text
+    assert FinetuneSettings(model="clipnet").departures == []
+    assert FinetuneSettings(epochs=3).departures == []
 
 
 def test_fine_tuning_from_a_checkpoint_keeps_its_size(toy, tmp_path):
@@ -451,7 +556,7 @@ def test_wrong_choices_give_one_clear_line(toy, tmp_path, changes, message):
 
 
 def test_checkpoint_of_another_architecture(toy, tmp_path):
-    options = replace(TINY, model="clipnet", input_width=120, target_width=60, epochs=1)
+    options = replace(TINY, model="clipnet", input_width=120, target_width=60, clipnet_epochs=1)
     finetune(toy.counts, toy.haplotypes, tmp_path / "clipnet", options, "cpu", None)
     fails(toy, tmp_path, "a clipnet checkpoint cannot start a legnet", init=tmp_path / "clipnet")
     fails(toy, tmp_path, "no such file", init=tmp_path / "nothing")
@@ -502,8 +607,7 @@ def test_forward_pass_and_loss_on_a_pretended_gpu(toy, model):
     split = make_split(cohort, 0, 1)
     options = replace(TINY, model=model, max_shift=0)
     if model == "clipnet":
-        network = Clipnet(width=120, profile_width=60, filters=(8, 8), channels=8, dilations=2)
-        objective = ClipnetObjective(network, cohort, split, load_profiles(toy.counts, cohort), 120, options)
+        objective = clipnet_objective(toy)
     else:
         objective = LegNetObjective(LegNet(**PRESETS["tiny"]), cohort, split, 120, options)
     received = []

@@ -25,6 +25,9 @@ def main(
     peaks: Annotated[
         Path | None, typer.Option(help="Sheet of user-provided peaks: library donor peaks elements.")
     ] = None,
+    covariates: Annotated[
+        Path | None, typer.Option(help="Sheet of donors' covariates: donor and batch, sex, numbers.")
+    ] = None,
     score: Annotated[
         list[str] | None, typer.Option(help="Name of a file of variants to score, whose results need a name; repeat.")
     ] = None,
@@ -48,6 +51,7 @@ def main(
         genome=genome,
         variants=variants or [],
         peaks=peaks,
+        covariates=covariates,
         scored=score or [],
         rows_only=rows_only,
         skip_bad_libraries=skip_bad_libraries,

@@ -52,6 +52,10 @@ def main(
     indels: Annotated[
         Indels, typer.Option(help="Keep insertions and deletions, or skip and count them.")
     ] = Indels.keep,
+    flank: Annotated[
+        int,
+        typer.Option(min=0, help="bp of sequence to keep beyond each window on either side (CLIPNET moves windows)."),
+    ] = 0,
     unphased: Annotated[
         Unphased,
         typer.Option(help="An unphased heterozygote: stop, take the reference, or phase it at random (--seed)."),
@@ -72,4 +76,4 @@ def main(
     from allelegro.genotype.shard import Rules
 
     rules = Rules(indels.value, unphased.value, on_ref_mismatch.value, seed)
-    extract_haplotypes(vcf, fasta, windows, out, read_names(donors), rules, threads)
+    extract_haplotypes(vcf, fasta, windows, out, read_names(donors), rules, threads, flank)

@@ -46,7 +46,7 @@ def _one_variant(
     row: pd.Series, window: int, scorer: Scorer, store: HaplotypeStore, dropped: Dropped
 ) -> list[object] | None:
     first = int(store.offsets[window])
-    offset = int(row["start"] - store.windows["start"].iloc[window])
+    offset = int(row["start"] - store.starts[window])
     carriers = np.bincount(store.index[window].ravel(), minlength=len(store.distinct(window)))
     places = [(number, int(store.haplotype_offsets(first + number)[offset])) for number in range(len(carriers))]
     places = [(number, place) for number, place in places if place >= 0]

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 class Scorer:
     """One or several checkpoints that together are ``name``: their mean, with its spread.
 
-    A member is one checkpoint, strand and shift; ``effect`` is the mean over members of log2 alt/ref, ``effect_sd``
+    A member is one checkpoint, strand (CLIPNET's two count as one) and shift; ``effect`` is the mean over members of log2 alt/ref, ``effect_sd``
     their standard deviation (NaN for a single member). ``slide``: see :func:`allelegro.effects.windows.genome_pairs`.
     """
 
@@ -127,7 +127,7 @@ class Scorer:
             width = self.input_width(model)
             if width not in pairs:
                 pairs[width] = make_pairs(frame, width)
-            for strand in (0,) if self.strands == "forward" else (0, 1):
+            for strand in (0,) if self.strands == "forward" else predictor.strands:
                 for shift in range(pairs[width].alternative.shape[1]):
                     members.add(number, *self._predict(model, predictor, pairs[width], mask, strand, shift))
         unknown = np.max([_unknown_bases(pair) for pair in pairs.values()], axis=0)

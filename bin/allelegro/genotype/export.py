@@ -46,7 +46,7 @@ def export_fasta(
 
 def _place(store: HaplotypeStore, window: int) -> tuple[str, str]:
     row = store.windows.iloc[window]
-    return str(row["name"]), f"{row['chrom']}:{row['start'] + 1}-{row['end']}"
+    return str(row["name"]), f"{row['chrom']}:{row['start'] - store.flank + 1}-{row['end'] + store.flank}"
 
 
 def _personal(store: HaplotypeStore, window: int, donors: list[int]) -> Iterator[str]:

@@ -42,14 +42,16 @@ def extract_haplotypes(
     donors: Sequence[str] | None = None,
     rules: Rules = Rules(),
     threads: int = 1,
+    flank: int = 0,
 ) -> None:
     """Write the haplotype store ``out``: both haplotypes of every donor at every window, each distinct one once.
 
-    ``vcfs`` are phased, indexed VCF or BCF files that share no contig (one file, or one a chromosome). Raises DataError
+    ``vcfs`` are phased, indexed VCF or BCF files that share no contig (one file, or one a chromosome). The sequences reach
+    ``flank`` bp beyond their window on either side, N beyond the contig, for models that move windows. Raises DataError
     for whatever of the input cannot be read as the rules say, naming file and position.
     """
     windows = read_windows(windows_path, folds=False)
-    width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
+    width = int(windows["end"].iloc[0] - windows["start"].iloc[0]) + 2 * flank
     files = [IndexedVcf(path) for path in vcfs]
     chosen = select_samples(donors, files[0].samples, files[0].path)
     for vcf in files[1:]:
@@ -59,7 +61,7 @@ def extract_haplotypes(
         contigs = {chrom: genome.lengths[chrom] for chrom in windows["chrom"].unique()}
     for vcf in files:
         vcf.close()
-    shards, order = plan_shards(windows, width, len(chosen))
+    shards, order = plan_shards(windows.assign(start=windows["start"] - flank), width, len(chosen))
     worker_arguments = (tuple(vcfs), fasta, chosen, width, rules)
     with atomic_folder(out, "haplotypes") as folder:
         shutil.copyfile(windows_path, folder / "windows.bed")
@@ -73,6 +75,7 @@ def extract_haplotypes(
             order,
             {
                 **asdict(rules),
+                "flank": flank,
                 "contigs": contigs,
                 "dropped": {reason: tally[reason] for reason in DROPPED},
                 "alleles_read": tally["alleles"],

@@ -207,6 +207,20 @@ def _by_degree(kinship: Floats) -> dict[str, int]:
     }
 
 
+def families(store: HaplotypeStore, seed: int = 0, min_kinship: float = DEGREES["second"]) -> dict[str, int]:
+    """A number for each donor, the same for donors that are linked by kinship above ``min_kinship`` with 95 % confidence.
+
+    With fewer than ``ENOUGH_SNVS`` SNVs, or alleles that the store does not name, nobody is known to be related.
+    """
+    alone = {donor: place for place, donor in enumerate(store.donors)}
+    if not store.names_alleles or len(_snvs(store)) < ENOUGH_SNVS:
+        return alone
+    for pair in kinship_pairs(store, min_kinship, seed)[0].itertuples():
+        first, second = sorted((alone[str(pair.donor_1)], alone[str(pair.donor_2)]))
+        alone = {donor: first if family == second else family for donor, family in alone.items()}
+    return alone
+
+
 def ancestry(store: HaplotypeStore, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, int]:
     """Principal components of common SNVs, one a window: scores (``donor PC1 …``), shares of variance, SNVs used.
 
@@ -257,7 +271,7 @@ def _dosage_rows(
     wanted = np.full(len(store.variants), -1, np.int64)
     wanted[variants] = np.arange(len(variants))
     position = store.variants["start"].to_numpy()
-    centres = (store.windows["start"] + store.width // 2).to_numpy()
+    centres = store.starts + store.width // 2
     nearest = np.full(len(variants), np.iinfo(np.int64).max)
     owner = np.full(len(variants), -1, np.int64)
 

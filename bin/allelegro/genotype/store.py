@@ -143,6 +143,21 @@ class HaplotypeStore:
         """``windows.bed``: chrom start end name score strand fold (0-based, half-open)."""
         return read_windows(self.folder / "windows.bed", folds=False)
 
+    @property
+    def flank(self) -> int:
+        """Bases that the sequences reach beyond their window on either side."""
+        return int(self.metadata.get("flank", 0))
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Reference position (0-based) of the first base of each window's sequences, negative beyond the contig's start."""
+        return np.asarray(self.windows["start"], np.int64) - self.flank
+
+    @property
+    def names_alleles(self) -> bool:
+        """Whether the store says which alleles its haplotypes carry; one made by other means may not."""
+        return (self.folder / "variants.tsv").is_file()
+
     @cached_property
     def variants(self) -> pd.DataFrame:
         """Alleles in use, one row each; ``pos`` is 1-based, ``[start, end)`` the 0-based interval that ``bases`` replace."""
@@ -203,7 +218,7 @@ class HaplotypeStore:
         -1 for inserted bases and for N beyond the contig's ends. A base that replaces another has its position.
         """
         window = self._window_of(row)
-        start = int(self.windows["start"].iloc[window])
+        start = int(self.starts[window])
         length = int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])
         found = _haplotype_positions(start, self.width, self.edits(row))
         found[(found < 0) | (found >= length)] = ABSENT
@@ -214,7 +229,7 @@ class HaplotypeStore:
 
         -1 for bases that are deleted or that an insertion has pushed out of the window.
         """
-        inside = self.reference_positions(row) - int(self.windows["start"].iloc[self._window_of(row)])
+        inside = self.reference_positions(row) - int(self.starts[self._window_of(row)])
         offsets = np.full(self.width, ABSENT, np.int64)
         shown = np.flatnonzero((inside >= 0) & (inside < self.width))
         offsets[inside[shown]] = shown

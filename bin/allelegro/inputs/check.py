@@ -33,6 +33,7 @@ from allelegro.inputs.sheets import (
 from allelegro.io.atomic import atomic_path
 from allelegro.io.checksums import sha256
 from allelegro.io.contigs import few
+from allelegro.io.covariates import of_donors, read_covariates
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def check_inputs(
     genome: Path | None,
     variants: Sequence[Path],
     peaks: Path | None = None,
+    covariates: Path | None = None,
     scored: Sequence[str] = (),
     rows_only: bool = False,
     skip_bad_libraries: bool = False,
@@ -112,8 +114,11 @@ def check_inputs(
     for number, row in enumerate(found.comparators, 1):
         if row["set"] not in known:
             found.problems.append(f"{comparators} row {number}: set '{row['set']}' is not in the sheet of variant sets")
+    if covariates is not None:
+        found.problems += covariate_problems(covariates, [row["donor"] for row in found.libraries])
     if not found.problems and not rows_only:
-        given = [path for path in (libraries, peaks, mpra, variant_sets, comparators, genome, *variants) if path]
+        sheets_given = (libraries, peaks, mpra, variant_sets, comparators, covariates)
+        given = [path for path in (*sheets_given, genome, *variants) if path]
         tables = [
             (row["table"], sheets[name].located(row["table"]))
             for name in ("mpra", "variant_sets", "comparators")
@@ -123,6 +128,15 @@ def check_inputs(
         found.checksums = {name: sha256(path) for name, path in files if path.is_file()}
         _warn_of_unphased(variants)
     return found
+
+
+def covariate_problems(path: Path, donors: Sequence[str]) -> list[str]:
+    """What is wrong with a sheet of covariates: as a table, or because a donor with libraries is not in it."""
+    try:
+        of_donors(read_covariates(path), path, sorted(set(donors)))
+    except DataError as error:
+        return [str(error)]
+    return []
 
 
 def _warn_of_unphased(variants: Sequence[Path]) -> None:

@@ -21,7 +21,7 @@ from allelegro.io.atomic import atomic_folder
 from allelegro.io.checksums import sha256
 from allelegro.io.dna import encode
 from allelegro.io.tables import write_table
-from allelegro.models.clipnet import Clipnet
+from allelegro.models.clipnet import QUANTITY_PSEUDOCOUNT, Clipnet, log_quantity
 from allelegro.models.config import MOST_WIDTH, REQUIRED, Config, read_config
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
@@ -30,8 +30,6 @@ from allelegro.models.published import read_published
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURES: dict[str, type[nn.Module]] = {"legnet": LegNet, "clipnet": Clipnet}
-# CLIPNET's own evaluations add this to predicted RPM before taking a logarithm; its quantity head can be exactly zero.
-QUANTITY_PSEUDOCOUNT = 1e-3
 # What model.json may ask for before anything is allocated.
 MOST_CHANNELS, MOST_PARAMETERS = 2**14, 2**30
 LARGEST = {"width": MOST_WIDTH, "profile_width": MOST_WIDTH, "dilations": 24, "dropout": 1, "norm_momentum": 1}
@@ -158,16 +156,24 @@ class LoadedModel:
     def predict_log2(self, codes: NDArray[np.uint8], batch_size: int = 512) -> NDArray[np.float32]:
         """log2 activity ``[n]`` of haplotype sequences ``[n, width]`` (uint8 codes), the mean of both strands.
 
-        Effects are differences of this. CLIPNET sees each haplotype as a homozygote.
+        Effects are differences of this. CLIPNET sees each haplotype as a homozygote; its quantities are averaged over
+        strands before the logarithm.
         """
         if codes.ndim != 2 or codes.shape[1] != self.width:
             raise ValueError(f"{self.name} takes sequences of {self.width} bp, got an array of shape {codes.shape}")
         results = np.empty(len(codes), np.float32)
         for start in range(0, len(codes), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(codes[start : start + batch_size])).to(self.device)
-            both = self.log2(torch.cat([batch, reverse_complement(batch)]))
-            results[start : start + batch_size] = both.view(2, -1).mean(0).float().cpu().numpy()
+            results[start : start + batch_size] = self.log2_of_both_strands(batch).float().cpu().numpy()
         return results
+
+    def log2_of_both_strands(self, codes: Tensor) -> Tensor:
+        """log2 activity ``[n]`` of codes ``[n, width]`` on the model's device, both strands together."""
+        both = torch.cat([codes, reverse_complement(codes)])
+        if isinstance(self.module, Clipnet):
+            _, quantity = self.module(Clipnet.encode(both, both))
+            return log_quantity(*quantity.chunk(2)) / float(np.log(2))
+        return self.log2(both).view(2, -1).mean(0)
 
     def log2(self, codes: Tensor) -> Tensor:
         """log2 activity ``[n]`` of codes ``[n, width]`` on the model's device, as they are given (one strand)."""

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from allelegro.models.encoding import two_hot
 
+# CLIPNET's own evaluations add this to predicted RPM before taking a logarithm; its quantity head can be exactly zero.
+QUANTITY_PSEUDOCOUNT = 1e-3
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "published": {},
     "small": {"filters": (32, 64), "channels": 32, "dilations": 7, "final_pool": 8, "norm_momentum": 0.1},
@@ -97,6 +100,14 @@ class Clipnet(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             quantity: Tensor = self.quantity(features.float().mean(dim=(2, 3))).squeeze(-1)
         return profile, quantity
+
+
+def log_quantity(forward: Tensor, reverse: Tensor) -> Tensor:
+    """Natural logarithm of the mean quantity of both strands.
+
+    The mean comes first: a strand on which the ReLU is silent would otherwise move the logarithm by several units.
+    """
+    return torch.log((forward + reverse) / 2 + QUANTITY_PSEUDOCOUNT)
 
 
 def reverse_profile(profile: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from allelegro.models.config import Config, read_config
 # What sets folds and seeds of one model apart; everything else that training recorded must agree.
 _OF_A_MEMBER = {
     *("seed", "test_fold", "validation_fold", "held_out_chromosomes", "held_out_regions"),
-    *("best_epoch", "test_donors", "training_donors", "data_checksums"),
+    *("best_epoch", "epochs_trained", "ended_by", "test_donors", "training_donors", "data_checksums"),
 }
 
 

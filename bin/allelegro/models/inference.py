@@ -26,6 +26,8 @@ from allelegro.models.legnet import Block, LegNet
 
 Precision = Literal["auto", "fp32"]
 
+BOTH = 2  # strands together
+
 CPU_BATCH_BASES = 2**14
 CUDA_BATCH_BASES = 2**21
 
@@ -79,9 +81,10 @@ class FoldedLegNet(nn.Module):
 
 
 class StrandPredictor:
-    """log2 activity of sequences as given (strand 0) or of their reverse complement (strand 1).
+    """log2 activity of sequences as given (strand 0), of their reverse complement (strand 1), or of ``BOTH`` together.
 
-    The mean of both is ``LoadedModel.predict_log2``, up to bfloat16 rounding when ``precision`` is auto.
+    ``BOTH``, and for LegNet the mean of the two strands, is ``LoadedModel.predict_log2``, up to bfloat16 rounding when
+    ``precision`` is auto.
     """
 
     def __init__(self, model: LoadedModel, precision: Precision = "auto", batch_size: int | None = None) -> None:
@@ -98,6 +101,11 @@ class StrandPredictor:
         """``bf16`` or ``fp32``: what the convolutions are computed in."""
         return "bf16" if self._folded is not None and self._folded.dtype == torch.bfloat16 else "fp32"
 
+    @property
+    def strands(self) -> tuple[int, ...]:
+        """The strands whose predictions are averaged: CLIPNET's quantities are, before their logarithm, so that it has one."""
+        return (BOTH,) if self._folded is None else (0, 1)
+
     def __call__(self, codes: NDArray[np.uint8], strand: int) -> NDArray[np.float32]:
         """Predictions ``[n]`` of codes ``[n, width]``."""
         batches = [codes[start : start + self.batch_size] for start in range(0, len(codes), self.batch_size)]
@@ -109,7 +117,9 @@ class StrandPredictor:
     @torch.inference_mode()
     def _predict(self, codes: NDArray[np.uint8], strand: int) -> NDArray[np.float32]:
         batch = torch.from_numpy(np.ascontiguousarray(codes)).to(self.model.device)
-        batch = reverse_complement(batch) if strand else batch
+        if strand == BOTH:
+            return self.model.log2_of_both_strands(batch).float().cpu().numpy()
+        batch = reverse_complement(batch) if strand == 1 else batch
         values = self.model.log2(batch) if self._folded is None else self.model.in_log2(self._folded(batch))
         return values.float().cpu().numpy()
 

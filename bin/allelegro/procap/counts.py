@@ -32,6 +32,7 @@ from allelegro.io.windows import read_windows
 
 FORMAT = 1
 AGAIN = "make the store again with count_windows.py"
+ENOUGH_WINDOWS = 10  # for a median of ratios: of a few windows it is their own biology, not the library's depth
 _WINDOWS_AT_ONCE = 2000  # windows assembled together: bounds memory at libraries x 2,000 profiles
 
 log = logging.getLogger(__name__)
@@ -473,14 +474,18 @@ def _array_file(path: Path, kind: type[np.unsignedinteger], size: int) -> Iterat
 def size_factors(counts: NDArray[np.integer], totals: NDArray[np.int64]) -> tuple[NDArray[np.float64], str]:
     """Size factors of libraries from ``counts`` ``[window, library]``, geometric mean 1, and the method used.
 
-    Median of ratios to the geometric mean over the windows with a read in every library; where no window has one in all,
-    library totals take its place and the method says so ("library_total").
+    Median of ratios to the geometric mean over the windows with a read in every library; where fewer than
+    ``ENOUGH_WINDOWS`` have one in all, library totals take its place and the method says so ("library_total").
     """
     everywhere = counts[(counts > 0).all(axis=1)]
-    if len(everywhere):
+    if len(everywhere) >= ENOUGH_WINDOWS:
         logs = np.log(everywhere)
         factors, method = np.median(logs - logs.mean(axis=1, keepdims=True), axis=0), "median_of_ratios"
     else:
         factors, method = np.log(totals.astype(np.float64)), "library_total"
-        log.warning("no window has reads in every library: size factors are library totals, not medians of ratios")
+        log.warning(
+            "%d windows have reads in every library, of which %d are needed: size factors are library totals, not medians "
+            "of ratios",
+            len(everywhere), ENOUGH_WINDOWS,
+        )  # fmt: skip
     return np.exp(factors - factors.mean()), method

@@ -37,5 +37,7 @@ GLOSSARY: dict[str, str] = {
     "baseline_frequency": "Baseline: the rarer the alternative allele, the larger the effect; it has no sign.",
     "baseline_gc": "Baseline: the change of G and C.",
     "baseline_kmer": "Baseline: a ridge regression on k-mers, fitted on lentiMPRA.",
-    "replicates": "Ceiling: a donor's second library predicts the first.",
+    "across_loci_deviance_explained": "Share of the Poisson deviance of reads a locus that predictions explain, all donors together; weighs loci by their counts, 0 is no skill; n counts loci.",
+    "between_donors_deviance_explained": "Share of the Poisson deviance of how donors share a locus's reads that predictions explain; weighs by counts, 0 is no skill, below 0 is worse than none; n counts loci.",
+    "replicates": "Ceiling: the square root of r between a donor's two libraries, which a model without noise of its own would reach.",
 }

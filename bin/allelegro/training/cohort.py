@@ -4,7 +4,8 @@ A donor's expected count at a locus is the mean over the two haplotypes on the r
 ``log rate = log(½ (exp f(h1) + exp f(h2))) + log size``. Haplotypes are kept once per locus; donors gather from them.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from allelegro.errors import DataError
+from allelegro.intervals import concatenated_ranges
+from allelegro.io.dna import encode
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.procap.counts import CountsStore
+
+log = logging.getLogger(__name__)
 
 GENOTYPES = ("personal", "reference", "shuffled")
 LN2 = float(np.log(2))
@@ -65,7 +70,7 @@ class Cohort:
     ``codes`` uint8 ``[rows, span]`` (central ``span`` bp), rows of locus w are ``offsets[w]:offsets[w + 1]``, the first
     being the reference; ``index`` ``[locus, donor, 2]`` row within the locus; ``counts`` ``[locus, donor]``, both
     strands and all libraries of a donor summed over the central ``target_width`` bp; ``sizes`` ``[donor]`` library sizes
-    in millions of reads; ``allelic`` the reads that tell haplotypes apart, where there are any.
+    in millions of reads, or ``[locus, donor]`` where hidden factors act on a donor's loci; ``allelic`` the reads that tell haplotypes apart, where there are any.
     """
 
     windows: pd.DataFrame
@@ -85,6 +90,11 @@ class Cohort:
         return int(self.codes.shape[1])
 
     @property
+    def locus_sizes(self) -> NDArray[np.float64]:
+        """Library sizes ``[locus, donor]``."""
+        return np.array(np.broadcast_to(self.sizes, self.counts.shape))
+
+    @property
     def rpm(self) -> NDArray[np.float64]:
         """Counts per million reads, ``[locus, donor]``."""
         return self.counts / self.sizes
@@ -102,13 +112,20 @@ class Split:
 
 
 def load_cohort(
-    counts: Path, haplotypes: Path, span: int, target_width: int, *, donors: Sequence[str] | None = None
+    counts: Path,
+    haplotypes: Path,
+    span: int,
+    target_width: int,
+    *,
+    donors: Sequence[str] | None = None,
+    snvs_only: bool = False,
 ) -> Cohort:
     """Join a counts store and a haplotype store on loci and donors.
 
     ``span`` is how much sequence to keep around the centre, ``target_width`` how much of the counts (bp). ``donors``
     fixes which donors and in which order; by default all that have libraries, sorted by name. The libraries of a donor
-    are summed: under a Poisson likelihood their sum is sufficient, and their sizes add up.
+    are summed: under a Poisson likelihood their sum is sufficient, and their sizes add up. ``snvs_only`` builds each
+    haplotype of its single-nucleotide alleles alone, whatever the store keeps (see :func:`without_indels`).
     Raises DataError when the stores come from different windows, a donor has no haplotypes, or a width does not fit.
     """
     from allelegro.genotype.store import HaplotypeStore
@@ -136,7 +153,8 @@ def load_cohort(
             "add them to the VCF or leave their libraries out of the sheet"
         )
     column = {donor: i for i, donor in enumerate(sequences.donors)}
-    codes, offsets, index = _distinct_crops(sequences, np.array([column[donor] for donor in people]), span)
+    places = np.array([column[donor] for donor in people])
+    codes, offsets, index = _distinct_crops(sequences, places, span, snvs_only)
     per_library = signal.counts(target_width).sum(axis=2)
     member = signal.libraries["donor"].astype(str).to_numpy()[:, None] == np.array(people)[None]
     if (signal.windows["fold"] < 0).any():
@@ -170,12 +188,21 @@ def _allelic_reads(signal: "CountsStore", donors: Sequence[str]) -> AllelicReads
     return reads if reads.counts.any() else None
 
 
-def load_profiles(counts: Path, cohort: Cohort) -> Profiles:
-    """The profiles behind a cohort's counts, libraries of a donor summed, in the central ``target_width`` bp."""
+def room_for_jitter(counts: Path, haplotypes: Path, width: int, target_width: int) -> int:
+    """By how many bp a window of ``width`` bp and its target can move within what the stores hold."""
+    from allelegro.genotype.store import HaplotypeStore
+    from allelegro.procap.counts import CountsStore
+
+    sequence, signal = HaplotypeStore.open(haplotypes).width, CountsStore.open(counts).width
+    return max(0, min(sequence - width, signal - target_width) // 2)
+
+
+def load_profiles(counts: Path, cohort: Cohort, width: int | None = None) -> Profiles:
+    """The profiles behind a cohort's counts, libraries of a donor summed, in the central ``width`` bp (default: the target's)."""
     from allelegro.procap.counts import CountsStore
 
     store = CountsStore.open(counts)
-    loci, donors, width = len(store.windows), len(cohort.donors), cohort.target_width
+    loci, donors, width = len(store.windows), len(cohort.donors), width or cohort.target_width
     found = store.entries(np.arange(loci))
     base = found.base - (store.width - width) // 2
     donor = pd.Index(cohort.donors).get_indexer(pd.Index(store.libraries["donor"]))[found.library]
@@ -193,7 +220,7 @@ def load_profiles(counts: Path, cohort: Cohort) -> Profiles:
 
 
 def _distinct_crops(
-    store: "HaplotypeStore", donors: NDArray[np.intp], span: int
+    store: "HaplotypeStore", donors: NDArray[np.intp], span: int, snvs_only: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Central ``span`` bp of the haplotypes that ``donors`` carry, each distinct one once per locus, reference first.
 
@@ -204,6 +231,8 @@ def _distinct_crops(
     )
     first = (store.width - span) // 2
     crops = np.ascontiguousarray(store.sequences[rows, first : first + span])
+    if snvs_only:
+        crops = without_indels(store, rows, offsets, crops)
     locus = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint32), np.diff(offsets))
     keyed = np.concatenate([locus[:, None].view(np.uint8), crops], axis=1)
     _, representative, group = np.unique(
@@ -215,6 +244,35 @@ def _distinct_crops(
     kept = representative[order]
     distinct = np.concatenate([[0], np.cumsum(np.bincount(locus[kept], minlength=len(offsets) - 1))])
     return crops[kept], distinct, rank[group][offsets[:-1, None, None] + index] - distinct[:-1, None, None]
+
+
+def without_indels(
+    store: "HaplotypeStore", rows: NDArray[np.int64], offsets: NDArray[np.int64], crops: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Central crops ``[rows, span]`` of a store's ``rows`` with their single-nucleotide alleles alone on the reference.
+
+    ``offsets`` say which rows belong to a locus, its reference first. An indel would move all that follows it, and
+    where two haplotypes are added up (two-hot), every base after it would look like a heterozygote. SNVs inside a
+    deletion of the same haplotype are not in the store; there the reference stays.
+    """
+    if not store.names_alleles:
+        return crops
+    variants = store.variants
+    single = ((variants["end"] - variants["start"] == 1) & (variants["bases"].str.len() == 1)).to_numpy(bool)
+    first, sizes = store.allele_offsets[rows], store.allele_offsets[rows + 1] - store.allele_offsets[rows]
+    allele = np.asarray(store.alleles[concatenated_ranges(first, sizes)], np.int64)
+    owner = np.repeat(np.arange(len(rows)), sizes)
+    rebuilt = np.bincount(owner[~single[allele]], minlength=len(rows)) > 0
+    locus = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    crops[rebuilt] = crops[offsets[:-1][locus[rebuilt]]]
+    mine = rebuilt[owner] & single[allele]
+    owner, allele = owner[mine], allele[mine]
+    margin = (store.width - crops.shape[1]) // 2
+    place = variants["start"].to_numpy(np.int64)[allele] - store.starts[locus[owner]] - margin
+    inside = (place >= 0) & (place < crops.shape[1])
+    bases = encode("".join(variants["bases"].iloc[allele[inside]]))
+    crops[owner[inside], place[inside]] = bases
+    return crops
 
 
 def _carried(
@@ -253,10 +311,11 @@ def make_split(
     test_donors: Sequence[str] = (),
     test_donor_fraction: float = 0.2,
     seed: int = 0,
+    families: Mapping[str, int] | None = None,
 ) -> Split:
     """Loci by fold, donors by person: ``test_donors`` when named, else a random fraction by ``seed`` of the sorted names.
 
-    Raises DataError for a fold without windows, equal test and validation folds, or unknown test donors.
+    Donors of one of the ``families`` stay on one side of a draw: a relative's genome would not be unseen. Raises DataError for a fold without windows, equal test and validation folds, or unknown test donors.
     """
     folds = cohort.windows["fold"].to_numpy()
     present = ", ".join(str(fold) for fold in sorted(set(folds.tolist())))
@@ -273,10 +332,12 @@ def make_split(
     unknown = sorted(set(test_donors) - set(names))
     if unknown:
         raise DataError(f"test donor {unknown[0]} (--test-donors) has no libraries; donors start with {names[0]}")
-    held_out = set(test_donors)
-    if not held_out:
-        shuffled = np.random.default_rng(seed).permutation(len(names))
-        held_out = {names[i] for i in shuffled[: round(test_donor_fraction * len(names))]}
+    family = families or {donor: place for place, donor in enumerate(names)}
+    held_out = set(test_donors) or _draw_donors(names, round(test_donor_fraction * len(names)), seed, family)
+    split_up = {family[donor] for donor in held_out} & {family[donor] for donor in names if donor not in held_out}
+    if split_up:
+        relatives = ", ".join(donor for donor in names if family[donor] in split_up)
+        log.warning("%s are related, and some of them are in training: the others are not unseen genomes", relatives)
     is_test = np.array([donor in held_out for donor in cohort.donors])
     if is_test.all():
         raise DataError("every donor is held out for testing; lower --test-donor-fraction or name fewer --test-donors")
@@ -287,6 +348,18 @@ def make_split(
         train_donors=np.flatnonzero(~is_test),
         test_donors=np.flatnonzero(is_test),
     )
+
+
+def _draw_donors(names: Sequence[str], wanted: int, seed: int, family: Mapping[str, int]) -> set[str]:
+    """At most ``wanted`` donors in random order, each with all of its family; a family that is too large is passed over."""
+    drawn: set[str] = set()
+    for place in np.random.default_rng(seed).permutation(len(names)):
+        members = {donor for donor in names if family[donor] == family[names[place]]} - drawn
+        if len(drawn) + len(members) <= wanted:
+            drawn |= members
+    if len(drawn) < wanted:
+        log.warning("%d donors are held out instead of %d: families stay together", len(drawn), wanted)
+    return drawn
 
 
 def held_out(windows: pd.DataFrame, fold: int) -> tuple[list[str] | None, list[list[object]] | None]:

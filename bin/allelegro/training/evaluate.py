@@ -16,8 +16,8 @@ from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import metric_row, write_metrics
-from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT, LoadedModel, load_model
-from allelegro.models.clipnet import Clipnet, reverse_profile
+from allelegro.models.checkpoint import LoadedModel, load_model
+from allelegro.models.clipnet import Clipnet, log_quantity, reverse_profile
 from allelegro.models.config import HeldOut
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
@@ -39,6 +39,7 @@ from allelegro.training.metrics import (
     MINIMAL_DONORS,
     Question,
     allele_questions,
+    count_questions,
     donor_questions,
     locus_questions,
     main_dosage,
@@ -51,6 +52,7 @@ Matrix = NDArray[np.float64]
 Rows = NDArray[np.int64]
 Row = dict[str, object]
 Ensemble = list[LoadedModel]
+Input = tuple[int, bool]  # what a model takes of a window: bp, and whether SNVs only
 Predictions = dict[str, dict[str, Matrix]]  # RPM [locus, donor] by role of the loci, then by model
 
 # What a model knows of a locus. Where several folds give it several roles, the last counts in the written predictions.
@@ -107,21 +109,23 @@ def evaluate(
     """
     ensembles = load_ensembles(models, choose_device(device))
     cohorts = _cohorts(counts, haplotypes, ensembles, target_width)
-    narrow = cohorts[min(cohorts)]
-    folds = common_folds(narrow, ensembles)
+    # Which loci are asked about must not depend on what one model is blind to: the widest input, with all its alleles.
+    cohort = cohorts[max(width for width, _ in cohorts), False]
+    folds = common_folds(cohort, ensembles)
     predicted: Predictions = {role: {} for role in ROLES}
     for name, ensemble in ensembles.items():
         for role, rpm in pooled_rpm(ensemble, folds, cohorts).items():
             predicted[role][name] = rpm
-    predicted["seen_loci"] |= _baselines(haplotypes, narrow, folds)
+    predicted["seen_loci"] |= _baselines(haplotypes, cohort, folds)
     evaluation = Evaluation(dataset, n_boot, seed)
-    _cells(evaluation, narrow, folds, predicted, list(ensembles))
-    _replicates(evaluation, counts, narrow, folds)
+    _cells(evaluation, cohort, folds, predicted, list(ensembles))
+    _training(evaluation, cohort, folds, predicted, ensembles)
+    _replicates(evaluation, counts, cohort, folds)
     for name, ensemble in ensembles.items():
         if all(isinstance(model.module, Clipnet) for model in ensemble):
-            _profiles(evaluation, counts, cohorts[ensemble[0].insert_width], folds, name, ensemble)
+            _profiles(evaluation, counts, cohorts[input_of(ensemble[0])], folds, name, ensemble)
     write_metrics(evaluation.rows, out_metrics)
-    _write_predictions(narrow, folds, predicted, out_predictions)
+    _write_predictions(cohort, folds, predicted, out_predictions)
 
 
 def load_ensembles(models: Sequence[tuple[str, Path]], device: torch.device) -> dict[str, Ensemble]:
@@ -134,10 +138,21 @@ def load_ensembles(models: Sequence[tuple[str, Path]], device: torch.device) -> 
     return {name: [load_model(path, device) for path in found] for name, found in paths.items()}
 
 
-def _cohorts(counts: Path, haplotypes: Path, ensembles: Mapping[str, Ensemble], target_width: int) -> dict[int, Cohort]:
-    """The data at every input width that a model wants."""
-    widths = {model.insert_width for ensemble in ensembles.values() for model in ensemble}
-    return {width: load_cohort(counts, haplotypes, width, target_width) for width in sorted(widths)}
+def input_of(model: LoadedModel) -> Input:
+    """What a model takes of a window; CLIPNET takes SNVs alone, as published."""
+    return model.insert_width, isinstance(model.module, Clipnet)
+
+
+def _cohorts(
+    counts: Path, haplotypes: Path, ensembles: Mapping[str, Ensemble], target_width: int
+) -> dict[Input, Cohort]:
+    """The data as each model takes it, and with all alleles at the widest input."""
+    inputs = {input_of(model) for ensemble in ensembles.values() for model in ensemble}
+    inputs.add((max(width for width, _ in inputs), False))
+    return {
+        (width, snvs): load_cohort(counts, haplotypes, width, target_width, snvs_only=snvs)
+        for width, snvs in sorted(inputs)
+    }
 
 
 @dataclass(frozen=True)
@@ -227,13 +242,15 @@ def _roles(model: LoadedModel) -> tuple[int, tuple[int, frozenset[str]]]:
     return int(training["test_fold"]), (int(training["validation_fold"]), frozenset(training["test_donors"]))
 
 
-def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[int, Cohort]) -> dict[str, Matrix]:
+def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort]) -> dict[str, Matrix]:
     """RPM ``[locus, donor]`` by role of the loci, NaN where a locus does not have that role.
 
-    The seeds of a fold are averaged in log RPM. An unseen locus has one such mean, that of its own fold; at a seen locus
+    The seeds of a fold are averaged in log RPM, those of CLIPNET in RPM as its authors do. An unseen locus has one such mean, that of its own fold; at a seen locus
     those of all folds that trained on it are averaged in turn.
     """
-    predicted = [log_rpm(model, cohorts[model.insert_width]) for model in ensemble]
+    predicted = [log_rpm(model, cohorts[input_of(model)]) for model in ensemble]
+    raw = isinstance(ensemble[0].module, Clipnet)
+    predicted = [np.exp(rates) for rates in predicted] if raw else predicted
     loci, donors = predicted[0].shape
     total = {role: np.zeros((loci, donors)) for role in ROLES}
     folds_there = {role: np.zeros((loci, 1)) for role in ROLES}
@@ -244,7 +261,8 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[int, Cohort]) 
             total[role][rows] += mean[rows]
             folds_there[role][rows] += 1
     with np.errstate(invalid="ignore"):
-        return {role: np.exp(total[role] / folds_there[role]) for role in ROLES}
+        means = {role: total[role] / folds_there[role] for role in ROLES}
+    return means if raw else {role: np.exp(mean) for role, mean in means.items()}
 
 
 def _blind(ensemble: Ensemble, fold: int, windows: pd.DataFrame) -> list[bool]:
@@ -276,9 +294,9 @@ def log_rpm(model: LoadedModel, cohort: Cohort) -> Matrix:
 
 @torch.inference_mode()
 def clipnet_diplotypes(model: LoadedModel, cohort: Cohort, pairs: Diplotypes) -> NDArray[np.float32]:
-    """Log RPM of each distinct diplotype ``[n]``, both strands averaged in the logarithm."""
+    """Log RPM of each distinct diplotype ``[n]``, quantities averaged over strands."""
     results = [
-        torch.stack([torch.log(quantity + QUANTITY_PSEUDOCOUNT) for _, quantity in strands]).mean(0).cpu()
+        log_quantity(*(quantity for _, quantity in strands)).cpu()
         for strands in _clipnet_batches(model, cohort, pairs, np.arange(len(pairs.pairs)))
     ]
     return np.asarray(torch.cat(results) - np.log(model.config["target"]["scale"]))
@@ -316,6 +334,9 @@ def _cells(evaluation: Evaluation, cohort: Cohort, folds: Folds, predicted: Pred
         observed = cohort.rpm[box]
         baselines = [name for name in (LOCUS_MEAN, LINEAR) if name in inside]
         evaluation.ask(subset, locus_questions(observed, inside), [*models, *baselines])
+        counts, sizes = cohort.counts[box].astype(np.float64), cohort.sizes[donors]
+        across, _ = count_questions(counts, sizes, inside)
+        evaluation.ask(subset, [across], [*models, *baselines])
         if len(donors) < MINIMAL_DONORS:
             log.warning(
                 "%s: %d donors are too few for correlations within a locus (%d)", subset, len(donors), MINIMAL_DONORS
@@ -328,6 +349,8 @@ def _cells(evaluation: Evaluation, cohort: Cohort, folds: Folds, predicted: Pred
         varying = {name: rpm[varied] for name, rpm in inside.items()}
         evaluation.ask(subset, donor_questions(observed[varied], varying), compared)
         _permuted_donors(evaluation, subset, observed[varied], varying)
+        _, between = count_questions(counts[varied], sizes, varying)
+        evaluation.ask(subset, [between], compared)
         dosage = main_dosage(cohort.index[loci])[:, donors]
         carried = np.ptp(dosage, axis=1) > 0
         carrying = {name: rpm[carried] for name, rpm in inside.items()}
@@ -343,8 +366,42 @@ def _permuted_donors(evaluation: Evaluation, subset: str, observed: Matrix, pred
         evaluation.add(f"{name} - {PERMUTED}", subset, f"{between.metric}_difference", difference)
 
 
+def _training(
+    evaluation: Evaluation, cohort: Cohort, folds: Folds, predicted: Predictions, ensembles: Mapping[str, Ensemble]
+) -> None:
+    """Whether each model has learned: r across its validation loci, how long it was trained and why it ended.
+
+    A model whose interval of ``across_loci_r`` holds 0 even where its best epoch was chosen has learned nothing, and no
+    comparison with it says anything. Counts of epochs are means over checkpoints with their range as interval.
+    """
+    loci, donors = folds.loci("validation_loci"), folds.donors["seen_donors"]
+    box = np.ix_(loci, donors)
+    tuned = {
+        name: ensemble for name, ensemble in ensembles.items() if any(fold_of(model) is not None for model in ensemble)
+    }
+    chosen = {name: predicted["validation_loci"][name][box] for name in tuned}
+    evaluation.ask("validation_loci/seen_donors", locus_questions(cohort.rpm[box], chosen), [])
+    for name, ensemble in tuned.items():
+        records = [model.config["training"] for model in ensemble if fold_of(model) is not None]
+        for metric, value_of in (
+            ("epochs_trained", lambda record: record.get("epochs_trained")),
+            ("best_epoch", lambda record: record.get("best_epoch")),
+            ("ended_by_patience", lambda record: record.get("ended_by") and float(record["ended_by"] == "patience")),
+            ("departures_from_recipe", lambda record: len(record.get("departures", []))),
+        ):
+            values = [float(value) for value in map(value_of, records) if value is not None]
+            if values:
+                summary = Estimate(float(np.mean(values)), min(values), max(values), len(values))
+                evaluation.add(name, "training", metric, summary)
+
+
 def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Folds) -> None:
-    """The ceiling: one library of a donor predicts the other, and half of all libraries the other half."""
+    """The ceiling: the square root of how well one library of a donor predicts the other.
+
+    r of two replicates is a reliability: both are noisy. A model that knew the truth has no noise of its own and reaches
+    the square root. The reliability itself is the metric with ``_reliability`` appended. Both are of single libraries; of
+    donors with several, and of means over many donors, signals are more reliable than that.
+    """
     from allelegro.procap.counts import CountsStore, library_sizes
 
     store = CountsStore.open(counts, verify=True)
@@ -361,7 +418,20 @@ def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Fol
             index = cohort.index[np.ix_(rows, np.array([cohort.donors.index(donor) for donor, _, _ in pairs]))]
             varied = rows[(np.ptp(index.sum(axis=2), axis=1) > 0) & (np.ptp(first[rows], axis=1) > 0)]
             questions += donor_questions(first[varied], {REPLICATES: second[varied]})
-        evaluation.ask(f"{where}/replicated_donors", questions, [])
+        subset = f"{where}/replicated_donors"
+        for question in questions:
+            if question.metric.endswith("_right_sign"):
+                continue  # no correlation, so no reliability
+            reliability = question.estimate(REPLICATES, evaluation.n_boot, evaluation.seed)
+            evaluation.add(REPLICATES, subset, f"{question.metric}_reliability", reliability)
+            evaluation.add(REPLICATES, subset, question.metric, ceiling(reliability))
+
+
+def ceiling(reliability: Estimate) -> Estimate:
+    """r that a model without noise reaches: the square root of the replicates' r, 0 where these disagree."""
+    value, low, high, n = reliability
+    root = [float(np.sqrt(max(number, 0.0))) if number == number else np.nan for number in (value, low, high)]
+    return Estimate(root[0], root[1], root[2], n)
 
 
 def _profiles(

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from allelegro.errors import DataError
+from allelegro.genotype.relatedness import families
+from allelegro.genotype.store import HaplotypeStore
 from allelegro.models.checkpoint import build_model, load_module, save_model
 from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet
@@ -23,9 +25,11 @@ from allelegro.training.cohort import (
     load_cohort,
     load_profiles,
     make_split,
+    room_for_jitter,
     with_genotypes,
 )
 from allelegro.training.engine import fit
+from allelegro.training.factors import between_donors, hidden_factors
 from allelegro.training.objectives import ClipnetObjective, DiploidObjective, LegNetObjective
 from allelegro.training.settings import FinetuneSettings
 
@@ -45,10 +49,10 @@ def finetune(
     """
     torch.manual_seed(settings.seed)
     network, hyperparameters, width = start(settings)
-    if settings.model == "clipnet":
-        settings = replace(settings, max_shift=0)  # as published; its profile would have to move along
+    settings, departures = _as_published(settings, counts, haplotypes, width)
     span = width + 2 * settings.max_shift
-    cohort = load_cohort(counts, haplotypes, span, settings.target_width)
+    snvs_only = isinstance(network, Clipnet)
+    cohort = load_cohort(counts, haplotypes, span, settings.target_width, snvs_only=snvs_only)
     split = make_split(
         cohort,
         settings.test_fold,
@@ -56,11 +60,13 @@ def finetune(
         test_donors=settings.test_donors,
         test_donor_fraction=settings.test_donor_fraction,
         seed=settings.split_seed,
+        families=families(HaplotypeStore.open(haplotypes)),
     )
     training = for_donors(with_genotypes(cohort, settings.genotypes, settings.seed), split.train_donors)
     if settings.genotypes == "reference":
         training = for_donors(training, np.arange(len(training.donors)))
     _check_targets(training, split)
+    training, factors = _with_factors(settings, training, haplotypes, split)
     log.info(
         "%d training loci, %d validation, %d held out; %d training donors, %d held out; %d distinct haplotypes of %d bp",
         len(split.train_loci), len(split.validation_loci), len(split.test_loci),
@@ -68,7 +74,8 @@ def finetune(
     )  # fmt: skip
     objective: DiploidObjective
     if isinstance(network, Clipnet):
-        objective = ClipnetObjective(network, training, split, load_profiles(counts, training), width, settings)
+        profiles = load_profiles(counts, training, settings.target_width + 2 * settings.max_shift)
+        objective = ClipnetObjective(network, training, split, profiles, width, settings)
     else:
         objective = LegNetObjective(network, training, split, width, settings)
     fitted = fit(objective, objective.training_settings(), device, checkpoint_dir)
@@ -83,10 +90,18 @@ def finetune(
         "target": {"kind": "log_rate", "width": settings.target_width, "scale": objective.target_scale},
         "context": None,
         "training": {
-            **{key: value for key, value in asdict(settings).items() if key not in ("model", "preset", "init")},
+            **{
+                key: value
+                for key, value in asdict(settings).items()
+                if key not in ("model", "preset", "init", "covariates")
+            },
             "init": str(settings.init) if settings.init else None,
             "init_data_checksums": _data_of(settings.init),
             "max_lr": objective.training_settings().max_lr,
+            "factors": factors,
+            "epochs_trained": len(fitted.history),
+            "departures": departures,
+            "ended_by": "patience" if fitted.by_patience else "epochs",
             "held_out_chromosomes": chromosomes,
             "held_out_regions": regions,
             "training_donors": [cohort.donors[i] for i in split.train_donors],
@@ -113,6 +128,43 @@ def _allelic(objective: DiploidObjective) -> dict[str, Any] | None:
         "concentration": float(fitted.log_concentration.detach().exp()),
         "reference_bias": [float(value) for value in fitted.bias.detach()],
     }
+
+
+def _as_published(
+    settings: FinetuneSettings, counts: Path, haplotypes: Path, width: int
+) -> tuple[FinetuneSettings, list[str]]:
+    """The settings with CLIPNET's own shift, and where they depart from its authors' recipe; LegNet's are as they are."""
+    if settings.model != "clipnet":
+        return settings, []
+    room = room_for_jitter(counts, haplotypes, width, settings.target_width)
+    jitter = min(settings.clipnet_jitter, room)
+    departures = replace(settings, clipnet_jitter=jitter, input_width=width).departures
+    if jitter < settings.clipnet_jitter:
+        log.warning(
+            "%s and %s let windows of %d bp move by %d bp, not by %d; extract haplotypes with --flank %d",
+            haplotypes, counts, width, jitter, settings.clipnet_jitter, settings.clipnet_jitter,
+        )  # fmt: skip
+    if departures:
+        log.warning("CLIPNET is not trained as published: %s", "; ".join(departures))
+    return replace(settings, max_shift=jitter), departures
+
+
+def _with_factors(
+    settings: FinetuneSettings, training: Cohort, haplotypes: Path, split: Split
+) -> tuple[Cohort, list[str]]:
+    """The training donors with what hidden factors explain at each locus as part of their library sizes, and the factors."""
+    if settings.model == "clipnet":
+        return training, []  # its published loss knows no offsets
+    factors = hidden_factors(settings, training, haplotypes, split.train_loci)
+    if factors.empty:
+        return training, []
+    offsets = between_donors(training.rpm, factors)
+    names = [str(name) for name in factors.columns]
+    log.info(
+        "offsets between donors from %s: standard deviation %.3f (median over loci of log rate)",
+        ", ".join(names), np.median(offsets.std(axis=1)),
+    )  # fmt: skip
+    return replace(training, sizes=training.sizes * np.exp(offsets)), names
 
 
 def _data_of(init: Path | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ class CountLoss(nn.Module):
         self.log_dispersion = nn.Parameter(torch.tensor([0.0, -2.0]), requires_grad=kind == "nb")
 
     def forward(self, log_rate: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
-        """Mean loss of a locus; ``log_rate`` ``[locus, donor]`` in log RPM, ``sizes`` ``[donor]`` in 10⁶ reads."""
+        """Mean loss of a locus; ``log_rate`` ``[locus, donor]`` in log RPM, ``sizes`` ``[donor]`` or ``[locus, donor]`` in 10⁶ reads."""
         log_rate, counts, sizes = log_rate.double(), counts.double(), sizes.double()
         if self.kind == "mse":
             error = torch.log1p(counts / sizes) - torch.log1p(log_rate.exp())

@@ -14,6 +14,7 @@ from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap,
 
 Matrix = NDArray[np.float64]
 
+LEAST_RPM = 1e-3  # a prediction of exactly 0 would make one read infinitely unlikely
 MINIMAL_DONORS = 3  # below this a correlation within a locus says nothing
 
 
@@ -83,6 +84,41 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
             locus,
         ),
     ]
+
+
+def count_questions(counts: Matrix, sizes: NDArray[np.float64], predicted: Mapping[str, Matrix]) -> list[Question]:
+    """Share of the Poisson deviance of ``counts`` ``[locus, donor]`` that predictions (RPM) explain; 0 says nothing.
+
+    A correlation of log1p RPM weighs a donor of three reads as one of three thousand; a deviance weighs by counts. Across
+    loci it is that of locus totals against their mean, predictions scaled to the reads that were seen. Between donors it
+    is that of each locus's reads given their sum, against shares by library size (``sizes`` ``[donor]``). A metric is the
+    mean of the loci's own differences, in units of the mean null deviance. Counting noise bounds it below 1.
+    """
+    expected = {model: np.maximum(rpm, LEAST_RPM) * sizes for model, rpm in predicted.items()}
+    total = counts.sum(axis=1)
+    across = {model: mean.sum(axis=1) * total.sum() / mean.sum() for model, mean in expected.items()}
+    between = {model: total[:, None] * mean / mean.sum(axis=1, keepdims=True) for model, mean in expected.items()}
+    even = total[:, None] * (sizes / sizes.sum())
+    return [
+        _explained("across_loci_deviance_explained", total[:, None], np.full((len(total), 1), total.mean()),
+                   {model: mean[:, None] for model, mean in across.items()}),
+        _explained("between_donors_deviance_explained", counts, even, between),
+    ]  # fmt: skip
+
+
+def _explained(metric: str, counts: Matrix, null: Matrix, expected: Mapping[str, Matrix]) -> Question:
+    without = poisson_deviance(counts, null)
+    scale = without.mean() or np.nan
+    return Question(
+        metric, "mean", {name: (without - poisson_deviance(counts, mean)) / scale for name, mean in expected.items()}
+    )
+
+
+def poisson_deviance(counts: Matrix, expected: Matrix) -> NDArray[np.float64]:
+    """Poisson deviance of each row; ``expected`` is above 0 wherever there are counts."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(counts > 0, counts * np.log(counts / expected), 0.0)
+    return np.asarray(2 * (logs - counts + expected).sum(axis=1))
 
 
 def allele_questions(observed: Matrix, predicted: Mapping[str, Matrix], dosage: Matrix) -> list[Question]:

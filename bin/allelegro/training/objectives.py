@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from allelegro.models.checkpoint import QUANTITY_PSEUDOCOUNT
-from allelegro.models.clipnet import Clipnet
+from allelegro.models.clipnet import Clipnet, log_quantity
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
 from allelegro.statistics import pearson
@@ -22,7 +21,6 @@ from allelegro.training.settings import FinetuneSettings, TrainingSettings
 # CLIPNET was made for human libraries, where a window holds some tens of RPM. A small genome has few windows, each with a
 # larger share of all reads, so its targets are scaled to this mean before CLIPNET sees them.
 CLIPNET_MEAN_RPM = 20.0
-CLIPNET_SAMPLES = 8  # CLIPNET's samples in a batch for each locus in LegNet's: 256 as published for LegNet's 32
 
 
 class DiploidObjective(Objective):
@@ -42,7 +40,7 @@ class DiploidObjective(Objective):
             "offsets": torch.from_numpy(cohort.offsets),
             "index": torch.from_numpy(cohort.index),
             "counts": torch.from_numpy(cohort.counts.astype(np.float32)),
-            "sizes": torch.from_numpy(cohort.sizes.astype(np.float32)),
+            "sizes": torch.from_numpy(cohort.locus_sizes.astype(np.float32)),
         }
 
     def learn_from(self, units: int, train: NDArray[np.int64]) -> None:
@@ -172,7 +170,8 @@ class DiploidLegNet(nn.Module):
         return self
 
     def forward(self, codes: Tensor, index: Tensor, counts: Tensor, sizes: Tensor, *allelic: Tensor) -> Tensor:
-        """Loss of loci: ``codes`` ``[rows, width]``, ``index`` ``[locus, donor, 2]``, ``counts`` ``[locus, donor]``.
+        """Loss of loci: ``codes`` ``[rows, width]``, ``index`` ``[locus, donor, 2]``, ``counts`` and
+        ``sizes`` ``[locus, donor]``.
 
         ``allelic`` are the donor of each library, its reads of each haplotype ``[locus, library, 2]``, and their
         ``reference`` ``[locus, library]`` (see :class:`AllelicLoss`), where there are any.
@@ -201,7 +200,8 @@ class LegNetObjective(DiploidObjective):
         super().__init__(cohort, split, width, settings)
         self.learn_from(len(cohort.windows), split.train_loci)
         assert isinstance(network, LegNet)
-        level = np.log((cohort.counts[split.train_loci].sum(axis=1) + 0.5) / cohort.sizes.sum())
+        reads, sizes = (values[split.train_loci].sum(axis=1) for values in (cohort.counts, cohort.locus_sizes))
+        level = np.log((reads + 0.5) / sizes)
         pretrained = settings.init is not None
         loss = CountLoss(settings.loss, settings.between_weight)
         self.allelic = cohort.allelic if settings.allelic_weight else None
@@ -264,7 +264,7 @@ class LegNetObjective(DiploidObjective):
             allelic = (
                 self.data["allelic_donor"], self.data["allelic_reads"][loci], self.data["allelic_reference"][loci],
             )  # fmt: skip
-        data = self.data["counts"][loci], self.data["sizes"]
+        data = self.data["counts"][loci], self.data["sizes"][loci]
         result: Tensor = module(*self._batch(loci, augment=augment), *data, *allelic)
         return result
 
@@ -287,27 +287,22 @@ class LegNetObjective(DiploidObjective):
 
 
 class DiploidClipnet(nn.Module):
-    """CLIPNET and its own loss over distinct diplotypes as one module: tensors in, loss out."""
+    """CLIPNET and its own loss over windows of donors as one module: tensors in, loss out."""
 
     def __init__(self, network: Clipnet, quantity_weight: float) -> None:
         super().__init__()
         self.network, self.quantity_weight = network, quantity_weight
 
-    def forward(
-        self, first: Tensor, second: Tensor, weight: Tensor, level: Tensor, place: Tensor, share: Tensor
-    ) -> Tensor:
-        """Negative cosine of profiles plus weighted squared error of log1p quantity, summed with ``weight`` a donor.
+    def forward(self, first: Tensor, second: Tensor, sample: Tensor, observed: Tensor) -> Tensor:
+        """Mean over samples of the negative cosine of profiles plus the weighted squared error of log1p quantity.
 
-        ``first`` and ``second`` ``[rows, width]`` are the two haplotypes of distinct diplotypes, ``weight`` ``[rows]`` what
-        their donors count together, ``level`` ``[rows]`` these donors' mean log1p RPM. A cosine is linear in the observed
-        unit profile, so those of the donors are averaged before comparing: entry ``share`` at ``place`` (row · outputs +
-        output).
+        ``first`` and ``second`` ``[rows, width]`` are the two haplotypes of diplotypes, ``sample`` ``[n]`` the row of each
+        sample (a window of a donor) and ``observed`` ``[n, outputs]`` its profile in RPM, whose sum is its quantity.
         """
         profile, quantity = self.network(Clipnet.encode(first, second))
-        direction = nn.functional.normalize(profile.float(), dim=1)
-        observed = torch.zeros_like(direction).view(-1).index_add(0, place, share).view_as(direction)
-        error = (torch.log1p(quantity) - level).square()
-        return (weight * (self.quantity_weight * error - (direction * observed).sum(dim=1))).sum()
+        cosine = nn.functional.cosine_similarity(profile.float()[sample], observed, dim=1)
+        error = (torch.log1p(quantity[sample]) - torch.log1p(observed.sum(dim=1))).square()
+        return (self.quantity_weight * error - cosine).mean()
 
 
 @torch.no_grad()
@@ -325,10 +320,11 @@ def start_quantity(network: Clipnet, level: NDArray[np.float64]) -> None:
 
 
 class ClipnetObjective(DiploidObjective):
-    """CLIPNET on unphased two-hot sequence with its published loss, optimiser, batch and augmentation.
+    """CLIPNET on unphased two-hot sequence with its published loss, optimiser, batches and augmentation.
 
-    A unit is a distinct diplotype of a locus: the published samples, windows of donors in any order, of which those that
-    are the same pass once and count as often as there are donors.
+    A sample is a window of a donor, an example a sample in one orientation: an epoch passes each sample forward and
+    reverse-complemented, moved by up to ``max_shift`` bp together with its profile. The authors moved each window once, when
+    they made their data; here it is moved again in every epoch. ``profiles`` reach ``max_shift`` bp beyond the target.
     """
 
     module: DiploidClipnet
@@ -348,88 +344,99 @@ class ClipnetObjective(DiploidObjective):
         self.target_scale = CLIPNET_MEAN_RPM / float(cohort.rpm[split.train_loci].mean())
         if settings.init is None:
             start_quantity(network, np.log1p(cohort.rpm[split.train_loci] * self.target_scale))
-        self.outputs = 2 * cohort.target_width
+        self.target, self.reach = cohort.target_width, cohort.target_width + 2 * settings.max_shift
+        loci, donors = cohort.counts.shape
+        samples = (split.train_loci[:, None] * donors + np.arange(donors)).ravel()
+        self.learn_from(2 * samples.size, np.repeat(samples, 2))
+        self.flip = torch.arange(self.units) % 2 == 1
         diplotypes = distinct_diplotypes(cohort)
-        locus = np.repeat(np.arange(len(cohort.windows)), np.diff(diplotypes.offsets))
-        train = np.flatnonzero(np.isin(locus, split.train_loci))
-        self.learn_from(len(locus), train)
-        unit = diplotypes.offsets[:-1, None] + diplotypes.index
-        donors = np.bincount(unit.ravel())
-        level = np.bincount(unit.ravel(), np.log1p(cohort.rpm * self.target_scale).ravel()) / donors
+        locus = np.repeat(np.arange(loci), np.diff(diplotypes.offsets))
+        sample_of_entry = np.repeat(np.arange(loci), np.diff(profiles.offsets)) * donors + profiles.donor
+        order = np.argsort(sample_of_entry, kind="stable")
+        rpm = profiles.value / cohort.sizes[profiles.donor] * self.target_scale
         self.data |= {
             "pairs": torch.from_numpy(cohort.offsets[locus][:, None] + diplotypes.pairs),
-            "locus": torch.from_numpy(locus),
-            "unit": torch.from_numpy(unit),
-            "unit_offsets": torch.from_numpy(diplotypes.offsets),
-            "weight": torch.from_numpy((donors / donors[train].mean()).astype(np.float32)),
-            "level": torch.from_numpy(level.astype(np.float32)),
-            **_entries(profiles, unit, donors),
+            "pair_offsets": torch.from_numpy(diplotypes.offsets),
+            "pair": torch.from_numpy(diplotypes.offsets[:-1, None] + diplotypes.index).reshape(-1),
+            "entry_offsets": torch.from_numpy(
+                np.concatenate([[0], np.cumsum(np.bincount(sample_of_entry, minlength=loci * donors))])
+            ),
+            "entry_position": torch.from_numpy(profiles.position[order].astype(np.int64)),
+            "entry_rpm": torch.from_numpy(rpm[order].astype(np.float32)),
         }
 
+    def begin_epoch(self, epoch: int, generator: torch.Generator) -> None:
+        """Move each example by up to ``max_shift`` bp; of a sample's two examples one is reverse-complemented."""
+        most, device = self.settings.max_shift, self.data["codes"].device
+        self.shift = torch.randint(-most, most + 1, (self.units,), generator=generator).to(device)
+        self.flip = self.flip.to(device)
+
     def training_settings(self) -> TrainingSettings:
-        batch = self.settings.batch_loci * CLIPNET_SAMPLES
+        """The published recipe; the network computes in float32, as Keras does."""
+        settings = self.settings
         return replace(
-            super().training_settings(), batch_size=batch, weight_decay=0.0, schedule="constant", warmup=0.02
+            super().training_settings(),
+            epochs=settings.clipnet_epochs,
+            batch_size=settings.clipnet_batch,
+            steps=settings.clipnet_steps,
+            patience=settings.clipnet_patience,
+            weight_decay=0.0,
+            schedule="constant",
+            warmup=0.0,
+            clip=None,
+            epsilon=1e-7,
+            precision="fp32",
         )
 
     def max_lr(self) -> float:
         return self.settings.clipnet_lr
 
     def loci(self, examples: Tensor) -> Tensor:
-        return self.data["locus"][self.data["train"][examples]]
+        return self.data["train"][examples] // len(self.cohort.donors)
 
-    def _sequences(self, units: Tensor, augment: bool) -> tuple[Tensor, Tensor]:
-        first, second = (self.view(self.data["codes"][rows], units, augment) for rows in self.data["pairs"][units].T)
-        return first, second
-
-    def _loss(self, module: nn.Module, units: Tensor, weight: Tensor, augment: bool) -> Tensor:
-        entries, _, row = self.rows(units, self.data["entry_offsets"])
-        place = self.data["entry_place"][entries]
-        if augment:
-            # Reverse-complementing the sequence exchanges strands and reverses positions.
-            place = torch.where(self.flip[units][row], self.outputs - 1 - place, place)
-        share = self.data["entry_share"][entries]
-        result: Tensor = module(
-            *self._sequences(units, augment), weight, self.data["level"][units], row * self.outputs + place, share
-        )
-        return result
+    def _observed(self, samples: Tensor, shift: Tensor, flip: Tensor) -> Tensor:
+        """Profiles ``[n, outputs]`` of samples in RPM, as seen from windows that were moved and reverse-complemented."""
+        entries, _, row = self.rows(samples, self.data["entry_offsets"])
+        position, rpm = self.data["entry_position"][entries], self.data["entry_rpm"][entries]
+        strand, base = position // self.reach, position % self.reach
+        base = base - self.settings.max_shift - shift[row]
+        place = strand * self.target + base
+        # Reverse-complementing the sequence exchanges strands and reverses positions.
+        place = torch.where(flip[row], 2 * self.target - 1 - place, place)
+        inside = (base >= 0) & (base < self.target)
+        observed = torch.zeros(len(samples), 2 * self.target, device=rpm.device)
+        return observed.view(-1).index_add_(0, (row * 2 * self.target + place)[inside], rpm[inside]).view_as(observed)
 
     def loss(self, module: nn.Module, batch: Tensor) -> Tensor:
-        units = self.data["train"][batch]
-        return self._loss(module, units, self.data["weight"][units] / len(units), augment=True)
+        samples = self.data["train"][batch]
+        pairs = self.data["pairs"][self.data["pair"][samples]]
+        first, second = (self.view(self.data["codes"][rows], batch, augment=True) for rows in pairs.T)
+        observed = self._observed(samples, self.shift[batch], self.flip[batch])
+        result: Tensor = module(first, second, torch.arange(len(batch), device=batch.device), observed)
+        return result
+
+    def _diplotypes(self, loci: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both haplotypes of the distinct diplotypes of loci, not augmented, and the row of each donor ``[locus, donor]``."""
+        chosen, local = ranges(self.data["pair_offsets"], loci)
+        first, second = (
+            self.view(self.data["codes"][rows], chosen, augment=False) for rows in self.data["pairs"][chosen].T
+        )
+        pair = self.data["pair"].view(self.cohort.counts.shape)[loci]
+        return first, second, pair - self.data["pair_offsets"][loci, None] + local[:, None]
 
     def validation_loss(self, module: nn.Module, loci: Tensor) -> Tensor:
-        units, _ = ranges(self.data["unit_offsets"], loci)
-        weight = self.data["weight"][units]
-        return self._loss(module, units, weight / weight.sum(), augment=False)
+        first, second, row = self._diplotypes(loci)
+        samples = (loci[:, None] * row.shape[1] + torch.arange(row.shape[1], device=loci.device)).flatten()
+        still = torch.zeros_like(samples)
+        result: Tensor = module(first, second, row.flatten(), self._observed(samples, still, still.bool()))
+        return result
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
-        units, local = ranges(self.data["unit_offsets"], loci)
-        first, second = self._sequences(units, augment=False)
+        first, second, row = self._diplotypes(loci)
         assert isinstance(module, DiploidClipnet)
-        quantities = [
-            module.network(Clipnet.encode(*pair))[1]
-            for pair in ((first, second), (reverse_complement(first), reverse_complement(second)))
-        ]
-        logs = torch.stack([torch.log(quantity + QUANTITY_PSEUDOCOUNT) for quantity in quantities]).mean(0)
-        sample = self.data["unit"][loci] - self.data["unit_offsets"][loci, None] + local[:, None]
-        return logs[sample] - float(np.log(self.target_scale))
+        _, quantity = module.network(Clipnet.encode(first, second))
+        _, reverse = module.network(Clipnet.encode(reverse_complement(first), reverse_complement(second)))
+        return log_quantity(quantity, reverse)[row] - float(np.log(self.target_scale))
 
     def finished(self) -> nn.Module:
         return self.module.network
-
-
-def _entries(profiles: Profiles, unit: NDArray[np.int64], donors: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Observed unit profiles of each unit ``[locus, donor]``, the mean over its donors, sorted by unit."""
-    samples = unit.size
-    locus = np.repeat(np.arange(len(unit)), np.diff(profiles.offsets))
-    sample = locus * unit.shape[1] + profiles.donor
-    length = np.sqrt(np.bincount(sample, profiles.value.astype(np.float64) ** 2, samples))
-    owner = unit.ravel()[sample]
-    order = np.argsort(owner, kind="stable")
-    share = profiles.value / (length[sample] * donors[owner])
-    return {
-        "entry_offsets": torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(donors)))])),
-        "entry_place": torch.from_numpy(profiles.position[order].astype(np.int64)),
-        "entry_share": torch.from_numpy(share[order].astype(np.float32)),
-    }

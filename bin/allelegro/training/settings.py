@@ -122,7 +122,13 @@ class PretrainSettings:
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """What is fine-tuned and how."""
+    """What is fine-tuned and how.
+
+    CLIPNET has a recipe of its own, the fields that begin with ``clipnet_`` and ``quantity_weight``. Their defaults are what
+    its authors trained with (Danko-Lab/clipnet 1d4e84f, ``rnn_v10.py``, ``clipnet.py`` and ``cgen.py``): Adam at a constant
+    0.001 with epsilon 1e-7 and no clipping, batches of 256, every window of every donor once in each orientation an epoch,
+    at most 200 epochs with a patience of 10, windows moved by up to 250 bp.
+    """
 
     model: str = _option("legnet", "legnet or clipnet.")
     genotypes: str = _option(
@@ -154,19 +160,53 @@ class FinetuneSettings:
     quantity_weight: float = _option(
         1 / 500, "Weight of squared log1p quantity relative to the profile's cosine, as published (clipnet).", 0
     )
-    epochs: int = _option(20, "Epochs at most.", 1)
-    batch_loci: int = _option(
-        32, "Loci per batch, each with all its donors; clipnet takes 8 times as many windows of donors.", 1
+    epochs: int = _option(20, "Epochs at most (legnet).", 1)
+    clipnet_epochs: int = _option(200, "Epochs at most, as published (clipnet).", 1)
+    clipnet_steps: int | None = _option(
+        None,
+        "Updates an epoch at most (clipnet); default as published: every window of every donor on both strands.",
+        1,
     )
-    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0005 with --init, 0.005 without.")
+    clipnet_batch: int = _option(256, "Windows of donors per batch, as published (clipnet).", 2)
+    clipnet_patience: int = _option(10, "Epochs without a lower validation loss, as published (clipnet).", 1)
+    clipnet_jitter: int = _option(
+        250,
+        "Largest random shift of window and profile, bp, as published; less where the stores are narrow (clipnet).",
+        0,
+    )
     clipnet_lr: float = _option(0.001, "Learning rate, constant as published (clipnet).", 0)
+    batch_loci: int = _option(32, "Loci per batch, each with all its donors (legnet).", 1)
+    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0005 with --init, 0.005 without.")
     layer_decay: float = _option(0.7, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
     frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
     weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
-    patience: int = _option(10, "Epochs without a lower validation loss before stopping.", 1)
+    patience: int = _option(10, "Epochs without a lower validation loss before stopping (legnet).", 1)
+    covariates: Path | None = _option(  # noqa: RUF009 (a field)
+        None, "Sheet of donors' covariates (donor and batch, sex, numbers) as offsets between donors (legnet)."
+    )
+    count_components: int = _option(0, "Principal components of counts as offsets between donors (legnet).", 0)
+    genotype_components: int = _option(
+        0, "Principal components of genotypes as offsets between donors, 10 at most (legnet).", 0, 10
+    )
     precision: Precision = _option(  # noqa: RUF009 (a field)
         "fp32",
         "fp32; tf32 (GPU matrix units, mantissas of 10 bits); auto (bfloat16, which rounds away differences between "
         "haplotypes).",
     )
     seed: int = 0
+
+    @property
+    def departures(self) -> list[str]:
+        """Where a CLIPNET of these settings is not trained as published: ``field value, published: value`` each."""
+        if self.model != "clipnet":
+            return []
+        published = {
+            "preset": "published",
+            "input_width": 1000,
+            "target_width": 500,
+            **{field.name: field.default for field in fields(self) if field.name.startswith("clipnet_")},
+            "quantity_weight": 1 / 500,
+        }
+        own = {name: getattr(self, name) for name in published}
+        own["input_width"] = own["input_width"] or 1000
+        return [f"{name} {own[name]}, published: {value}" for name, value in published.items() if own[name] != value]

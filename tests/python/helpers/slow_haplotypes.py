@@ -71,12 +71,12 @@ class Cohort:
 
 
 def extract(
-    cohort: Cohort, folder: Path, *, donors: list[str] | None = None, threads: int = 1, **rules
+    cohort: Cohort, folder: Path, *, donors: list[str] | None = None, threads: int = 1, flank: int = 0, **rules
 ) -> HaplotypeStore:
     cohort.write(folder)
     paths = cohort.paths
     out = folder / "store"
-    extract_haplotypes([paths["vcf"]], paths["fasta"], paths["windows"], out, donors, Rules(**rules), threads)
+    extract_haplotypes([paths["vcf"]], paths["fasta"], paths["windows"], out, donors, Rules(**rules), threads, flank)
     return HaplotypeStore.open(out)
 
 

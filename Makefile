@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help env demo test verify real integration images lock docs clean
+.PHONY: help env demo test verify real integration images push lock docs site clean
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3 python3.14,$(shell command -v $(name) 2> /dev/null)))
 LOCKS := containers/requirements
@@ -16,9 +16,11 @@ help:
 	@echo "make real         the whole pipeline and the model in the box on real data: make real DATA=<folder>"
 	@echo "make env          the environment alone, in .venv"
 	@echo "make images       container images: make images BASE=<a Debian or Ubuntu image with Python 3.11 or later>"
+	@echo "make push         push the images that make images built: make push REGISTRY=<registry/group/>"
 	@echo "make integration  the tests that need Docker, Slurm or Apptainer"
 	@echo "make lock         lock the requirements again (needs uv and a network)"
 	@echo "make docs         docs/parameters.md from nextflow_schema.json"
+	@echo "make site         the documentation as a site, in site/"
 	@echo "make clean        remove .venv and everything that runs leave here, but no results"
 
 env: $(ENV)
@@ -31,6 +33,7 @@ $(ENV): $(LOCKS)/dev.txt $(LOCKS)/nextflow.sha256 $(LOCKS)/nf-lang.sha256 contai
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(LOCKS)/dev.txt
 	.venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null || true  # tests of some packages hold wrong syntax on purpose
 	.venv/bin/python containers/install_nextflow.py
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .  # the tools as commands
 	touch $@
 
 demo: $(ENV)
@@ -52,8 +55,14 @@ integration: $(ENV)
 images:
 	containers/build.sh $(BASE)
 
+push:
+	containers/push.sh "$(or $(REGISTRY),$(error name where to: make push REGISTRY=registry.example.org/group/))"
+
 docs: $(ENV)
 	.venv/bin/python docs/make_parameters.py
+
+site: $(ENV)
+	.venv/bin/python -m mkdocs build --strict --site-dir site
 
 lock:
 	cd $(LOCKS) && for set in build dev torch core align enformer; do \

@@ -4,8 +4,9 @@
 
 include { readSchema ; helpText ; checkParameters } from './modules/parameters.nf'
 include { toolSettings ; withOption } from './modules/tools.nf'
-include { runPlan } from './modules/plan.nf'
-include { parametersText ; provenanceTexts ; writeText ; writeChecksums } from './modules/provenance.nf'
+include { runPlan ; stagesText } from './modules/plan.nf'
+include { parametersText ; provenanceTexts ; linkRecords ; writeText ; writeChecksums } from './modules/provenance.nf'
+include { followTrainings } from './modules/progress.nf'
 include { INPUTS   } from './modules/inputs'
 include { PROCAP   } from './modules/procap'
 include { GENOTYPE } from './modules/genotype'
@@ -23,7 +24,12 @@ workflow {
     checkParameters(schema, params)
     tools = toolSettings(schema, params, "${projectDir}/bin")
     plan = runPlan(params)
-    writeText("${params.outdir}/pipeline_info/params.json", parametersText(params))
+    log.info(stagesText(plan.stages))
+    if (!workflow.preview) {
+        writeText("${params.outdir}/pipeline_info/params.json", parametersText(params))
+        linkRecords(params.outdir)
+        followTrainings(plan.state)
+    }
 
     INPUTS(
         params.simulate,
@@ -34,7 +40,7 @@ workflow {
     )
     PROCAP(
         INPUTS.out.libraries, INPUTS.out.excluded, INPUTS.out.peaks, INPUTS.out.genome, INPUTS.out.variants,
-        params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), tools,
+        params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), plan, tools,
     )
     GENOTYPE(
         PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes,
@@ -51,7 +57,7 @@ workflow {
     )
     provenance = INPUTS.out.records
         .mix(PROCAP.out.records, GENOTYPE.out.records, TRAINING.out.records, EFFECTS.out.records)
-        .toList().map { records -> provenanceTexts(records, params, workflow.nextflow.version) }
+        .toList().map { records -> provenanceTexts(records, params, plan.stages, workflow.nextflow.version) }
     REPORT(results, provenance, tools)
 
     provenance.subscribe { texts ->

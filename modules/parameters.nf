@@ -1,10 +1,18 @@
 // Help and validation, both read from nextflow_schema.json: the single source of every parameter.
 
-include { modelCatalogue ; words } from './plan.nf'
+include { finetunes ; hasModels ; hasWindows ; modelCatalogue ; words } from './plan.nf'
 
 /** The schema as a map. */
 def readSchema(String path) {
-    new groovy.json.JsonSlurperClassic().parseText(file(path).text)
+    ordered(new groovy.json.JsonSlurper().parseText(file(path).text))
+}
+
+/** Maps and lists of their own, in the order of the document; JsonSlurper's maps are not safe between threads. */
+def ordered(value) {
+    if (value instanceof Map) {
+        return value.collectEntries { name, inner -> [name, ordered(inner)] }
+    }
+    value instanceof List ? value.collect { inner -> ordered(inner) } : value
 }
 
 /** Every parameter of the schema, by name, with the title of its group. */
@@ -106,7 +114,9 @@ def valueProblem(String name, value, Map property) {
         return "--${name}: '${text}' does not look like ${property.pattern}"
     }
     if (property.exists && ![file(text)].flatten().any { path -> path.exists() }) {
-        return "--${name}: ${text}: no such file or folder"
+        return text.contains('://')
+            ? "--${name}: ${text}: cannot be fetched; check the address and the network, or give a downloaded file"
+            : "--${name}: ${text}: no such file or folder"
     }
     return null
 }
@@ -132,24 +142,42 @@ def arrayProblems(Map given) {
         ? ["--job_array needs a work directory without spaces, not '${workflow.workDir}': give -work-dir"] : []
 }
 
-/** What a run of these parameters needs: it simulates, trains on a cohort, or scores with trained models. */
+/** What a run of these parameters needs; without any input, those of a whole run. */
 def missingParameters(Map properties, Map given) {
     if (given.simulate) {
         return []
     }
-    def cohort = given.libraries || given.counts || given.variants || given.haplotypes
+    def inputs = ['libraries', 'peaks', 'windows', 'counts', 'variants', 'haplotypes', 'mpra', 'trained', 'variant_sets', 'score']
+    def nothing = !inputs.any { name -> given[name] }
+    def aligned = given.libraries || given.peaks || given.windows
     def needed = [
-        libraries: !given.counts && (cohort || !given.trained),
-        genome: given.variant_sets || given.score || !given.counts || !given.haplotypes,
-        variants: !given.haplotypes && (cohort || !given.trained),
-        variant_sets: given.trained && !cohort && !given.score,
+        libraries: nothing || given.peaks && !given.variants && !given.counts,
+        genome: nothing || !given.counts && aligned || given.variants && !given.haplotypes || given.score
+            || given.variant_sets && hasModels(given),
+        variants: nothing,
+        variant_sets: given.comparators || given.trained && !given.score && !finetunes(given),
     ]
-    def missing = needed.findAll { name, need -> need && !given[name] }.keySet()
-    def problems = missing.collect { name -> "--${name} is missing: ${properties[name].description}" }
+    def problems = needed.findAll { name, need -> need && !given[name] }.collect { name, _need ->
+        "--${name} is missing: ${properties[name].description}"
+    }
+    problems + missingPartners(given)
+}
+
+/** What lacks the other half of a pair: variants their windows, a model its start, variants to score a model. */
+def missingPartners(Map given) {
+    def problems = []
+    if (given.variants && !given.haplotypes && !hasWindows(given)) {
+        problems << '--windows or --libraries is missing: haplotypes are made in the windows of a BED, or of PRO-cap peaks'
+    }
+    if ((given.score || given.variant_sets && !given.comparators) && !hasModels(given)) {
+        problems << '--trained is missing: a model to score with; or train one (--mpra), or give --comparators'
+    }
     def fromPretrained = words(given.models).findAll { name -> modelCatalogue()[name]?.pretrained }
-    def unstarted = cohort && fromPretrained && !given.mpra && !given.checkpoint
-    def remedy = 'start from a pretrained LegNet; or choose --models scratch,clipnet'
-    problems + (unstarted ? ["--mpra or --checkpoint is missing: ${fromPretrained.join(', ')} ${remedy}"] : [])
+    if (finetunes(given) && fromPretrained && !given.mpra && !given.checkpoint) {
+        def remedy = 'start from a pretrained LegNet; or choose --models scratch,clipnet'
+        problems << "--mpra or --checkpoint is missing: ${fromPretrained.join(', ')} ${remedy}"
+    }
+    problems
 }
 
 /** Stop with every problem listed, or return. */

@@ -73,13 +73,57 @@ def flankWidth(Map given) {
     'clipnet' in words(given.models) ? given.clipnet_jitter.toInteger() : 0
 }
 
+/** Whether a run has windows, which libraries, peaks, regions or a counts store give it. */
+def hasWindows(Map given) {
+    given.simulate || given.libraries || given.peaks || given.windows || given.counts
+}
+
+/** Whether a run has counts of reads and haplotypes, on which models are fine-tuned. */
+def finetunes(Map given) {
+    (given.simulate || given.libraries || given.counts) && (given.simulate || given.variants || given.haplotypes)
+}
+
+/** Whether a run has a model of any kind to score variants with. */
+def hasModels(Map given) {
+    finetunes(given) || given.simulate || given.mpra || given.trained
+}
+
+/**
+ * What a run of these parameters does: a run is what its inputs allow, so each stage is also run alone. One map a
+ * stage: name, runs, and why not.
+ */
+def runStages(Map given) {
+    def sequences = given.simulate || given.haplotypes || (given.variants && hasWindows(given))
+    def measured = given.simulate || given.variant_sets
+    def scores = given.score && hasModels(given)
+    def stage = { name, runs, why -> [name: name, runs: runs as boolean, why: runs ? '' : why] }
+    [
+        stage('PRO-cap', given.simulate || given.libraries || given.peaks || given.counts, 'no --libraries'),
+        stage('genotypes', sequences, given.variants ? 'no windows' : 'no --variants or --haplotypes'),
+        stage('pretraining', !given.checkpoint && (given.simulate || given.mpra),
+            given.checkpoint ? '--checkpoint is given' : 'no --mpra'),
+        stage('fine-tuning', finetunes(given), 'it needs PRO-cap and genotypes of the same donors'),
+        stage('variant effects', scores || measured && (hasModels(given) || given.comparators),
+            'no --score or --variant_sets'),
+    ]
+}
+
+/** The stages in two lines, as a run begins. */
+def stagesText(List stages) {
+    def runs = stages.findAll { stage -> stage.runs }*.name
+    def others = stages.findAll { stage -> !stage.runs }.collect { stage -> "${stage.name} (${stage.why})" }
+    ["This run: ${runs.join(', ')}"].plus(others ? ["Not in it: ${others.join(', ')}"] : []).join('\n')
+}
+
 /** Everything that is trained and scored. */
 def runPlan(Map given) {
-    def windows = given.simulate || given.libraries || given.peaks || given.windows || given.counts
     [
-        windows: windows,
-        haplotypes: windows && (given.simulate || given.variants || given.haplotypes),
-        models: finetuningPlan(given),
+        stages: runStages(given),
+        windows: hasWindows(given),
+        finetunes: finetunes(given),
+        haplotypes: hasWindows(given) && (given.simulate || given.variants || given.haplotypes),
+        genome: given.simulate || given.genome,
+        models: finetunes(given) ? finetuningPlan(given) : [],
         flank: flankWidth(given),
         pretrained: given.checkpoint ? [] : pretrainingPlan(given),
         covariates: given.covariates,

@@ -9,11 +9,20 @@ def parametersText(Map given) {
  * Files of pipeline_info, by name, from the (process, "name=value …") records of all tasks; the report is given the
  * same.
  */
-def provenanceTexts(List records, Map given, runtime) {
+def provenanceTexts(List records, Map given, List stages, runtime) {
     def tasks = records.collect { process, text ->
         [process: process.tokenize(':').last(), said: text.tokenize()*.tokenize('=').collectEntries { pair -> pair }]
     }
-    ['params.json': parametersText(given), 'versions.yml': versionsText(tasks, runtime), 'costs.tsv': costsText(tasks)]
+    [
+        'params.json': parametersText(given), 'stages.tsv': stagesTable(stages),
+        'versions.yml': versionsText(tasks, runtime), 'costs.tsv': costsText(tasks),
+    ]
+}
+
+/** TSV: which stages the run has, and why it lacks the others. */
+def stagesTable(List stages) {
+    ([['stage', 'runs', 'why_not']] + stages.collect { stage -> [stage.name, stage.runs ? 'yes' : 'no', stage.why] })*.join('\t')
+        .join('\n')
 }
 
 /**
@@ -48,6 +57,27 @@ def costsText(List tasks) {
 /** One kind of cost of each task. */
 def costs(List tasks, String name) {
     tasks.collect { task -> task.said["cost.${name}".toString()] as BigDecimal }
+}
+
+/**
+ * Where Nextflow writes what it records of this run, below pipeline_info, as nextflow.config says: runs that stop at a
+ * wrong parameter, and previews, must not touch the records of the last real run.
+ */
+def runFolder() {
+    def start = java.lang.management.ManagementFactory.runtimeMXBean.startTime
+    "runs/${new Date(start).format('yyyy-MM-dd_HH-mm-ss-SSS')}".toString()
+}
+
+/** Let trace.tsv and the others in a local pipeline_info be links to those of this run, as they appear. */
+def linkRecords(outdir) {
+    def info = file("${outdir}/pipeline_info")
+    if (info.toUriString() ==~ /\w+:\/\/.*/) {
+        return
+    }
+    ['timeline.html', 'execution.html', 'trace.tsv', 'dag.mmd'].each { name ->
+        java.nio.file.Files.deleteIfExists(info.resolve(name))
+        java.nio.file.Files.createSymbolicLink(info.resolve(name), java.nio.file.Path.of(runFolder(), name))
+    }
 }
 
 /** Write a text file, its folders too. */

@@ -24,7 +24,7 @@ process BENCHMARK_VARIANTS {
     benchmark_variants.py ${repeated('--scores', scores)} ${repeated('--comparator', outside)} \\
         ${repeated('--kmers', kmers)} \\
         --truth ${quoted(measured)} --kind ${quoted(meta.kind)} ${repeated('--release', meta.release)} \\
-        --dataset ${quoted(meta.set)} --fasta ${quoted(genome)} --out ${quoted("${meta.set}.metrics.tsv")} \\
+        --dataset ${quoted(meta.set)} ${repeated('--fasta', genome)} --out ${quoted("${meta.set}.metrics.tsv")} \\
         --points ${quoted("${meta.set}.points.tsv.gz")} --curves ${quoted("${meta.set}.curves.tsv")} \\
         --threads ${task.cpus} ${tool.args}
     """

@@ -26,8 +26,9 @@ workflow EFFECTS {
     ensembles = scoring.toSortedList { left, right -> left[0] <=> right[0] ?: byPath()(left[1], right[1]) }
         .filter { members -> members }
         .map { members -> [members.collect { row -> row[0] }, members.collect { row -> row[1] }] }
-    located = variant_sets.mix(scored).combine(genome)
-        .map { meta, table, another, fasta, index -> [meta, table] + (another ?: [fasta, index]) }
+    known = plan.genome ? genome : channel.value([[], []]) // outside scores alone need none
+    located = variant_sets.mix(scored).combine(known.map { fasta, index -> [[fasta, index]] })
+        .map { meta, table, another, ours -> [meta, table] + (another ?: ours) }
     // The windows are of the run's genome.
     elsewhere = variant_sets.filter { row -> row[2] }.map { row -> row[0].set }.toList()
     elements = (plan.windows ? windows : channel.value([])).combine(elsewhere.map { sets -> [sets] })
@@ -60,12 +61,13 @@ workflow EFFECTS {
     training = tables.toSortedList(byPath()).flatMap { found -> found.take(1) }
     FIT_KMERS(training.combine(variant_sets.take(1)).map { row -> row[0] }, tools.fit_kmers)
     outside = comparators.toList().map { rows -> [rows] }
-    measured = located.filter { row -> row[0].kind }.join(scores).combine(outside)
+    measured = located.filter { row -> row[0].kind }
+        .join(scores.filter { meta, _paths -> meta.kind }, remainder: true).combine(outside)
     BENCHMARK_VARIANTS(
         measured.map { meta, table, fasta, index, paths, rows ->
             def joined = rows.findAll { row -> row[0] == meta.set }
-            [meta, table, fasta, index, paths, joined.collect { row -> row[1] }, joined.collect { row -> row[2] }]
-        },
+            [meta, table, fasta, index, paths ?: [], joined.collect { row -> row[1] }, joined.collect { row -> row[2] }]
+        }.filter { row -> row[4] || row[5] },
         FIT_KMERS.out.kmers.ifEmpty([]).first(),
         tools.benchmark_variants,
     )

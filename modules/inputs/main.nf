@@ -86,13 +86,20 @@ def isRemote(Map source) {
     sheetNames().any { name -> source[name] && source[name].toUriString() ==~ /\w+:\/\/.*/ }
 }
 
-/** Existing files named in the sheets: staged so that containers see them. */
+/** Existing files named in the sheets: staged so that containers see them. An address that fails stops the run. */
 def listedFiles(Map source) {
-    sheetNames().findAll { name -> source[name] }.collectMany { name ->
+    def listed = sheetNames().findAll { name -> source[name] }.collectMany { name ->
         def cells = source[name].text.readLines().collectMany { line -> line.split(/[\t,]/).toList() }
         def paths = cells*.replace('"', '')*.trim().findAll { cell -> cell.contains('.') }
         paths.collect { path -> listedFile(source[name], path) }
-    }.findAll { path -> path.isFile() }.unique()
+    }.unique()
+    def (found, absent) = listed.split { path -> path.isFile() }
+    def failed = absent.collect { path -> path.toUriString() }.findAll { uri -> uri ==~ /\w+:\/\/.*/ }
+    if (failed) {
+        error("${failed.size()} of the addresses in the sheets cannot be fetched; check them and the network, or name " +
+            "downloaded files:\n  ${failed.join('\n  ')}")
+    }
+    found
 }
 
 /** A path of a sheet: absolute, a URI, or relative to the sheet. */

@@ -5,6 +5,7 @@ include { CALL_PEAKS } from './call_peaks.nf'
 include { MERGE_PEAKS } from './merge_peaks.nf'
 include { COUNT_ALLELES } from './count_alleles.nf'
 include { CALL_ALLELIC_EVENTS } from './call_allelic_events.nf'
+include { PREPARE_WINDOWS } from './prepare_windows.nf'
 include { COUNT_WINDOWS } from './count_windows.nf'
 include { MATCH_DONORS } from './match_donors.nf'
 include { LIBRARY_QC } from './library_qc.nf'
@@ -19,6 +20,7 @@ workflow PROCAP {
     genome
     variants
     given     // map: peaks, windows, counts, blacklist, tss, bowtie2_index, unwanted → files or null
+    plan      // see runPlan
     tools
 
     main:
@@ -56,8 +58,10 @@ workflow PROCAP {
         merged.map { found -> found.collect { row -> row[2] } },
         genome, tools.merge_peaks,
     )
-    made = given.windows ?: given.counts ? "${given.counts}/windows.bed" : null
-    windows = made ? channel.value(file(made, checkIfExists: true)) : MERGE_PEAKS.out.windows
+    regions = given.windows ? channel.value(file(given.windows, checkIfExists: true)) : channel.empty()
+    PREPARE_WINDOWS(regions, genome, plan.finetunes, tools.prepare_windows)
+    counted = given.counts ? channel.value(file("${given.counts}/windows.bed", checkIfExists: true)) : MERGE_PEAKS.out.windows
+    windows = given.windows ? PREPARE_WINDOWS.out.windows : counted
 
     reads = readable.filter { row -> row[1] }.join(coverage).map { row -> row[0..4] }
     COUNT_ALLELES(given.counts ? channel.empty() : reads, variants, windows, tools.count_alleles)
@@ -83,8 +87,9 @@ workflow PROCAP {
     windows  = windows
     counts   = counts
     donors   = rows.map { metas -> metas*.donor.unique().sort() }
-    results  = windows.mix(MERGE_PEAKS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc)
-        .map { path -> ['procap', path] }.mix(
+    results  = windows.mix(
+            MERGE_PEAKS.out.summary, PREPARE_WINDOWS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc,
+        ).map { path -> ['procap', path] }.mix(
             PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
             called_files.map { path -> ['procap/peaks', path] },
             COUNT_ALLELES.out.snvs.mix(CALL_ALLELIC_EVENTS.out.events, alleles.flatMap().filter { path -> path.name.endsWith('.json') })
@@ -93,7 +98,8 @@ workflow PROCAP {
         )
     records  = INDEX_GENOME.out.records.mix(
         ALIGN_READS.out.records, PROCAP_COVERAGE.out.records, CALL_PEAKS.out.records, MERGE_PEAKS.out.records,
-        COUNT_ALLELES.out.records, CALL_ALLELIC_EVENTS.out.records, COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
+        PREPARE_WINDOWS.out.records, COUNT_ALLELES.out.records, CALL_ALLELIC_EVENTS.out.records,
+        COUNT_WINDOWS.out.records, MATCH_DONORS.out.records, LIBRARY_QC.out.records,
     )
 }
 

@@ -1,6 +1,8 @@
 """The documents: every link leads somewhere, every file of a run has a line, every message of the troubleshooting exists."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from helpers.documents import documented_files
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 LARGEST_PICTURE = 300_000
 
 
@@ -40,6 +42,17 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), f"{page.name}: {link} leads nowhere"
         assert not anchor or anchor in anchors(target), f"{page.name}: {link} names no heading of {target.name}"
+
+
+def test_the_site_builds_and_has_every_page(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    python = (tmp_path / "python" / "index.html").read_text(encoding="utf-8")
+    assert "positive when the alternative allele increases activity" in python
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/**/*.md"):
+        assert str(page.relative_to(ROOT / "docs")) in menu, page
 
 
 def test_pictures_are_small_and_described() -> None:

@@ -238,12 +238,28 @@ def test_one_file_for_both_strands(cohort: Path) -> None:
 
 
 def test_problems_come_once_in_the_order_of_rows_and_not_by_the_thousand(cohort: Path) -> None:
-    rows = [f"L{row}\tD{row % 3 + 7}\tno{row}.bam\n" for row in range(1000)]
+    rows = [f"L {row}\tD1\tno/{row}/a.bam\n" for row in range(1000)]
     (cohort / "libraries.tsv").write_text("library\tdonor\tbam\n" + "".join(rows))
     lines = problems(*arguments(cohort))
     assert len(lines) == 51 and lines[-1] == "libraries.tsv: and 1950 more problems"
     numbers = [int(line.split("row ")[1].split(":")[0]) for line in lines[:-1]]
     assert numbers == sorted(numbers) and len(set(lines)) == len(lines)
+
+
+def test_rows_of_one_cause_share_a_line(cohort: Path) -> None:
+    rows = [f"L{row}\t{'D1' if row == 3 else 'D9'}\t{'a.bam' if row == 5 else f'no{row}.bam'}\n" for row in range(1, 9)]
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\n" + "".join(rows))
+    missing, donor = problems(*arguments(cohort))
+    assert missing.startswith("libraries.tsv row 1: bam no1.bam: no such file")
+    assert missing.endswith("; the same in rows 2-4, 6-8")
+    assert donor.startswith("libraries.tsv row 1: donor 'D9' is not in variants.vcf.gz")
+    assert donor.endswith("; the same in rows 2, 4-8")
+    header = pysam.AlignmentHeader.from_dict({"HD": {"SO": "coordinate"}, "SQ": [{"SN": "1", "LN": 1000}]})
+    for name in ("a.bam", "b.bam"):
+        write_bam(cohort / name, header)
+    (cohort / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD1\ta.bam\nB\tD2\tb.bam\n")
+    contigs = [line for line in problems(*arguments(cohort)) if "no contig in common" in line]
+    assert len(contigs) == 1 and contigs[0].endswith("; the same in row 2")
 
 
 def test_several_files_of_genotypes(cohort: Path) -> None:
@@ -274,10 +290,19 @@ def test_contigs_that_are_excluded_anyway_do_not_count(cohort: Path) -> None:
 
 def test_unphased_genotypes_are_said_early(cohort: Path) -> None:
     text = gzip.decompress((cohort / "variants.vcf.gz").read_bytes()).decode()
-    for genotype, said in (("0/1", True), ("1/1", False), ("10/1", True), ("./.", False)):
+    for genotype, said in (("0/1", True), ("1/1", False), ("10/1", True), ("./.", False), ("./1", True)):
         (cohort / "variants.vcf").write_text(text.replace("0|1", genotype))
         pysam.tabix_index(str(cohort / "variants.vcf"), preset="vcf", force=True)
-        assert ("chr1:5 are not phased" in check(*arguments(cohort)).stderr) == said, genotype
+        result = check(*arguments(cohort))
+        assert ("error: variants.vcf.gz: the genotypes at chr1:5 are not phased" in result.stderr) == said, genotype
+        assert (result.returncode == 1) == said
+        assert check(*arguments(cohort), "--unphased", "random").returncode == 0
+
+
+def test_a_missing_index_is_found_early(cohort: Path) -> None:
+    (cohort / "variants.vcf.gz.tbi").unlink()
+    (line,) = problems(*arguments(cohort))
+    assert "variants.vcf.gz: no index (.tbi or .csi); sort and index it" in line
 
 
 def test_tables_of_one_name_keep_their_checksums(cohort: Path) -> None:

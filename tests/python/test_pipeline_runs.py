@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def stub_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Run]
 
 def test_every_process_runs_and_every_stage_publishes(stub_run: tuple[Path, Path, Run]) -> None:
     _folder, project, run = stub_run
-    processes = {path.stem.upper() for path in project.glob("modules/*/*.nf")} - {"MAIN", "LAUNCHER"}
+    processes = {path.stem.upper() for path in project.glob("modules/*/*.nf")} - {"MAIN", "LAUNCHER", "PREPARE_WINDOWS"}
     assert set(run.trace()["process"]) == processes
     for expected in (
         "inputs/inputs.json",
@@ -46,6 +47,7 @@ def test_every_process_runs_and_every_stage_publishes(stub_run: tuple[Path, Path
         "report/report.html",
         "pipeline_info/versions.yml",
         "pipeline_info/costs.tsv",
+        "pipeline_info/stages.tsv",
         "pipeline_info/dag.mmd",
         "pipeline_info/timeline.html",
         "pipeline_info/execution.html",
@@ -101,6 +103,18 @@ def test_resume_runs_nothing_when_nothing_changed_and_only_what_an_edit_touches(
 def append(path: Path) -> None:
     with path.open("a") as file:
         file.write("\n# edited\n")
+
+
+def test_help_a_mistyped_parameter_and_a_preview_leave_the_records_of_the_last_run(
+    stub_run: tuple[Path, Path, Run],
+) -> None:
+    folder, project, run = stub_run
+    info = run.results / "pipeline_info"
+    records = [info / name for name in ("trace.tsv", "timeline.html", "execution.html", "dag.mmd", "params.json")]
+    before = {path: (path.resolve(), path.read_bytes()) for path in records}
+    assert nextflow(folder, *STUB, "--modls", "legnet", project=project).status == 1
+    assert nextflow(folder, "run", "PROJECT/main.nf", "-preview", "-profile", "test", project=project).status == 0
+    assert {path: (path.resolve(), path.read_bytes()) for path in records} == before
 
 
 def test_adding_folds_and_seeds_trains_only_the_new(stub_run: tuple[Path, Path, Run]) -> None:
@@ -160,6 +174,13 @@ def test_models_that_cannot_start_are_named(tmp_path: Path) -> None:
 def test_help_and_version(tmp_path: Path) -> None:
     schema = json.loads((ROOT / "nextflow_schema.json").read_text())
     text = nextflow(tmp_path, "run", "PROJECT/main.nf", "--help").output
+    shown = [
+        name
+        for group in schema["$defs"].values()
+        for name, entry in group["properties"].items()
+        if not entry.get("hidden")
+    ]
+    assert re.findall(r"^  --(\w+) ", text, re.MULTILINE) == shown, "in the order of the schema"
     for group in schema["$defs"].values():
         assert group["title"] in text
         for name, entry in group["properties"].items():
@@ -167,5 +188,6 @@ def test_help_and_version(tmp_path: Path) -> None:
     one = nextflow(tmp_path, "run", "PROJECT/main.nf", "--help", "fdr").output
     assert "Share of false peaks tolerated." in one
     assert "call_peaks.py --fdr" in one
+    assert not (tmp_path / "results").exists()
     version = nextflow(tmp_path, "run", "PROJECT/main.nf", "--version").output
     assert __version__ in version

@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from allelegro.errors import DataError
 from allelegro.models import device as devices
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.training import distributed, engine
-from allelegro.training.engine import TERMINATED, Objective, fit, schedule_factor
+from allelegro.training.engine import PROGRESS, TERMINATED, Objective, fit, schedule_factor
 from allelegro.training.settings import Precision, TrainingSettings
 from helpers.toy_problem import SETTINGS, GcContent
 
@@ -94,6 +95,14 @@ def test_continuing_after_kill_gives_the_weights_of_never_stopping(tmp_path: Pat
     assert fitted.history["epoch"].tolist() == [1, 2, 3, 4]
 
 
+def test_a_running_training_says_where_it_is_beside_its_state(tmp_path: Path) -> None:
+    fitted = fit(GcContent(), SETTINGS, "cpu", tmp_path)
+    line = (tmp_path / PROGRESS).read_text()
+    assert re.match(rf"epoch {SETTINGS.epochs}/{SETTINGS.epochs}, loss \d+\.\d+, .*, at most 0 min left\n", line)
+    fitted.forget_state()
+    assert not any(tmp_path.iterdir())
+
+
 def test_sigterm_within_an_epoch_keeps_the_state_and_leaves_with_143(tmp_path: Path) -> None:
     expected = trained(GcContent())
     terminated = run_toy(tmp_path / "state", tmp_path / "weights.pt", "terminate", 6)
@@ -116,19 +125,19 @@ def test_a_damaged_state_is_set_aside_and_training_starts_again(
     tmp_path: Path, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = trained(GcContent(), SETTINGS, tmp_path)
-    (state,) = tmp_path.iterdir()
+    (state,) = tmp_path.glob("*.pt")
     state.write_bytes(damage(state.read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert torch.equal(trained(GcContent(), SETTINGS, tmp_path), expected)
     assert f"{state}: this training state is damaged" in caplog.text
-    assert sorted(tmp_path.iterdir()) == [state.with_suffix(".damaged"), state]
+    assert sorted(tmp_path.glob("*.[dp]*")) == [state.with_suffix(".damaged"), state]
 
 
 def test_other_code_starts_its_own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained(GcContent(), SETTINGS, tmp_path)
     monkeypatch.setattr(engine, "code_checksum", lambda: "edited")
     trained(GcContent(), SETTINGS, tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(list(tmp_path.glob("*.pt"))) == 2
 
 
 class Small(GcContent):

@@ -14,7 +14,6 @@ app = Tool("points", "curves")
 
 @app.command()
 def main(
-    scores: Annotated[list[Path], typer.Option(help="Scores of score_variants.py; repeat for several models.")],
     truth: Annotated[Path, typer.Option(help="Table of measured effects.")],
     kind: Annotated[
         EffectKind,
@@ -23,6 +22,9 @@ def main(
     dataset: Annotated[str, typer.Option(help="Name of the measured effects in the metrics.")],
     out: Annotated[Path, typer.Option(help="Tidy metrics, TSV.")],
     points: Annotated[Path, typer.Option(help="Variants behind the metrics: measured and predicted, TSV.gz.")],
+    scores: Annotated[
+        list[Path] | None, typer.Option(help="Scores of score_variants.py; repeat for several models.")
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(help="Curves behind the figures: ROC, precision-recall, right signs, calibration; TSV."),
@@ -64,7 +66,12 @@ def main(
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
-    """Compare predicted with measured variant effects; all models on the variants that every one of them scored."""
+    """Compare predicted with measured variant effects; all models on the variants that every one of them scored.
+
+    Needs --scores, --comparator or both.
+    """
+    if not scores and not comparator:
+        raise typer.BadParameter("give --scores, --comparator or both")
     columns = dict(name_and_value(text, "--column") for text in column or [])
     others = [(name, Path(path)) for name, path in (name_and_value(text, "--comparator") for text in comparator or [])]
     limit_threads(threads)
@@ -75,7 +82,7 @@ def main(
     from allelegro.io.metrics import write_metrics
 
     options = MeasuredOptions(columns, zero_based, positive_allele, release, min_tags)
-    joined = join(read_measured(truth, kind, options), scores, others, cluster_distance)
+    joined = join(read_measured(truth, kind, options), scores or [], others, cluster_distance)
     flag_overlap(joined, checkpoint or [], truth_donor or [])
     flag_matched(joined, seed)
     found = sequences_of(joined.table, fasta, sequences)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def main(
     rows_only: Annotated[
         bool, typer.Option("--rows-only", help="Check the sheets' rows, not the files they name.")
     ] = False,
+    unphased: Annotated[
+        Literal["error", "reference", "random"],
+        typer.Option(help="error: unphased heterozygotes among the first genotypes are a problem."),
+    ] = "error",
     skip_bad_libraries: SkipBadLibraries = False,
     version: Version = False,
 ) -> None:
@@ -55,6 +59,7 @@ def main(
         scored=score or [],
         rows_only=rows_only,
         skip_bad_libraries=skip_bad_libraries,
+        unphased_allowed=unphased != "error",
     )
     if found.problems:
         for problem in found.problems:

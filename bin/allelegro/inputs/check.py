@@ -1,7 +1,6 @@
 """All inputs of a run, checked against each other."""
 
 import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +34,6 @@ from allelegro.io.checksums import sha256
 from allelegro.io.contigs import few
 from allelegro.io.covariates import of_donors, read_covariates
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class Inputs:
@@ -69,10 +66,12 @@ def check_inputs(
     scored: Sequence[str] = (),
     rows_only: bool = False,
     skip_bad_libraries: bool = False,
+    unphased_allowed: bool = False,
 ) -> Inputs:
     """Read everything given; a problem of one file does not hide those of the others.
 
     With ``skip_bad_libraries`` a library whose files or donor cannot be used is excluded; that none is left is a problem.
+    Unphased heterozygotes of the libraries' donors (everyone's without libraries) are a problem unless ``unphased_allowed``.
     """
     found = Inputs()
     readers: dict[str, tuple[Path | None, Callable[[Path], Sheet], tuple[str, ...]]] = {
@@ -95,6 +94,8 @@ def check_inputs(
             check_files(sheet, file_columns)
     if not rows_only:
         found.problems += reference_problems(sheets.get("libraries"), genome, variants)
+        if not unphased_allowed:
+            found.problems += _unphased(sheets.get("libraries"), variants)
         for name in ("libraries", "mpra"):
             if name in sheets:
                 check_same_data(sheets[name], readers[name][2])
@@ -126,7 +127,6 @@ def check_inputs(
         ]
         files = [*tables, *((path.name, path) for path in given)]
         found.checksums = {name: sha256(path) for name, path in files if path.is_file()}
-        _warn_of_unphased(variants)
     return found
 
 
@@ -139,24 +139,30 @@ def covariate_problems(path: Path, donors: Sequence[str]) -> list[str]:
     return []
 
 
-def _warn_of_unphased(variants: Sequence[Path]) -> None:
-    """Say early what extraction will not take without being told how."""
-    for path in variants[:1]:
-        if place := unphased_at(path):
-            log.warning(
-                "%s: the genotypes at %s are not phased; phase them, or say with --unphased what becomes of such",
-                path,
-                place,
-            )
+def _unphased(libraries: Sheet | None, variants: Sequence[Path]) -> list[str]:
+    """Say early what extraction would stop at: the first unphased heterozygote among the first records of the contigs."""
+    donors = {row["donor"] for row in libraries.rows} if libraries else None
+    for path in variants:
+        try:
+            found = unphased_at(path, donors)
+        except DataError:
+            continue  # an unreadable file was named before
+        if found:
+            place, donor = found
+            return [
+                f"{path.name}: the genotypes at {place} are not phased (donor {donor}); phase them (Beagle, SHAPEIT), or "
+                "choose --unphased reference or random"
+            ]
+    return []
 
 
 def _exclude_libraries(found: Inputs, sheet: Sheet) -> None:
     """Take the libraries with faults from ``found.libraries``, noting the first fault of each."""
-    for number, problem in sorted(sheet.faults):
-        found.excluded.setdefault(sheet.rows[number]["library"], problem)
+    for fault in sorted(sheet.faults):
+        found.excluded.setdefault(sheet.rows[fault.row]["library"], fault.line)
     found.libraries = [entry for entry in found.libraries if entry["library"] not in found.excluded]
     if not found.libraries:
-        found.problems += [f"{sheet.path.name}: no library is left", *(problem for _, problem in sorted(sheet.faults))]
+        found.problems += [f"{sheet.path.name}: no library is left", *sheet.lines()]
 
 
 def reference_problems(libraries: Sheet | None, genome: Path | None, variants: Sequence[Path]) -> list[str]:
@@ -196,7 +202,8 @@ def _check_donors(libraries: Sheet, donors: Mapping[Path, Sequence[str]]) -> Non
         if lacking:
             others = f" and {len(lacking) - 1} other files" if len(lacking) > 1 else ""
             known = few(sorted(donors[lacking[0]]))
-            libraries.fault(number, f"donor '{donor}' is not in {lacking[0].name}{others} (it has {known})")
+            problem = f"donor '{donor}' is not in {lacking[0].name}{others} (it has {known})"
+            libraries.fault(number, problem, f"not in {lacking}")
 
 
 def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> None:
@@ -212,10 +219,10 @@ def _check_signal(libraries: Sheet, contigs: dict[str, int], genome: str) -> Non
                     continue
                 found = signal_contigs(path, column)
             except DataError as error:
-                libraries.fault(number, str(error))
+                libraries.fault(number, str(error), str(error).replace(str(path), ""))
                 continue
             for problem in compare_contigs(f"{column} {row[column]}", found, contigs, genome) if contigs else []:
-                libraries.fault(number, problem)
+                libraries.fault(number, problem, problem.replace(row[column], ""))
 
 
 def write_inputs(found: Inputs, out: Path) -> None:

@@ -1,7 +1,7 @@
 """Do genome, genotypes and signal files speak of the same contigs and donors? Every disagreement is one line."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from allelegro.io.compression import open_binary
 from allelegro.io.contigs import check_shared, is_excluded
 
 MAX_LENGTH = 1 << 29  # bp that a .tbi can index
-UNPHASED = re.compile(r"\t(\d+)/(?!\1[:\t])\d+(?=[:\t]|$)")
+MOST_CONTIGS = 30  # looked at for unphased genotypes: the chromosomes, not thousands of scaffolds
+UNPHASED = re.compile(r"(\d+|\.)/(?!\1(?:$|:))")
 Contigs = dict[str, int]  # name → length in bp, 0 when the file does not say
 
 
@@ -78,15 +79,27 @@ def compare_contigs(name: str, contigs: Mapping[str, int], genome: Mapping[str, 
     ][:1]
 
 
-def unphased_at(path: Path, records: int = 200) -> str | None:
-    """Where one of the first records of an indexed VCF has an unphased heterozygote, or None."""
+def unphased_at(path: Path, donors: Collection[str] | None = None, records: int = 200) -> tuple[str, str] | None:
+    """Place and donor of an unphased heterozygote in the first ``records`` of each contig of an indexed VCF, or None.
+
+    Only ``donors`` are looked at; None: everyone. DataError as of :class:`IndexedVcf`.
+    """
     from allelegro.io.vcf import IndexedVcf
 
     vcf = IndexedVcf(path)
-    lines = (line for contig in vcf.contigs[:1] for line in vcf.lines(contig, 0, MAX_LENGTH))
-    found = next((line for line in islice(lines, records) if UNPHASED.search(line)), None)
-    vcf.close()
-    return None if found is None else ":".join(found.split("\t", 2)[:2])
+    try:
+        columns = [(9 + place, name) for place, name in enumerate(vcf.samples) if donors is None or name in donors]
+        for contig in vcf.contigs[:MOST_CONTIGS]:
+            for line in islice(vcf.lines(contig, 0, MAX_LENGTH), records):
+                if "/" not in line:
+                    continue
+                cells = line.split("\t")
+                for column, name in columns:
+                    if UNPHASED.match(cells[column]):
+                        return f"{cells[0]}:{cells[1]}", name
+    finally:
+        vcf.close()
+    return None
 
 
 def check_fastq(path: Path) -> None:

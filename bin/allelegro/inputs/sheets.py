@@ -5,51 +5,84 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from allelegro.io.checksums import sha256
+from allelegro.io.contigs import few
 from allelegro.io.effect_kinds import EffectKind
 from allelegro.io.tables import TEXT, read_table
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 MOST_LINES = 50  # said of one sheet
+MOST_RANGES = 10  # of row numbers in one line
 COMPARED = 1024  # bytes: files below hold no more than a header, and many have the same
 FILE_COLUMNS = ("bam", "plus", "minus", "fastq_1", "fastq_2")
+
+
+class Problem(NamedTuple):
+    """What is wrong with a row: the row, from 0 (-1: the whole sheet), and a line that says it.
+
+    The line holds sheet, row (the first after the header is 1), column, value, what to do. Rows of one ``cause`` share a line.
+    """
+
+    row: int
+    line: str
+    cause: str
 
 
 @dataclass
 class Sheet:
     """Rows of a sheet as text (an empty cell is ``""``) and the problems found so far.
 
-    ``problems`` are those of how rows are written, ``faults`` those of what a row names (its files, its donor). Both hold the
-    row, from 0 (-1: the whole sheet), and a line: sheet, row (the first after the header is 1), column, value, what is wrong.
+    ``problems`` are those of how rows are written, ``faults`` those of what a row names (its files, its donor).
     """
 
     path: Path
     rows: list[dict[str, str]]
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    faults: list[tuple[int, str]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    faults: list[Problem] = field(default_factory=list)
 
-    def report(self, row: int, problem: str) -> None:
+    def report(self, row: int, problem: str, cause: str | None = None) -> None:
         """Note a problem of a row, counted from 0."""
-        self.problems.append((row, f"{self.path.name} row {row + 1}: {problem}"))
+        line = f"{self.path.name} row {row + 1}: {problem}"
+        self.problems.append(Problem(row, line, cause or line))
 
-    def fault(self, row: int, problem: str) -> None:
+    def fault(self, row: int, problem: str, cause: str | None = None) -> None:
         """Note that what a row names cannot be used."""
-        self.faults.append((row, f"{self.path.name} row {row + 1}: {problem}"))
+        line = f"{self.path.name} row {row + 1}: {problem}"
+        self.faults.append(Problem(row, line, cause or line))
 
     def lines(self, *, with_faults: bool = True) -> list[str]:
-        """What is wrong, each line once and in the order of rows; the first ``MOST_LINES`` of many."""
-        found = sorted(self.problems + (self.faults if with_faults else []), key=lambda problem: problem[0])
-        lines = list(dict.fromkeys(line for _, line in found))
+        """What is wrong, in the order of rows and one line a cause; the first ``MOST_LINES`` of many."""
+        causes: dict[str, list[Problem]] = {}
+        for problem in sorted(self.problems + (self.faults if with_faults else []), key=lambda found: found.row):
+            causes.setdefault(problem.cause, []).append(problem)
+        lines = [
+            same[0].line + _also(sorted({problem.row + 1 for problem in same[1:]} - {same[0].row + 1}))
+            for same in causes.values()
+        ]
         more = len(lines) - MOST_LINES
         return lines[:MOST_LINES] + ([f"{self.path.name}: and {more} more problems"] if more > 0 else [])
 
     def located(self, cell: str) -> Path:
         """A cell's path: absolute, or relative to the sheet (links followed)."""
         return self.path.resolve().parent / cell
+
+
+def _also(rows: list[int]) -> str:
+    """``; the same in rows 2-4, 7`` for sorted row numbers, nothing for none."""
+    if not rows:
+        return ""
+    runs: list[list[int]] = []
+    for row in rows:
+        if runs and row == runs[-1][-1] + 1:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    ranges = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    return f"; the same in row{'s' if len(rows) > 1 else ''} {few(ranges, MOST_RANGES)}"
 
 
 def read_sheet(path: Path, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> Sheet:
@@ -65,13 +98,12 @@ def read_sheet(path: Path, required: tuple[str, ...], optional: tuple[str, ...] 
     known = (*required, *optional)
     unknown = [name for name in table.columns if name not in known]
     if unknown:
-        sheet.problems.append(
-            (-1, f"{path.name}: column {', '.join(unknown)} is not known; known are {', '.join(known)}")
-        )
+        line = f"{path.name}: column {', '.join(unknown)} is not known; known are {', '.join(known)}"
+        sheet.problems.append(Problem(-1, line, line))
     for number, row in enumerate(rows):
         for column in required:
             if not row[column]:
-                sheet.report(number, f"{column} is empty; fill it in or remove the row")
+                sheet.report(number, f"{column} is empty; fill it in or remove the row", f"empty {column}")
     return sheet
 
 
@@ -101,9 +133,9 @@ def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
                 continue
             path = sheet.located(cell)
             if not path.is_file():
-                sheet.fault(number, f"{column} {cell}: no such file (looked for {path})")
+                sheet.fault(number, f"{column} {cell}: no such file (looked for {path})", f"missing in {path.parent}")
             elif path.stat().st_size == 0:
-                sheet.fault(number, f"{column} {cell}: the file is empty; copy or make it again")
+                sheet.fault(number, f"{column} {cell}: the file is empty; copy or make it again", "empty files")
 
 
 def check_same_data(sheet: Sheet, columns: tuple[str, ...]) -> None:
@@ -111,7 +143,7 @@ def check_same_data(sheet: Sheet, columns: tuple[str, ...]) -> None:
 
     Files of rows with other faults are not compared, and copies of less than ``COMPARED`` bytes may be.
     """
-    bad = {number for number, _ in sheet.faults}
+    bad = {fault.row for fault in sheet.faults}
     files: dict[tuple[int, int], tuple[int, str]] = {}
     contents: dict[tuple[int, str], tuple[int, str]] = {}
     sizes = Counter(path.stat().st_size for _, _, path in _existing(sheet, columns))
@@ -172,7 +204,7 @@ def _kind_of_input(sheet: Sheet, number: int, row: dict[str, str]) -> str | None
         if has == set(kind):
             return " and ".join(kind)
     if not has:
-        sheet.report(number, "no input; fill in bam, or plus and minus, or fastq_1")
+        sheet.report(number, "no input; fill in bam, or plus and minus, or fastq_1", "no input")
     elif has <= {"plus", "minus"}:
         missing = ({"plus", "minus"} - has).pop()
         sheet.report(number, f"{missing} is empty; both strands are needed")

@@ -159,7 +159,7 @@ def load_cohort(
     member = signal.libraries["donor"].astype(str).to_numpy()[:, None] == np.array(people)[None]
     if (signal.windows["fold"] < 0).any():
         raise DataError(
-            f"{counts}/windows.bed has no column fold, which training needs; make windows with merge_peaks.py"
+            f"{counts}/windows.bed has no folds, which training needs; prepare_windows.py gives the windows of any BED folds"
         )
     checksums = {name: signal.checksum(name) for name in ("windows.bed", "counts.npy")}
     checksums |= {name: sequences.checksum(name) for name in ("sequences.npy", "index.npy")}

@@ -49,6 +49,7 @@ from allelegro.training.settings import TrainingSettings
 
 log = logging.getLogger(__name__)
 
+PROGRESS = "progress.txt"  # the latest line of a training that goes on, in the folder of its state
 TERMINATED = 128 + signal.SIGTERM  # the exit status of a process that leaves on SIGTERM
 _STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 25}  # looking at a loss makes a GPU wait
 
@@ -117,6 +118,7 @@ class Fitted:
         """Remove the state that was kept during training; call it when the model is written."""
         if self.state is not None:
             self.state.unlink(missing_ok=True)
+            self.state.with_name(PROGRESS).unlink(missing_ok=True)
 
 
 @dataclass
@@ -350,6 +352,14 @@ class _Run:
         if self.world.leads:
             shown = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             log.info("epoch %d/%d: loss %.4f %s (%.0f seq/s)", state.epoch, settings.epochs, loss, shown, rate)
+            self._tell(f"epoch {state.epoch}/{settings.epochs}, loss {loss:.4f}, {shown}", seconds)
+
+    def _tell(self, what: str, seconds: float) -> None:
+        """Leave a line beside the partial checkpoint for those who wait: where training is, and how long it takes at most."""
+        if self.file is not None:
+            left = seconds * (self.settings.epochs - self.state.epoch)
+            with atomic_path(self.file.with_name(PROGRESS)) as partial:
+                partial.write_text(f"{what}, at most {math.ceil(left / 60)} min left\n", encoding="utf-8")
 
     def _evaluated(self) -> nn.Module:
         """The network whose weights count: the running mean where one is kept."""

@@ -96,16 +96,15 @@ def runStages(Map given) {
     def sequences = given.simulate || given.haplotypes || (given.variants && hasWindows(given))
     def measured = given.simulate || given.variant_sets
     def scores = given.score && hasModels(given)
-    def stage = { name, runs, why -> [name: name, runs: runs as boolean, why: runs ? '' : why] }
     [
-        stage('PRO-cap', given.simulate || given.libraries || given.peaks || given.counts, 'no --libraries'),
-        stage('genotypes', sequences, given.variants ? 'no windows' : 'no --variants or --haplotypes'),
-        stage('pretraining', !given.checkpoint && (given.simulate || given.mpra),
-            given.checkpoint ? '--checkpoint is given' : 'no --mpra'),
-        stage('fine-tuning', finetunes(given), 'it needs PRO-cap and genotypes of the same donors'),
-        stage('variant effects', scores || measured && (hasModels(given) || given.comparators),
-            'no --score or --variant_sets'),
-    ]
+        ['PRO-cap', given.simulate || given.libraries || given.peaks || given.counts, 'no --libraries'],
+        ['genotypes', sequences, given.variants ? 'no windows' : 'no --variants or --haplotypes'],
+        ['pretraining', !given.checkpoint && (given.simulate || given.mpra),
+            given.checkpoint ? '--checkpoint is given' : 'no --mpra'],
+        ['fine-tuning', finetunes(given), 'it needs PRO-cap and genotypes of the same donors'],
+        ['variant effects', scores || measured && (hasModels(given) || given.comparators),
+            'no --score or --variant_sets'],
+    ].collect { name, runs, why -> [name: name, runs: runs as boolean, why: runs ? '' : why] }
 }
 
 /** The stages in two lines, as a run begins. */

@@ -407,11 +407,21 @@ def test_duplication_is_shown_where_molecules_are_known(tmp_path: Path, unit: st
 
 
 @pytest.mark.parametrize(
-    ("parts", "missing"), [("p", "genotype"), ("pg", "fine-tuning"), ("pgt", "variant effects"), ("te", "PRO-cap")]
+    ("parts", "missing"), [("p", "genotypes"), ("pg", "fine-tuning"), ("pgt", "variant effects"), ("te", "PRO-cap")]
 )
 def test_a_skipped_stage_is_named(tmp_path: Path, parts: str, missing: str) -> None:
     html = build_report(results_folder(tmp_path / "r", parts=parts), tmp_path / "out", "t").read_text()
     assert f"The {missing} stage left no results" in html
+
+
+def test_what_a_run_was_without_is_said_and_no_warning(tmp_path: Path) -> None:
+    folder = results_folder(tmp_path / "r", parts="p")
+    rows = [["stage", "runs", "why_not"], ["PRO-cap", "yes", ""], ["genotypes", "no", "no --variants or --haplotypes"]]
+    (folder / "pipeline_info").mkdir(exist_ok=True)
+    (folder / "pipeline_info" / "stages.tsv").write_text("\n".join("\t".join(row) for row in rows) + "\n")
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    assert "this run: PRO-cap; not in it: genotypes (no --variants or --haplotypes)" in html
+    assert "The genotypes stage left no results" not in html and "The fine-tuning stage left no results" in html
 
 
 @pytest.mark.parametrize("parts", ["pg", "pgtesc"])

@@ -99,6 +99,15 @@ class Results:
         return read_metrics(sorted(paths)) if paths else pd.DataFrame(columns=METRIC_COLUMNS)
 
     @cached_property
+    def stages(self) -> list[tuple[str, bool, str]]:
+        """Name of each stage, whether the run had it, and why not; empty where the pipeline did not say."""
+        table = self.table("pipeline_info", "stages.tsv")
+        if table is None:
+            return []
+        columns = table["stage"], table["runs"] == "yes", table["why_not"].fillna("")
+        return [(str(name), bool(runs), str(why)) for name, runs, why in zip(*columns, strict=True)]
+
+    @cached_property
     def library_qc(self) -> list[dict[str, Any]]:
         """The coverage step's JSON of every library."""
         found = [self.document("procap", "coverage", path.name) for path in self._files("procap/coverage/*.qc.json")]

@@ -20,7 +20,14 @@ def subtitle(results: Results) -> str:
     else:
         kind = "Simulated cohort with a known truth" if results.truth is not None else "Cohort"
         what = f"{kind}: {libraries} libraries, {donors} donors"
-    return f"{what} · run of {results.date:%d %B %Y}"
+    return f"{what} · run of {results.date:%d %B %Y}{_stages(results)}"
+
+
+def _stages(results: Results) -> str:
+    """Which stages the run had, and why no others; nothing for a whole run."""
+    others = ", ".join(f"{name} ({why})" for name, runs, why in results.stages if not runs)
+    done = ", ".join(name for name, runs, _ in results.stages if runs)
+    return f" · this run: {done}; not in it: {others}" if others else ""
 
 
 def summary(results: Results, report: Report) -> None:
@@ -74,13 +81,14 @@ def _size_warnings(results: Results, report: Report) -> None:
     """Stages that are missing, and cohorts too small to learn from."""
     if results.scores_only:
         return
+    not_in_run = {name for name, runs, _ in results.stages if not runs}
     for stage, present in (
         ("PRO-cap", bool(results.library_qc) or results.windows is not None),
-        ("genotype", results.haplotypes is not None),
+        ("genotypes", results.haplotypes is not None),
         ("fine-tuning", bool(results.finetuned)),
         ("variant effects", results.path("effects").is_dir()),
     ):
-        if not present:
+        if not present and stage not in not_in_run:
             report.warn(f"The {stage} stage left no results in this folder: it was skipped or did not finish.")
     if results.windows is not None and len(results.windows) < FEW_WINDOWS:
         report.warn(

@@ -35,7 +35,7 @@ def commands(recipe: str, section: str) -> list[list[str]]:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the recipes name."""
     folder = tmp_path_factory.mktemp("recipes")
-    sizes = "--loci 24 --background-sequences 4 --donors 4 --replicate-donors 1 --contigs 2 --mpra-tiles 60"
+    sizes = "--individuals 3 --second-libraries 0 --loci 24 --chromosomes 2 --spacing 6000 --mpra-elements 200 --reads-per-library 4000 --satmut-elements 2 --seed 3"
     done = run(folder, "simulate_cohort", ["--out", "sim", *sizes.split()])
     assert done.returncode == 0, done.stderr
     sim = folder / "sim"

@@ -352,7 +352,9 @@ class _Run:
         if self.world.leads:
             shown = " ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             log.info("epoch %d/%d: loss %.4f %s (%.0f seq/s)", state.epoch, settings.epochs, loss, shown, rate)
-            self._tell(f"epoch {state.epoch}/{settings.epochs}, loss {loss:.4f}, {shown}", seconds)
+            self._tell(
+                f"epoch {state.epoch}/{settings.epochs}, loss {loss:.4f}, {shown}", self.steps * self.batch_size / rate
+            )
 
     def _tell(self, what: str, seconds: float) -> None:
         """Leave a line beside the partial checkpoint for those who wait: where training is, and how long it takes at most."""

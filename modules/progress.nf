@@ -2,7 +2,7 @@
 
 /**
  * Twice a minute, log a line of each training that has moved: epoch, loss, time left. `state` is the folder of
- * unfinished models, where each training keeps such a line beside its partial checkpoint.
+ * unfinished models, where each training keeps such a line with its partial checkpoint.
  */
 def followTrainings(String state) {
     def said = [:]

@@ -357,7 +357,7 @@ class _Run:
             )
 
     def _tell(self, what: str, seconds: float) -> None:
-        """Leave a line beside the partial checkpoint for those who wait: where training is, and how long it takes at most."""
+        """Leave a line with the partial checkpoint for those who wait: where training is, and how long it takes at most."""
         if self.file is not None:
             left = seconds * (self.settings.epochs - self.state.epoch)
             with atomic_path(self.file.with_name(PROGRESS)) as partial:

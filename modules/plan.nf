@@ -124,6 +124,7 @@ def runPlan(Map given) {
         genome: given.simulate || given.genome,
         models: finetunes(given) ? finetuningPlan(given) : [],
         flank: flankWidth(given),
+        tested: numbers(given.test_folds).collectMany { test -> [test, validationFold(test, given)] }.unique(),
         pretrained: given.checkpoint ? [] : pretrainingPlan(given),
         covariates: given.covariates,
         checkpoint: given.checkpoint,
@@ -134,5 +135,7 @@ def runPlan(Map given) {
         saturate: given.saturate,
         scoring: given.score_models ? words(given.score_models) : null,
         trained: trainedFolders(given.trained),
+        nulls: given.null_variants,
+        annotation: given.annotation,
     ]
 }

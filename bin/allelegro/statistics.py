@@ -5,7 +5,7 @@ costs one row of a matrix product instead of a copy of the data, and two models 
 A unit is a row, or a cluster of rows that are not independent (a locus with its donors, an element with its variants).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import NamedTuple
 
@@ -308,6 +308,70 @@ def bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Est
     drawn = drawn[np.isfinite(drawn)]  # a replicate that drew one unit only has no correlation
     low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
     return Estimate(value, float(low), float(high), rows)
+
+
+def bootstrap_members(
+    make: Callable[..., Statistic],
+    members: Sequence[NDArray[np.float64]],
+    clusters: ArrayLike | None,
+    n_boot: int,
+    seed: int,
+) -> Estimate:
+    """A statistic of ensembles' mean predictions with its interval over resamples of units and of the members together.
+
+    ``members`` are one array ``[rows, seeds]`` an ensemble, the same rows; ``make`` takes the mean prediction ``[rows]`` of
+    each and gives the statistic. A replicate draws whole units, and of each ensemble as many seeds as it has, with
+    replacement: two trainings that differ by their seed alone then differ within the interval. An ensemble of one seed
+    cannot be resampled and adds nothing.
+    """
+    rows = members[0].shape[0]
+    units = np.unique(np.asarray(clusters).ravel(), return_inverse=True)[1] if clusters is not None else np.arange(rows)
+    n_units = int(units.max()) + 1 if rows else 0
+
+    def statistic(shares: Sequence[NDArray[np.float64]]) -> Statistic:
+        means = [values @ share for values, share in zip(members, shares, strict=True)]
+        return make(*means, units)
+
+    equal = [np.full(values.shape[1], 1 / values.shape[1]) for values in members]
+    value = float(statistic(equal)(np.ones((1, n_units)))[0]) if rows else np.nan
+    if n_units < MINIMAL_UNITS or np.isnan(value):
+        return Estimate(value, np.nan, np.nan, rows)
+    rng = np.random.default_rng(seed)
+    sizes = [values.shape[1] for values in members]
+    drawn_members = np.concatenate([rng.multinomial(k, np.full(k, 1 / k), n_boot) / k for k in sizes], axis=1)
+    distinct, which = np.unique(drawn_members, axis=0, return_inverse=True)
+    ends = np.cumsum(sizes)[:-1]
+    drawn = np.empty(n_boot)
+    per_chunk = max(1, _CHUNK // max(n_units, rows))
+    for number, share in enumerate(distinct):
+        of_share = statistic(np.split(share, ends))
+        places = np.flatnonzero(which.ravel() == number)
+        for first in range(0, len(places), per_chunk):
+            part = places[first : first + per_chunk]
+            drawn[part] = of_share(_draws(rng, len(part), n_units))
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
+    return Estimate(value, float(low), float(high), rows)
+
+
+def pearson_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:
+    """For :func:`bootstrap_members`: r of the mean prediction with what was measured."""
+    return lambda predicted, units: _pearson_of(predicted, measured, units)
+
+
+def pearson_difference_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:
+    """For :func:`bootstrap_members`: r of the first ensemble less r of the second, on the same draws of units."""
+
+    def make(first: NDArray[np.float64], second: NDArray[np.float64], units: Units) -> Statistic:
+        one, other = _pearson_of(first, measured, units), _pearson_of(second, measured, units)
+        return lambda weights: one(weights) - other(weights)
+
+    return make
+
+
+def right_signs_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:
+    """For :func:`bootstrap_members`: share of mean predictions with the measured sign."""
+    return lambda predicted, units: _mean_of(right_sign(predicted, measured), units)
 
 
 def _draws(rng: np.random.Generator, replicates: int, units: int) -> Weights:

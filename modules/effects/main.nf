@@ -2,6 +2,7 @@ include { SCORE_VARIANTS } from './score_variants.nf'
 include { GATHER_SCORES } from './gather_scores.nf'
 include { FIT_KMERS } from './fit_kmers.nf'
 include { BENCHMARK_VARIANTS } from './benchmark_variants.nf'
+include { RANK_VARIANTS } from './rank_variants.nf'
 include { SATURATE_SEQUENCES } from './saturate_sequences.nf'
 include { EXPLAIN_VARIANTS } from './explain_variants.nf'
 
@@ -37,7 +38,8 @@ workflow EFFECTS {
         .map { meta, table, fasta, index, shard, row ->
             def vcf = plan.shards > 1 ? null : vcfSuffix(meta, table)
             def near = row.size() == 2 && !(meta.set in row[1]) ? row[0] : []
-            [meta + [vcf: vcf], table, fasta, index, near, shard, plan.shards]
+            def compared = [vcf: vcf, nulls: meta.kind ? 0 : plan.nulls]
+            [meta + compared, table, fasta, index, near, shard, plan.shards]
         }
     SCORE_VARIANTS(work, ensembles, tools.score_variants)
     parts = SCORE_VARIANTS.out.scores.groupTuple(size: plan.shards).map { row ->
@@ -59,7 +61,10 @@ workflow EFFECTS {
     scores = gathered.filter { _meta, _effects, _costs, counts -> workflow.stubRun || anyScored(counts) }
         .map { meta, effects, _costs, _counts -> [meta.subMap('set', 'kind', 'release'), [effects].flatten()] }
     training = tables.toSortedList(byPath()).flatMap { found -> found.take(1) }
-    FIT_KMERS(training.combine(variant_sets.take(1)).map { row -> row[0] }, tools.fit_kmers)
+    FIT_KMERS(
+        training.combine(variant_sets.take(1)).map { row -> row[0] }, plan.windows ? windows : channel.value([]),
+        plan.tested, tools.fit_kmers,
+    )
     outside = comparators.toList().map { rows -> [rows] }
     measured = located.filter { row -> row[0].kind }
         .join(scores.filter { meta, _paths -> meta.kind }, remainder: true).combine(outside)
@@ -70,6 +75,13 @@ workflow EFFECTS {
         }.filter { row -> row[4] || row[5] },
         FIT_KMERS.out.kmers.ifEmpty([]).first(),
         tools.benchmark_variants,
+    )
+    ranked = gathered.filter { meta, _effects, _costs, _counts -> !meta.kind }
+        .map { meta, effects, _costs, _counts -> [meta.set, [effects].flatten()] }.join(files)
+        .map { set, effects, table -> [[set: set, vcf: vcfSuffix([kind: null], table)], effects, table] }
+    RANK_VARIANTS(
+        ranked, BENCHMARK_VARIANTS.out.points.toSortedList(byPath()), plan.windows ? windows : channel.value([]),
+        plan.annotation ? file(plan.annotation, checkIfExists: true) : [], tools.rank_variants,
     )
     shown = scoring.filter { model, _path -> model == plan.saturate }.groupTuple(sort: byPath())
     stored = plan.haplotypes ? haplotypes : channel.value([])
@@ -91,11 +103,14 @@ workflow EFFECTS {
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
         gathered.flatMap { row -> row.tail().flatten() }.mix(annotated).map { path -> ['effects/scores', path] },
         EXPLAIN_VARIANTS.out.importance.map { path -> ['effects/importance', path] },
+        RANK_VARIANTS.out.variants.mix(RANK_VARIANTS.out.calibration).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves)
             .map { path -> ['effects/benchmarks', path] },
     )
     records  = SCORE_VARIANTS.out.records.mix(
-        FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, SATURATE_SEQUENCES.out.records, EXPLAIN_VARIANTS.out.records,
+        FIT_KMERS.out.records, BENCHMARK_VARIANTS.out.records, RANK_VARIANTS.out.records,
+        SATURATE_SEQUENCES.out.records,
+        EXPLAIN_VARIANTS.out.records,
     )
 }
 

@@ -26,7 +26,7 @@ process SCORE_VARIANTS {
     """
     score_variants.py ${repeated('--model', named)} ${repeated('--windows', windows)} \\
         --variants ${quoted(variants)} ${repeated('--kind', meta.kind)} ${repeated('--release', meta.release)} \\
-        --fasta ${quoted(genome)} --shard ${shard}/${shards} --out ${quoted("${out}.{model}.tsv")} \\
+        --null ${meta.nulls} --fasta ${quoted(genome)} --shard ${shard}/${shards} --out ${quoted("${out}.{model}.tsv")} \\
         --cost ${quoted("${out}.{model}.cost.json")} --counts ${quoted("${out}.counts.tsv")} ${annotated} \\
         --threads ${task.cpus} ${tool.args}
     """

@@ -117,3 +117,83 @@ def test_curves_have_the_areas_and_means_of_the_metrics(tmp_path: Path, truth: p
     for axis, name in (("x", "mean_predicted"), ("y", "mean_measured")):
         rows = metrics[(metrics["metric"] == name) & metrics["subset"].str.startswith("calibration")]
         assert curves["calibration"][axis].to_numpy() == pytest.approx(rows["value"].to_numpy(), abs=1e-5)
+
+
+def seeded(truth: pd.DataFrame, seeds: list[np.ndarray], model: str) -> pd.DataFrame:
+    """Scores of an ensemble whose seeds predict these effects."""
+    told = [
+        ";".join(f"{number}:{value:.9g}" for number, value in enumerate(values)) for values in zip(*seeds, strict=True)
+    ]
+    return scores_of(truth, np.mean(seeds, axis=0), model).assign(effect_by_seed=told)
+
+
+def test_seeds_are_resampled_with_the_variants(tmp_path: Path, truth: pd.DataFrame) -> None:
+    """Two trainings of one recipe that differ by their seed alone: no difference, however many variants there are."""
+    rng = np.random.default_rng(8)
+    measured = truth["measured"].to_numpy()
+
+    def training(shared: float) -> np.ndarray:
+        return shared * measured + rng.normal(size=len(truth))
+
+    good, bad = [training(0.9) for _ in range(3)], [training(0.2) for _ in range(3)]
+    metrics = run(
+        tmp_path, truth, seeded(truth, [*good[:2], bad[0]], "legnet"), seeded(truth, [good[2], *bad[1:]], "reference"),
+        scores_of(truth, np.mean([*good[:2], bad[0]], axis=0), "alone"),
+    )  # fmt: skip
+    rows = metrics[(metrics["metric"] == "pearson") & (metrics["subset"] == "all")].set_index("model")
+    width = rows["ci_high"] - rows["ci_low"]
+    assert rows.loc["legnet", "value"] == pytest.approx(rows.loc["alone", "value"], abs=1e-6)
+    assert width["legnet"] > 1.5 * width["alone"]
+    difference = metrics[(metrics["metric"] == "pearson_minus_reference") & (metrics["subset"] == "all")].set_index(
+        "model"
+    )
+    assert difference.loc["legnet", "value"] > 0.05
+    assert difference.loc["legnet", "ci_low"] < 0 < difference.loc["alone", "ci_low"] + 0.1
+    assert value(metrics, "seeds", "legnet") == 3 and value(metrics, "seeds", "alone") == 1
+
+
+def test_models_of_interest_are_compared_with_each_control(tmp_path: Path, truth: pd.DataFrame) -> None:
+    rng = np.random.default_rng(9)
+    names = ["clipnet", "legnet", "pretrained_K562", "reference", "shuffled"]
+    tables = [
+        scores_of(truth, truth["measured"] * k + rng.normal(size=len(truth)), name) for k, name in enumerate(names)
+    ]
+    metrics = run(tmp_path, truth, *tables)
+    found = metrics[metrics["metric"].str.contains("_minus_") & (metrics["subset"] == "all")]
+    assert set(zip(found["model"], found["metric"], strict=True)) == {
+        *(("legnet", f"pearson_minus_{name}") for name in names if name != "legnet"),
+        ("reference", "pearson_minus_pretrained_K562"), ("reference", "pearson_minus_clipnet"),
+    }  # fmt: skip
+
+
+def test_near_and_far_and_both_views_are_told_apart(tmp_path: Path, truth: pd.DataFrame) -> None:
+    rng = np.random.default_rng(10)
+    distance = np.where(np.arange(len(truth)) % 4 == 0, np.nan, rng.integers(-400, 400, len(truth)))
+    near = np.abs(distance) <= 115
+    scores = scores_of(truth, np.where(near, truth["measured"], 0), "good").assign(
+        distance=distance,
+        effect_centred=rng.normal(size=len(truth)),
+        view=np.where(np.isnan(distance), "centred", "element"),
+    )
+    metrics = run(tmp_path, truth, scores)
+    assert value(metrics, "pearson", subset="near") == pytest.approx(1)
+    assert value(metrics, "sign_accuracy", subset="far") == 0.5
+    sizes = metrics[metrics["metric"] == "sign_accuracy"].set_index("subset")["n"]
+    outside = int(np.isnan(distance).sum())
+    assert (sizes["near"], sizes["far"], sizes["outside_elements"]) == (
+        near.sum(),
+        len(truth) - outside - near.sum(),
+        outside,
+    )
+    assert abs(value(metrics, "pearson_centred", subset="near")) < 0.3
+    points = read_table(tmp_path / "points.tsv.gz", others=GUESS)
+    assert (points["near"] == np.where(near, "yes", np.where(np.isnan(distance), "outside", "no"))).all()
+
+
+def test_a_model_that_scored_nothing_is_said_and_not_compared(
+    tmp_path: Path, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    nothing = scores_of(truth, np.full(len(truth), np.nan), "unseen").assign(status="seen_by_every_model")
+    metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), nothing)
+    assert set(metrics["model"]) == {"good", "baseline_majority"}
+    assert "unseen has no score of a measured variant, and is not compared" in caplog.text

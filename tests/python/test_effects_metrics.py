@@ -8,11 +8,12 @@ import pytest
 
 from allelegro.effects.benchmark import Benchmark, Points, clusters_of
 from allelegro.effects.curves import auprc_ci, auroc_ci
-from allelegro.effects.kmers import PENALTIES, WINDOW, KmerModel, gc_change, kmer_counts
+from allelegro.effects.kmers import PENALTIES, WINDOW, KmerModel, gc_change, kmer_counts, without_held_out
 from allelegro.effects.legnet_protocol import legnet_protocol, predicted_p
 from allelegro.effects.windows import AllelePairs
 from allelegro.errors import DataError
 from allelegro.io.dna import decode, encode, reverse_complement
+from allelegro.io.windows import WINDOW_COLUMNS, write_windows
 
 
 def test_areas_equal_their_definitions() -> None:
@@ -159,3 +160,19 @@ def test_the_word_model_wants_enough_sequences_of_one_width() -> None:
         KmerModel.fit(["ACGTACGTAC"] * 3, np.zeros(3))
     with pytest.raises(DataError, match="60 sequences of 2 widths"):
         KmerModel.fit(["ACGTACGTAC"] * 59 + ["ACGTACGTACG"], np.zeros(60))
+
+
+def test_a_kmer_model_is_not_fitted_on_what_is_tested(tmp_path: Path) -> None:
+    examples = pd.DataFrame(
+        {
+            "chrom": ["chr1", "1", "chr1", "chr2", "."],
+            "start": [0, 90, 300, 0, np.nan],
+            "end": [200, 290, 500, 200, np.nan],
+        }
+    )
+    rows = [("chr1", 150, 250, "a", 1, ".", 0), ("chr1", 499, 599, "b", 1, ".", 2), ("chr2", 199, 299, "c", 1, ".", 1)]
+    write_windows(pd.DataFrame(rows, columns=WINDOW_COLUMNS), tmp_path / "w.bed")
+    kept = without_held_out(examples, [tmp_path / "w.bed"], [0, 1], tmp_path / "t.tsv")
+    assert kept.index.tolist() == [2, 4]
+    with pytest.raises(DataError, match="every sequence is in a held-out window"):
+        without_held_out(examples.iloc[:2], [tmp_path / "w.bed"], [0], tmp_path / "t.tsv")

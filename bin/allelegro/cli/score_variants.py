@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from allelegro.cli.common import Device, Threads, Tool, Version, name_and_value
+from allelegro.cli.common import Device, Seed, Threads, Tool, Version, name_and_value
 from allelegro.cli.scoring_options import (
     Context,
     CostRecord,
@@ -70,6 +70,13 @@ def main(
             "model around its centre, as PRO-cap training showed it; the effect centred on the variant is given too."
         ),
     ] = None,
+    null: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Score so many random SNVs a class as well, and place each variant among them (null_quantile)."
+        ),
+    ] = 0,
+    seed: Seed = 0,
     name: ModelName = "model",
     context: Context = "auto",
     strands: Annotated[
@@ -158,7 +165,7 @@ def main(
     ]  # fmt: skip
     outputs = Outputs(out, dropped, counts, cost, out_vcf)
     elements = read_windows(windows, folds=False) if windows else None
-    score_set(given, scorers, outputs, on_ref_mismatch == "error", elements)
+    score_set(given, scorers, outputs, on_ref_mismatch == "error", elements, null, seed)
     if haplotypes is not None and out_backgrounds is not None:
         store = HaplotypeStore.open(haplotypes, verify=True)
         score_set_on_haplotypes(given, scorers[0], store, out_backgrounds)

@@ -25,20 +25,35 @@ from allelegro.effects.legnet_protocol import legnet_protocol
 from allelegro.effects.matching import matched_subset
 from allelegro.effects.measured import MeasuredEffects
 from allelegro.effects.score_files import read_comparator, read_scores
+from allelegro.effects.trust import NEAR
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
 from allelegro.io.metrics import metric_row
 from allelegro.io.tables import write_table
 from allelegro.models.config import HeldOut, read_config
 from allelegro.models.ensemble import members
-from allelegro.statistics import Estimate, mean_ci, paired_bootstrap, pearson_ci, right_sign, spearman_ci
+from allelegro.statistics import (
+    Estimate,
+    Statistic,
+    bootstrap_members,
+    mean_ci,
+    pearson_ci,
+    pearson_difference_with,
+    pearson_with,
+    right_sign,
+    right_signs_with,
+    spearman_ci,
+)
 
-FLAGS = ["seen", "matched"]
+FLAGS = ["seen", "matched", "near"]
+CONTROLS = re.compile("reference|shuffled|scratch|clipnet|pretrained_.*|baseline_kmer")  # what models are compared with
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
 MINIMAL_STRATUM = 20  # variants of a bin of strength, frequency or calibration
 STRENGTH_BINS, FREQUENCIES = 5, (0.05, 0.2)
 MINIMAL_CLUSTERS = 10  # fewer clusters cannot be resampled: rows are instead
+
+_SPREAD = ["ref_sd", "alt_sd", "n_predictions"]
 
 logger = logging.getLogger(__name__)
 Row = dict[str, object]
@@ -46,11 +61,17 @@ Row = dict[str, object]
 
 @dataclass
 class Points:
-    """The measured variants that every model scored: ``table`` with one effect column a model."""
+    """The measured variants that every model scored: ``table`` with one effect column a model.
+
+    Of each model ``spread`` has what the protocol of human_legnet needs, ``seeds`` ``[variants, seeds]`` the effect by the
+    checkpoints of each seed and ``centred`` the effect in windows centred on the variants.
+    """
 
     table: pd.DataFrame
     models: list[str]
     spread: dict[str, pd.DataFrame] = field(default_factory=dict)
+    seeds: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    centred: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def join(
@@ -63,10 +84,9 @@ def join(
     """
     table = measured.table.copy()
     key = canonical_key(table)
-    models: list[str] = []
-    spread: dict[str, pd.DataFrame] = {}
+    found: dict[str, pd.DataFrame] = {}
     for name, effects, source in _effects(scores, comparators):
-        _require_new(name, models, source)
+        _require_new(name, list(found), source)
         if repeats := int((again := effects.index.duplicated()).sum()):
             logger.warning(
                 "%s: %s repeated variants of %s; the first score of each counts", source, f"{repeats:,}", name
@@ -78,20 +98,46 @@ def join(
                 f"{source}: none of its variants was measured (e.g. {_say(key[0])} was, {_say(effects.index[0])} is "
                 f"of {name}); check assembly, coordinates and alleles"
             )
-        values = effects.to_numpy(dtype=float, na_value=np.nan)[at.clip(min=0)]
-        values[at < 0] = np.nan
-        table[name] = values[:, 0]
-        spread[name] = pd.DataFrame(values[:, 1:], columns=effects.columns[1:], index=table.index)
-        models.append(name)
-        logger.info(
-            "%s: %s of %s variants scored", name, f"{int(np.isfinite(values[:, 0]).sum()):,}", f"{len(table):,}"
-        )
-    shared = table[models].notna().all(axis=1)
-    if not shared.any():
+        rows = effects.iloc[at.clip(min=0)].set_axis(table.index)
+        rows = rows.where(pd.Series(at >= 0, table.index))
+        scored = int(rows["effect"].notna().sum())
+        logger.info("%s: %s of %s variants scored", name, f"{scored:,}", f"{len(table):,}")
+        if scored:
+            found[name] = rows
+            continue
+        logger.warning("%s: %s has no score of a measured variant, and is not compared", source, name)
+    shared = np.all([rows["effect"].notna() for rows in found.values()], axis=0)
+    if not np.any(shared):
         raise DataError("no variant is scored by every model; exclude the model with the fewest variants")
+    kept = {name: rows[shared].reset_index(drop=True) for name, rows in found.items()}
     table = table[shared]
     table = table.assign(cluster=clusters_of(table, cluster_distance)).reset_index(drop=True)
-    return Points(table, models, {name: frame[shared].reset_index(drop=True) for name, frame in spread.items()})
+    table = table.assign(**{name: rows["effect"].astype(float) for name, rows in kept.items()})
+    distances = [rows["distance"].astype(float).abs() for rows in kept.values()]
+    table["summit_distance"] = pd.concat(distances, axis=1).min(axis=1)
+    if table["summit_distance"].notna().any():
+        table["near"] = np.select(
+            [table["summit_distance"] <= NEAR, table["summit_distance"].notna()], ["yes", "no"], "outside"
+        )
+    return Points(
+        table, list(kept), {name: rows[_SPREAD].astype(float) for name, rows in kept.items()},
+        {name: _seed_effects(rows) for name, rows in kept.items()},
+        {name: rows["effect_centred"].to_numpy(float) for name, rows in kept.items()},
+    )  # fmt: skip
+
+
+def _seed_effects(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """Effects by seed ``[variants, seeds]`` of a table of scores; the one effect where it does not tell them apart."""
+    told = rows["effect_by_seed"].fillna("").astype(str)
+    effect = rows["effect"].to_numpy(float)
+    by_seed = [dict(part.split(":") for part in text.split(";") if ":" in part) for text in told]
+    seeds = sorted({seed for of_variant in by_seed for seed in of_variant})
+    if len(seeds) < 2:
+        return effect[:, None]
+    columns = [
+        [float(of_variant.get(seed, mean)) for of_variant, mean in zip(by_seed, effect, strict=True)] for seed in seeds
+    ]
+    return np.array(columns).T
 
 
 def _require_new(name: str, models: Sequence[str], source: Path) -> None:
@@ -106,8 +152,8 @@ def _require_new(name: str, models: Sequence[str], source: Path) -> None:
 def _effects(
     scores: Sequence[Path], comparators: Sequence[tuple[str, Path]]
 ) -> Iterator[tuple[str, pd.DataFrame, Path]]:
-    """Each model's effect (first column) with what is known of its spread, indexed by canonical key."""
-    columns = ["effect", "ref_sd", "alt_sd", "n_predictions"]
+    """Each model's effect with what is known of its spread and views, indexed by canonical key."""
+    columns = ["effect", *_SPREAD, "effect_by_seed", "effect_centred", "distance"]
     for path in scores:
         table = read_scores(path)
         for name, rows in table.groupby("model", sort=False):
@@ -187,24 +233,26 @@ class Benchmark:
         seed: int = 0,
     ) -> None:
         self.dataset, self.models, self.spread = dataset, points.models, points.spread
+        self.seeds, self.centred = points.seeds, points.centred
         self.table = points.table.assign(**dict(signed or {}))
         self.baselines, self.unsigned = list(signed or {}), dict(unsigned or {})
         self.n_boot, self.seed = n_boot, seed
 
     def rows(self) -> list[Row]:
-        """All tidy rows: models and baselines in every subset, differences from the first model, strata, protocol."""
-        rows: list[Row] = []
+        """All tidy rows: models and baselines in every subset, the differences that matter, strata, protocol."""
+        rows = [self._of_seeds(model) for model in self.models]
         for subset, mask in self._subsets():
             for model in [*self.models, *self.baselines]:
                 rows += self._of_model(model, subset, mask)
-            for model in self.models[1:]:
-                rows.append(self._difference(self.models[0], model, subset, mask))
+            for model, control in self.comparisons():
+                rows += self._difference(model, control, subset, mask)
             for name, strength in self.unsigned.items():
                 rows += self._ranking(name, subset, self.table[mask], pd.Series(strength[mask]))
             rows += self._majority(subset, mask)
         if self.table["true_effect"].notna().any():
-            for model in ("measured", *self.models, *self.baselines):
-                rows += self._against_truth(model)
+            for subset, mask in self._subsets():
+                for model in ("measured", *self.models, *self.baselines):
+                    rows += self._against_truth(model, subset, mask)
         for model in self.models:
             rows += self._within_groups(model)
             rows += self._strata(model)
@@ -221,6 +269,9 @@ class Benchmark:
             candidates["unseen"] = table["seen"] == "no"
         if "matched" in table.columns:
             candidates["matched"] = table["matched"] == "yes"
+        if "near" in table.columns:
+            candidates |= {"near": table["near"] == "yes", "far": table["near"] == "no"}
+            candidates["outside_elements"] = table["near"] == "outside"
         if table["group"].nunique() > 1:
             candidates |= {str(group): table["group"] == group for group in table["group"].unique()}
         for name, chosen in candidates.items():
@@ -228,25 +279,71 @@ class Benchmark:
             if mask.sum() >= MINIMAL_VARIANTS and not mask.all():
                 yield name, mask
 
+    def _of_seeds(self, model: str) -> Row:
+        """How many seeds stand behind a model, which its intervals are drawn from."""
+        values = self._seeds(model)
+        return self._row(model, "all", "seeds", Estimate(values.shape[1], np.nan, np.nan, len(values)))
+
+    def comparisons(self) -> list[tuple[str, str]]:
+        """Which model is compared with which: each model of interest with every control and those before it.
+
+        A control is a model of the run that lacks one thing (personal genomes, PRO-cap, the right donors), CLIPNET or the
+        k-mer baseline. The reference twin is also compared with what it started from. Without a model of interest the
+        models are compared with the first.
+        """
+        every = [*self.models, *(name for name in self.baselines if CONTROLS.fullmatch(name))]
+        of_interest = [name for name in self.models if not CONTROLS.fullmatch(name)]
+        pairs = [
+            (model, other)
+            for number, model in enumerate(of_interest)
+            for other in every
+            if other not in of_interest[number:]
+        ]
+        if "reference" in self.models:
+            pairs += [("reference", other) for other in every if other.startswith("pretrained_") or other == "clipnet"]
+        return pairs or [(model, self.models[0]) for model in self.models[1:]]
+
+    def _seeds(self, model: str) -> NDArray[np.float64]:
+        """Effects by seed ``[variants, seeds]``; of a baseline or outside model its one effect."""
+        return self.seeds.get(model, self.table[[model]].to_numpy(float))
+
+    def _with_seeds(
+        self,
+        make: Callable[..., Callable[..., Statistic]],
+        models: Sequence[str],
+        subset: NDArray[np.bool_],
+        column: str,
+    ) -> Estimate:
+        """A statistic of models against a column, its interval over clusters and over the models' seeds."""
+        members = [self._seeds(model) for model in models]
+        measured = self.table[column].to_numpy(float)
+        kept = subset & np.isfinite(measured) & np.all([np.isfinite(values).all(axis=1) for values in members], axis=0)
+        cluster = self.table["cluster"][kept]
+        clusters = cluster if cluster.nunique() >= MINIMAL_CLUSTERS else None
+        given = [values[kept] for values in members]
+        return bootstrap_members(make(measured[kept]), given, clusters, self.n_boot, self.seed)
+
     def _of_model(self, model: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
         table = self.table[mask]
         predicted, measured, cluster = table[model], table["measured"], table["cluster"]
         rows = [
-            self._row(model, subset, "pearson", self._estimate(pearson_ci, cluster, predicted, measured)),
+            self._row(model, subset, "pearson", self._with_seeds(pearson_with, [model], mask, "measured")),
             self._row(model, subset, "spearman", self._estimate(spearman_ci, cluster, predicted, measured)),
-            self._row(
-                model, subset, "sign_accuracy", self._estimate(mean_ci, cluster, right_sign(predicted, measured))
-            ),
+            self._row(model, subset, "sign_accuracy", self._with_seeds(right_signs_with, [model], mask, "measured")),
         ]
+        centred = pd.Series(self.centred[model][mask] if model in self.centred else np.nan, table.index)
+        if "near" in table and centred.notna().any():  # the other view of the same variants
+            rows.append(
+                self._row(model, subset, "pearson_centred", self._estimate(pearson_ci, cluster, centred, measured))
+            )
         return rows + self._ranking(model, subset, table, predicted.abs())
 
-    def _against_truth(self, model: str) -> list[Row]:
+    def _against_truth(self, model: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
         """Effects against a simulation's own; those of ``measured`` say what the assay itself would reach."""
-        given, true, cluster = self.table[model], self.table["true_effect"], self.table["cluster"]
-        sign = right_sign(given, true)
+        signs = self._with_seeds(right_signs_with, [model], mask, "true_effect")
         return [
-            self._row(model, "all", "true_effect_r", self._estimate(pearson_ci, cluster, given, true)),
-            self._row(model, "all", "true_effect_right_sign", self._estimate(mean_ci, cluster, sign)),
+            self._row(model, subset, "true_effect_r", self._with_seeds(pearson_with, [model], mask, "true_effect")),
+            self._row(model, subset, "true_effect_right_sign", signs),
         ]
 
     def _ranking(self, model: str, subset: str, table: pd.DataFrame, strength: pd.Series) -> list[Row]:
@@ -267,10 +364,15 @@ class Benchmark:
         estimate = self._estimate(mean_ci, self.table.loc[mask, "cluster"], right_sign(guess, measured))
         return [self._row("baseline_majority", subset, "sign_accuracy", estimate)]
 
-    def _difference(self, first: str, second: str, subset: str, mask: NDArray[np.bool_]) -> Row:
-        table = self.table[mask]
-        estimate = self._estimate(paired_bootstrap, table["cluster"], table[second], table[first], table["measured"])
-        return self._row(second, subset, f"pearson_minus_{first}", estimate)
+    def _difference(self, model: str, control: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
+        """Paired on the variants, resampled with the seeds of both; against a simulation's own effects as well."""
+        columns = {"measured": f"pearson_minus_{control}"}
+        if self.table["true_effect"].notna().any():
+            columns["true_effect"] = f"true_effect_r_minus_{control}"
+        return [
+            self._row(model, subset, metric, self._with_seeds(pearson_difference_with, [model, control], mask, column))
+            for column, metric in columns.items()
+        ]
 
     def _within_groups(self, model: str) -> list[Row]:
         """All groups pooled after each group's own mean and scale are taken out of both sides."""

@@ -24,8 +24,11 @@ from allelegro.effects.windows import (
 )
 from allelegro.errors import DataError
 from allelegro.io.arrays import UNREADABLE
+from allelegro.intervals import Regions
 from allelegro.io.atomic import atomic_path
+from allelegro.io.contigs import plain_contig
 from allelegro.io.dna import N, encode
+from allelegro.io.windows import read_windows
 from allelegro.statistics import LinearMoments
 
 KMERS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 6, 7, 8))  # offsets of the letters: 6-mers, and 3 + 3 letters with a gap of 3
@@ -133,6 +136,35 @@ class KmerModel:
             for first in range(0, len(codes), CHUNK)
         ]
         return np.concatenate(parts)
+
+
+def without_held_out(
+    examples: pd.DataFrame, windows: Sequence[Path], folds: Sequence[int], source: Path
+) -> pd.DataFrame:
+    """The training sequences (``chrom start end``, 0-based) that overlap no window of the ``folds`` that are tested.
+
+    Raises DataError when none is left. A table without coordinates cannot be compared; it is used whole, with a warning.
+    """
+    if not windows:
+        return examples
+    if not {"chrom", "start", "end"} <= set(examples.columns):
+        logger.warning("%s: no coordinates; the k-mer model may be fitted on sequences of held-out windows", source)
+        return examples
+    table = pd.concat([read_windows(path) for path in windows])
+    held_out = Regions.of(table[table["fold"].isin(folds)].assign(chrom=table["chrom"].map(plain_contig)))
+    seen = np.zeros(len(examples), bool)
+    placed = examples["start"].notna() & examples["end"].notna()
+    plain = examples["chrom"].astype(str).map(plain_contig)
+    for contig in held_out.by_contig:
+        rows = np.flatnonzero(placed & (plain == contig))
+        starts, ends = (examples[name].to_numpy(float)[rows].astype(np.int64) for name in ("start", "end"))
+        seen[rows] = held_out.overlap(contig, starts, ends)
+    logger.info("%s: %s of %s sequences are in held-out windows", source, f"{int(seen.sum()):,}", f"{len(seen):,}")
+    if seen.all():
+        raise DataError(
+            f"{source}: every sequence is in a held-out window; the k-mer model has nothing to be fitted on"
+        )
+    return examples[~seen]
 
 
 @dataclass

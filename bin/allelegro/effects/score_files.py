@@ -19,12 +19,12 @@ _KEY = ["chrom", "pos", "ref", "alt"]
 SCORE_COLUMNS = [
     *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models", "ref_sd", "alt_sd",
     "n_predictions", "n_unknown", "view", "window", "distance", "effect_element", "effect_centred", "effect_sd_models",
-    "effect_by_seed", "status", "reason",
+    "effect_by_seed", "null_quantile", "status", "reason",
 ]  # fmt: skip
 _TEXTS = ("id", "view", "window", "effect_by_seed", "status", "reason")
 FIGURES = [
     "effect", "effect_sd", "ref_prediction", "alt_prediction", "ref_sd", "alt_sd", "distance", "effect_element",
-    "effect_centred", "effect_sd_models",
+    "effect_centred", "effect_sd_models", "null_quantile",
 ]  # fmt: skip
 _NEEDED = {"chrom": TEXT, "pos": COUNT, "ref": TEXT, "alt": TEXT, "model": NAME, "effect": maybe(NUMBER)}
 _OTHERS = {column: TEXT if column in _TEXTS else maybe(NUMBER) for column in SCORE_COLUMNS if column not in _NEEDED}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from allelegro.effects.haplotype_effects import HAPLOTYPE_COLUMNS, score_haplotypes
@@ -20,6 +21,7 @@ from allelegro.effects.score_files import (
 )
 from allelegro.effects.scoring import GenomeCheck, Scorer, score_in_genome, score_sequences, with_every_row
 from allelegro.effects.scoring_cost import Meter
+from allelegro.effects.trust import Nulls, random_snvs
 from allelegro.effects.variants import (
     CHUNK,
     SHARD_CHUNK,
@@ -33,7 +35,7 @@ from allelegro.effects.variants import (
     require_any_scores,
     write_counts,
 )
-from allelegro.effects.windows import Genome
+from allelegro.effects.windows import Genome, window_centres
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.atomic import written
@@ -128,17 +130,26 @@ def score_set(
     outputs: Outputs,
     stop_on_mismatch: bool,
     windows: pd.DataFrame | None = None,
+    random: int = 0,
+    seed: int = 0,
 ) -> None:
     """Score with each model and write one row a variant; raises DataError for anything wrong with the data.
 
     No half-written file is left. With ``windows`` (elements) a variant in one of them is scored in it. So that nothing
-    is lost unnoticed, a set of which no variant can be scored is an error: see :meth:`VariantSet.require_scores`.
+    is lost unnoticed, a set of which no variant can be scored is an error: see :meth:`VariantSet.require_scores`. With
+    ``random`` that many random SNVs a class are scored too, and each variant placed among them (``null_quantile``).
     """
     if outputs.vcf is not None and not (given.variants and is_vcf(given.variants)):
         raise DataError(f"{given.variants}: --out-vcf annotates a VCF or BCF; this is a table")
     with ExitStack() as stack:
         models = [_ModelOutput(scorer, outputs, stack) for scorer in scorers]
+        compared = not random or given.allele_sequences is not None
         for rows, lost, score in _chunks(given, stop_on_mismatch, windows):
+            if not compared and not rows.empty and given.fasta is not None:
+                snvs = _random_snvs(rows, scorers, windows, Genome(given.fasta), random, seed)
+                for model in models:
+                    model.compare_with(snvs, score)
+                compared = True
             for model in models:
                 model.write(rows, lost, score)
         counts = {model.scorer.name: model.counts for model in models}
@@ -167,6 +178,11 @@ class _ModelOutput:
         table = outputs.of_model(outputs.scores, scorer.name)
         self._write = stack.enter_context(table_writer(table, SCORE_COLUMNS))
         self._scored = 0
+        self._nulls = Nulls({})
+
+    def compare_with(self, snvs: pd.DataFrame, score: ScoreChunk) -> None:
+        """Score random SNVs, among which the effects of variants are placed from now on."""
+        self._nulls = Nulls.of(score(snvs, self.scorer, Dropped()))
 
     def write(self, rows: pd.DataFrame, lost: pd.DataFrame, score: ScoreChunk) -> None:
         """Score the rows that can be, and write them with those that were lost before any model."""
@@ -174,6 +190,7 @@ class _ModelOutput:
             self._dropped.add(part, str(status))
         with self._meter:
             scored = score(rows, self.scorer, self._dropped)
+        scored = scored.assign(null_quantile=self._nulls.quantiles(scored))
         self._scored += len(scored)
         self._write(with_every_row(scored, self._dropped.take(), model=self.scorer.name))
 
@@ -192,6 +209,23 @@ class _ModelOutput:
             networks = [(model.config["architecture"], model.module) for model in scorer.models]
             cost = self._meter.cost(scorer.name, networks, self._scored, scorer.sequences, scorer.computed_in)
             cost.write(outputs.of_model(outputs.cost, scorer.name))
+
+
+def _random_snvs(
+    variants: pd.DataFrame,
+    scorers: Sequence[Scorer],
+    windows: pd.DataFrame | None,
+    genome: Genome,
+    each: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Random SNVs of elements that a model did not see, as far from their centres as a model reads, and around variants."""
+    reach = max(scorer.widest for scorer in scorers) // 2
+    if windows is not None:
+        centres = pd.Series(window_centres(windows), windows.index)
+        unseen = np.any([scorer.eligible(windows["chrom"], centres).any(axis=0) for scorer in scorers], axis=0)
+        windows = windows[unseen] if unseen.any() else None
+    return random_snvs(variants, windows, genome, reach, each, seed)
 
 
 def _chunks(

@@ -77,6 +77,11 @@ class Scorer:
         return min(self.input_width(model) for model in self.models)
 
     @property
+    def widest(self) -> int:
+        """The largest input width among the models."""
+        return max(self.input_width(model) for model in self.models)
+
+    @property
     def knows_held_out(self) -> bool:
         """Whether every checkpoint says what it saw."""
         return not any(held_out.unknown for held_out in self._held_out)
@@ -155,7 +160,8 @@ def _table(
     """``SCORE_COLUMNS``: predictions in the element of each variant that is in one, else centred on it, and both effects."""
     table = pd.concat([frame[VARIANT_COLUMNS], centred], axis=1).assign(
         model=name, view=np.where(inside, "element", "centred"), window=".", distance=np.nan,
-        effect_element=np.nan, effect_centred=centred["effect"], status=SCORED, reason="",
+        effect_element=np.nan, effect_centred=centred["effect"], null_quantile=np.nan,
+        status=SCORED, reason="",
     )  # fmt: skip
     if element is not None:
         table.loc[inside, element.columns] = element

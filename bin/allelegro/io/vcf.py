@@ -107,6 +107,24 @@ def read_sites(path: Path) -> Iterator[Site]:
 
     Raises DataError, with the last record that could be read, where the file is damaged or truncated.
     """
+    for record in _records(path):
+        yield Site(record.CHROM, record.POS, record.REF, record.ALT, record.ID or ".")
+
+
+def read_frequencies(path: Path) -> Iterator[list[float]]:
+    """INFO/AF of each alternative allele of every record, as :func:`read_sites` reads it; NaN where it is not given."""
+    for record in _records(path):
+        given = record.INFO.get("AF")
+        values = list(given) if isinstance(given, tuple) else [given]
+        alleles = max(len(record.ALT), 1)
+        same = len(values) == alleles
+        yield [
+            float(value) if same and isinstance(value, float) else float("nan")
+            for value in (values if same else [0] * alleles)
+        ]
+
+
+def _records(path: Path) -> Iterator[Any]:
     import cyvcf2
 
     with path.open("rb") as handle:
@@ -116,9 +134,8 @@ def read_sites(path: Path) -> Iterator[Site]:
     last = "its header"
     try:
         for record in cyvcf2.VCF(str(path), samples=[]):
-            site = Site(record.CHROM, record.POS, record.REF, record.ALT, record.ID or ".")
-            last = f"{site.chrom}:{site.pos}"
-            yield site
+            last = f"{record.CHROM}:{record.POS}"
+            yield record
     except GeneratorExit:
         raise
     except Exception as error:  # cyvcf2 raises no narrower kind

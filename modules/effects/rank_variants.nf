@@ -1,0 +1,32 @@
+include { quoted ; repeated } from '../tools.nf'
+
+// One row a variant of --score: the score to use, how far to trust it, gene and frequency.
+process RANK_VARIANTS {
+    tag "${meta.set}"
+    label 'process_single'
+
+    input:
+    tuple val(meta), path(scores, stageAs: 'scores/*'), path(variants, stageAs: 'variants/*')
+    path points, stageAs: 'points/*'
+    path windows, stageAs: 'windows/*'
+    path annotation, stageAs: 'annotation/*'
+    val tool
+
+    output:
+    path "${meta.set}.variants.tsv", emit: variants
+    path "${meta.set}.calibration.tsv", emit: calibration
+    tuple val(task.process), eval('task_record.py'), emit: records
+
+    script:
+    """
+    rank_variants.py ${repeated('--scores', scores)} ${repeated('--points', points)} \\
+        ${repeated('--windows', windows)} ${repeated('--annotation', annotation)} \\
+        ${meta.vcf ? repeated('--variants', variants) : ''} --out ${quoted("${meta.set}.variants.tsv")} \\
+        --out-calibration ${quoted("${meta.set}.calibration.tsv")} --threads ${task.cpus} ${tool.args}
+    """
+
+    stub:
+    """
+    touch ${quoted("${meta.set}.variants.tsv")} ${quoted("${meta.set}.calibration.tsv")}
+    """
+}

@@ -1,0 +1,160 @@
+"""Null quantiles are uniform where nothing happens; probabilities of a right sign are what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+from scipy.stats import kstest
+
+from allelegro.cli.rank_variants import app as rank
+from allelegro.cli.score_variants import app as score_variants
+from allelegro.effects.annotation import StartSites
+from allelegro.effects.score_files import read_scores
+from allelegro.effects.trust import SignCalibration, calibration_table, expected_calibration_error
+from allelegro.errors import DataError
+from allelegro.io.tables import GUESS, read_table
+from helpers.toy_variants import write_checkpoint, write_genome
+
+WIDTH = 60
+BASES = "ACGT"
+
+
+def truth_and_prediction(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """True effects, a model's noisy ones, classes: predictions far from centres are noise alone."""
+    rng = np.random.default_rng(seed)
+    group = rng.choice(["near", "far"], n)
+    true = rng.laplace(0, 0.2, n) * np.where(group == "near", 1, 0.05)
+    predicted = 0.5 * true + rng.normal(0, 0.08, n)
+    return true, predicted, group
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_probability_of_a_right_sign_is_calibrated_on_truth_it_was_not_fitted_on(seed: int) -> None:
+    true, predicted, group = truth_and_prediction(3000, seed)
+    right = (np.sign(true) == np.sign(predicted)).astype(float)
+    calibration = SignCalibration.fit(predicted, right, group)
+    other_true, other, other_group = truth_and_prediction(20_000, seed + 100)
+    p = calibration.probability(other, other_group)
+    hit = np.sign(other_true) == np.sign(other)
+    tenth = np.digitize(p, np.quantile(p, np.linspace(0, 1, 11)[1:-1]))
+    error = sum(abs(p[tenth == k].mean() - hit[tenth == k].mean()) * (tenth == k).mean() for k in range(10))
+    assert error < 0.05
+    near = other_group == "near"
+    assert p[near].mean() > p[~near].mean() + 0.1  # and it tells classes apart
+    assert (np.diff(p[near][np.argsort(np.abs(other[near]))]) >= -1e-9).all()  # larger effects are trusted more
+    table = calibration_table(predicted, right, group, seed)
+    assert expected_calibration_error(table[table["class"] == "all"]) < 0.05
+    assert set(table["class"]) == {"all", "near", "far"}
+
+
+def test_a_model_that_knows_nothing_is_right_half_of_the_time() -> None:
+    rng = np.random.default_rng(5)
+    predicted, right = rng.normal(size=2000), rng.integers(0, 2, 2000).astype(float)
+    group = np.full(2000, "outside")
+    p = SignCalibration.fit(predicted, right, group).probability(np.array([1e-6, 0.0, 5.0, np.nan]), group[:4])
+    assert p[:3] == pytest.approx([0.5] * 3, abs=0.06) and np.isnan(p[3])
+    unknown = SignCalibration.fit(predicted[:10], right[:10], group[:10])
+    assert np.isnan(unknown.probability(predicted[:3], group[:3])).all()
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    room = tmp_path_factory.mktemp("trust")
+    write_genome(room / "g.fa", {"chr1": 60_000})
+    starts = range(500, 55_000, 1000)
+    (room / "w.bed").write_text("".join(f"chr1\t{start}\t{start + 100}\tw{start}\n" for start in starts))
+    write_checkpoint(room / "m", WIDTH)
+    return room
+
+
+def test_quantiles_of_random_variants_are_uniform(room: Path) -> None:
+    """Of variants that are random themselves, in elements and outside; in file order, each with its class."""
+    rng = np.random.default_rng(11)
+    with pysam.FastaFile(str(room / "g.fa")) as fasta:
+        text = fasta.fetch("chr1")
+    inside = 550 + 1000 * rng.integers(0, 54, 500) + rng.integers(-29, 30, 500)
+    outside = 1000 * rng.integers(1, 54, 300) + rng.integers(0, 300, 300)
+    rows = [
+        ("chr1", pos, text[pos - 1], BASES[(BASES.index(text[pos - 1]) + 1 + pos % 3) % 4])
+        for pos in (*inside, *outside)
+    ]
+    pd.DataFrame(rows, columns=["chrom", "pos", "ref", "alt"]).to_csv(room / "v.tsv", sep="\t", index=False)
+    score_variants(
+        ["--checkpoint", str(room / "m"), "--variants", str(room / "v.tsv"), "--fasta", str(room / "g.fa"), "--windows",
+         str(room / "w.bed"), "--null", "300", "--out", str(room / "s.tsv"), "--device", "cpu"], standalone_mode=False,
+    )  # fmt: skip
+    scores = read_scores(room / "s.tsv")
+    quantile = scores["null_quantile"].astype(float)
+    assert quantile.between(0, 1, inclusive="neither").all()
+    for view in ("element", "centred"):
+        assert kstest(quantile[scores["view"] == view], "uniform").pvalue > 0.01
+    ranks = scores.groupby("view")[["effect", "null_quantile"]].apply(
+        lambda part: part["effect"].abs().corr(part["null_quantile"], method="spearman")
+    )
+    assert (ranks > 0.8).all()
+
+
+def table_of(model: str, effects: list[float | None]) -> pd.DataFrame:
+    n = len(effects)
+    return pd.DataFrame(
+        {
+            "chrom": "chr1", "pos": np.arange(n) * 100 + 50, "ref": "A", "alt": "C", "id": [f"rs{k}" for k in range(n)],
+            "model": model, "effect": effects, "effect_sd": 0.1, "ref_prediction": 1.0, "alt_prediction": 1.5,
+            "view": "centred", "window": ".", "distance": np.nan, "effect_element": np.nan, "effect_centred": effects,
+            "effect_sd_models": np.nan, "status": ["seen_by_every_model" if e is None else "scored" for e in effects],
+            "reason": ["seen" if e is None else "" for e in effects],
+        }
+    )  # fmt: skip
+
+
+def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    measured = rng.normal(size=300)
+    points = pd.DataFrame(
+        {"chrom": "chr1", "pos": np.arange(300), "ref": "A", "alt": "C", "group": "", "measured": measured, "significant": 1,
+         "legnet": rng.normal(size=300), "other": measured + 0.5 * rng.normal(size=300)}
+    )  # fmt: skip
+    points.to_csv(tmp_path / "p.tsv", sep="\t", index=False)
+    table_of("legnet", [0.5, -0.5, None, None]).to_csv(tmp_path / "a.tsv", sep="\t", index=False, na_rep="NA")
+    table_of("other", [None, 1.5, 0.01, None]).to_csv(tmp_path / "b.tsv", sep="\t", index=False, na_rep="NA")
+    (tmp_path / "genes.gtf").write_text(
+        "".join(
+            f'1\tx\ttranscript\t{first}\t{last}\t.\t{strand}\t.\tgene_id "G{n}"; gene_name "NAME{n}";\n'
+            for n, (first, last, strand) in enumerate([(101, 900, "+"), (20, 260, "-")])
+        )
+    )
+    rank(
+        ["--scores", str(tmp_path / "a.tsv"), "--scores", str(tmp_path / "b.tsv"), "--points", str(tmp_path / "p.tsv"),
+         "--annotation", str(tmp_path / "genes.gtf"), "--out", str(tmp_path / "v.tsv"), "--out-calibration",
+         str(tmp_path / "c.tsv")], standalone_mode=False,
+    )  # fmt: skip
+    table = read_table(tmp_path / "v.tsv", others=GUESS)
+    assert table["best_model"].tolist() == [
+        "legnet",
+        "other",
+        "other",
+        ".",
+    ]  # other has the larger r with measured effects
+    assert table["best_score"].tolist()[:3] == [0.5, 1.5, 0.01] and np.isnan(table["best_score"].iloc[3])
+    assert table["status"].tolist() == ["scored"] * 3 + ["seen_by_every_model"]
+    assert table["effect_legnet"].tolist()[:2] == [0.5, -0.5]
+    p = table["sign_probability"]
+    assert p.iloc[1] > 0.9 and 0.4 < p.iloc[0] < 0.6 < p.iloc[1] and np.isnan(p.iloc[3])
+    assert table["rsid"].tolist() == table["id"].tolist()
+    assert table["gene"].tolist() == ["NAME0", "NAME0", "NAME1", "NAME1"]
+    assert table["tss_distance"].tolist() == [-51, 49, 10, -90]
+    calibration = read_table(tmp_path / "c.tsv", others=GUESS)
+    assert set(calibration["model"]) == {"legnet", "other"} and calibration["n"].min() > 0
+
+
+def test_names_of_genes_in_gff3_and_what_is_no_annotation(tmp_path: Path) -> None:
+    (tmp_path / "a.gff3").write_text(
+        "##gff-version 3\nchr2\tx\tgene\t100\t200\t.\t-\t.\tID=gene:E1;Name=ABC;biotype=x\n##FASTA\n>chr2\nACGT\n"
+    )
+    found = StartSites.read(tmp_path / "a.gff3").nearest(pd.DataFrame({"chrom": ["2", "chr3"], "pos": [150, 5]}))
+    assert found["gene"].tolist() == ["ABC", "."] and found["tss_distance"].iloc[0] == 50
+    (tmp_path / "b.gff3").write_text("chr2\t100\t200\n")
+    with pytest.raises(DataError, match=r"b\.gff3 line 1: no line of a GTF or GFF3"):
+        StartSites.read(tmp_path / "b.gff3")

@@ -137,5 +137,6 @@ def runPlan(Map given) {
         trained: trainedFolders(given.trained),
         nulls: given.null_variants,
         annotation: given.annotation,
+        motifs: given.motifs,
     ]
 }

@@ -81,7 +81,8 @@ workflow EFFECTS {
         .map { set, effects, table -> [[set: set, vcf: vcfSuffix([kind: null], table)], effects, table] }
     RANK_VARIANTS(
         ranked, BENCHMARK_VARIANTS.out.points.toSortedList(byPath()), plan.windows ? windows : channel.value([]),
-        plan.annotation ? file(plan.annotation, checkIfExists: true) : [], tools.rank_variants,
+        plan.annotation ? file(plan.annotation, checkIfExists: true) : [],
+        plan.motifs ? file(plan.motifs, checkIfExists: true) : [], genome, tools.rank_variants,
     )
     shown = scoring.filter { model, _path -> model == plan.saturate }.groupTuple(sort: byPath())
     stored = plan.haplotypes ? haplotypes : channel.value([])

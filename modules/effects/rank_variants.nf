@@ -10,6 +10,8 @@ process RANK_VARIANTS {
     path points, stageAs: 'points/*'
     path windows, stageAs: 'windows/*'
     path annotation, stageAs: 'annotation/*'
+    path motifs, stageAs: 'motifs/*'
+    tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
     val tool
 
     output:
@@ -21,6 +23,7 @@ process RANK_VARIANTS {
     """
     rank_variants.py ${repeated('--scores', scores)} ${repeated('--points', points)} \\
         ${repeated('--windows', windows)} ${repeated('--annotation', annotation)} \\
+        ${repeated('--motifs', motifs)} --fasta ${quoted(genome)} \\
         ${meta.vcf ? repeated('--variants', variants) : ''} --out ${quoted("${meta.set}.variants.tsv")} \\
         --out-calibration ${quoted("${meta.set}.calibration.tsv")} --threads ${task.cpus} ${tool.args}
     """

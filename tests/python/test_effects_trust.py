@@ -11,11 +11,13 @@ from scipy.stats import kstest
 from allelegro.cli.rank_variants import app as rank
 from allelegro.cli.score_variants import app as score_variants
 from allelegro.effects.annotation import StartSites
+from allelegro.effects.motifs import motif_changes, read_motifs
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.trust import SignCalibration, calibration_table, expected_calibration_error
+from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.io.tables import GUESS, read_table
-from helpers.toy_variants import write_checkpoint, write_genome
+from helpers.toy_variants import write_checkpoint, write_fasta, write_genome
 
 WIDTH = 60
 BASES = "ACGT"
@@ -158,3 +160,40 @@ def test_names_of_genes_in_gff3_and_what_is_no_annotation(tmp_path: Path) -> Non
     (tmp_path / "b.gff3").write_text("chr2\t100\t200\n")
     with pytest.raises(DataError, match=r"b\.gff3 line 1: no line of a GTF or GFF3"):
         StartSites.read(tmp_path / "b.gff3")
+
+
+MEME = """MEME version 4
+
+ALPHABET= ACGT
+
+MOTIF M1 TATA
+letter-probability matrix: alength= 4 w= 8 nsites= 20 E= 0
+{rows}
+"""
+
+
+def test_the_motif_that_a_variant_makes_or_breaks(tmp_path: Path) -> None:
+    consensus = "TGACGTCA"  # its own reverse complement: both strands score alike
+    rows = "\n".join(" ".join("0.97" if base == wanted else "0.01" for base in "ACGT") for wanted in consensus)
+    (tmp_path / "m.meme").write_text(MEME.format(rows=rows))
+    motifs = read_motifs(tmp_path / "m.meme")
+    assert motifs[0].name == "M1 TATA"
+    whole = 8 * np.log2((0.97 + 0.0025) / 1.01 / 0.25)
+    assert motifs[0].threshold == pytest.approx(whole, abs=0.1) or motifs[0].threshold < whole
+    flank = "ACCTTGCAAT" * 6
+    text = flank + consensus + flank
+    write_fasta(tmp_path / "g.fa", {"chr1": text, "chr2": flank + "TGACCTCA" + flank})
+    at = len(flank) + 5  # the fifth base of the site, 1-based
+    table = pd.DataFrame(
+        [("chr1", at, "G", "C"), ("chr2", at, "C", "G"), ("chr1", 10, "T", "G"), ("chr1", at, "G", "*"),
+         ("chr2", at - 1, "CC", "CG")],
+        columns=["chrom", "pos", "ref", "alt"],
+    ).assign(id=".")  # fmt: skip
+    found = motif_changes(table, Genome(tmp_path / "g.fa"), motifs)
+    assert found["motif_change"].tolist() == ["broken", "made", ".", ".", "made"]
+    bits = np.log2((0.97 + 0.0025) / (0.01 + 0.0025))
+    assert found["motif_bits"].tolist()[:2] == pytest.approx([-bits, bits], abs=0.05)
+    for bad in ("nothing", MEME.format(rows="0.5 0.5"), MEME.format(rows=rows.rsplit("\n", 1)[0])):
+        (tmp_path / "bad.meme").write_text(bad)
+        with pytest.raises(DataError, match=r"bad\.meme"):
+            read_motifs(tmp_path / "bad.meme")

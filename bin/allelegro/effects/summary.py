@@ -9,9 +9,11 @@ import pandas as pd
 
 from allelegro.effects.annotation import GENE_COLUMNS, StartSites
 from allelegro.effects.benchmark import CONTROLS
+from allelegro.effects.motifs import MOTIF_COLUMNS, Motif, motif_changes
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.trust import SignCalibration, calibration_table, read_points, sign_classes
 from allelegro.effects.variants import SCORED, VARIANT_COLUMNS
+from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.io.vcf import read_frequencies
 from allelegro.statistics import pearson
@@ -23,7 +25,7 @@ _FROM_BEST = [
 ]  # fmt: skip
 SUMMARY_COLUMNS = [
     *VARIANT_COLUMNS, "rsid", "af", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_score",
-    *GENE_COLUMNS, "status", "reason",
+    *GENE_COLUMNS, *MOTIF_COLUMNS, "status", "reason",
 ]  # fmt: skip
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ def summarise(
     windows: pd.DataFrame | None = None,
     start_sites: StartSites | None = None,
     vcf: Path | None = None,
+    motifs: tuple[Genome, Sequence[Motif]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``SUMMARY_COLUMNS`` and one ``effect_MODEL`` column a model; and the calibration of signs (``CALIBRATION_COLUMNS``).
 
@@ -106,6 +109,12 @@ def summarise(
         start_sites.nearest(table) if start_sites else pd.DataFrame({"gene": ".", "tss_distance": np.nan}, table.index)
     )
     table = table.assign(**{name: genes[name] for name in GENE_COLUMNS})
+    changes = (
+        motif_changes(table, *motifs)
+        if motifs
+        else pd.DataFrame({"motif": ".", "motif_change": ".", "motif_bits": np.nan}, table.index)
+    )
+    table = table.assign(**{name: changes[name] for name in MOTIF_COLUMNS})
     if vcf is not None:
         table["af"] = _frequencies(vcf, len(table))
     effects = pd.DataFrame({f"effect_{name}": rows["effect"] for name, rows in models.items()})

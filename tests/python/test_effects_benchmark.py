@@ -178,7 +178,7 @@ def test_near_and_far_and_both_views_are_told_apart(tmp_path: Path, truth: pd.Da
     metrics = run(tmp_path, truth, scores)
     assert value(metrics, "pearson", subset="near") == pytest.approx(1)
     assert value(metrics, "sign_accuracy", subset="far") == 0.5
-    sizes = metrics[metrics["metric"] == "sign_accuracy"].set_index("subset")["n"]
+    sizes = metrics[metrics["metric"] == "pearson_centred"].set_index("subset")["n"]
     outside = int(np.isnan(distance).sum())
     assert (sizes["near"], sizes["far"], sizes["outside_elements"]) == (
         near.sum(),

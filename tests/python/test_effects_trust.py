@@ -40,7 +40,7 @@ def test_the_probability_of_a_right_sign_is_calibrated_on_truth_it_was_not_fitte
     other_true, other, other_group = truth_and_prediction(20_000, seed + 100)
     p = calibration.probability(other, other_group)
     hit = np.sign(other_true) == np.sign(other)
-    tenth = np.digitize(p, np.quantile(p, np.linspace(0, 1, 11)[1:-1]))
+    tenth = p.argsort().argsort() * 10 // p.size
     error = sum(abs(p[tenth == k].mean() - hit[tenth == k].mean()) * (tenth == k).mean() for k in range(10))
     assert error < 0.05
     near = other_group == "near"

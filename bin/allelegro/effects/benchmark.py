@@ -128,7 +128,7 @@ def join(
 
 def _seed_effects(rows: pd.DataFrame) -> NDArray[np.float64]:
     """Effects by seed ``[variants, seeds]`` of a table of scores; the one effect where it does not tell them apart."""
-    told = rows["effect_by_seed"].fillna("").astype(str)
+    told = rows["effect_by_seed"].astype(object).where(rows["effect_by_seed"].notna(), "").astype(str)
     effect = rows["effect"].to_numpy(float)
     by_seed = [dict(part.split(":") for part in text.split(";") if ":" in part) for text in told]
     seeds = sorted({seed for of_variant in by_seed for seed in of_variant})

@@ -23,8 +23,8 @@ from allelegro.effects.windows import (
     sequence_pairs,
 )
 from allelegro.errors import DataError
-from allelegro.io.arrays import UNREADABLE
 from allelegro.intervals import Regions
+from allelegro.io.arrays import UNREADABLE
 from allelegro.io.atomic import atomic_path
 from allelegro.io.contigs import plain_contig
 from allelegro.io.dna import N, encode

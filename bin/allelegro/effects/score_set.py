@@ -143,7 +143,7 @@ def score_set(
         raise DataError(f"{given.variants}: --out-vcf annotates a VCF or BCF; this is a table")
     with ExitStack() as stack:
         models = [_ModelOutput(scorer, outputs, stack) for scorer in scorers]
-        compared = not random or given.allele_sequences is not None
+        compared = not random or given.on_sequences
         for rows, lost, score in _chunks(given, stop_on_mismatch, windows):
             if not compared and not rows.empty and given.fasta is not None:
                 snvs = _random_snvs(rows, scorers, windows, Genome(given.fasta), random, seed)

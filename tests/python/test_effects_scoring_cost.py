@@ -67,6 +67,7 @@ def test_shards_are_joined_in_order_and_their_costs_add_up(tmp_path: Path) -> No
         scored(tmp_path, "--shard", f"{shard}/4", "--counts", str(tmp_path / f"{shard}.counts"), out=f"{shard}.tsv")
     gather(tmp_path, [1, 2, 3, 4])
     table, expected = (pd.read_csv(tmp_path / name, sep="\t") for name in ("all.net.tsv", "s.tsv"))
+    assert list(table.columns) == list(expected.columns)
     assert table["pos"].tolist() == expected["pos"].tolist()
     assert np.allclose(table["effect"], expected["effect"], atol=0.01)
     cost, shards = Cost.read(tmp_path / "all.net.json"), [Cost.read(tmp_path / f"{n}.tsv.json") for n in (1, 2, 3, 4)]

@@ -152,7 +152,7 @@ def in_file_order(parts: Sequence[Path], chunk: int) -> Iterator[pd.DataFrame]:
             if rows.empty or len(rows) < chunk:
                 ended = ended or path
             if not rows.empty:
-                yield rows
+                yield rows[[column for column in SCORE_COLUMNS if column in rows]]
         if ended is not None:
             return
 

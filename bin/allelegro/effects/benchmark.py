@@ -288,7 +288,7 @@ class Benchmark:
         """Which model is compared with which: each model of interest with every control and those before it.
 
         A control is a model of the run that lacks one thing (personal genomes, PRO-cap, the right donors), CLIPNET or the
-        k-mer baseline. The reference twin is also compared with what it started from. Without a model of interest the
+        k-mer baseline. The reference model is also compared with what it started from. Without a model of interest the
         models are compared with the first.
         """
         every = [*self.models, *(name for name in self.baselines if CONTROLS.fullmatch(name))]

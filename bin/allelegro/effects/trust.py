@@ -24,7 +24,7 @@ AROUND = (100, 1000)  # bp from a variant outside elements to its random SNVs
 FEWEST = 50  # measured variants to calibrate a class on
 BINS = 10  # of the calibration table
 FOLDS = 5  # in which the calibration table is held out
-_PENALTY = 1.0  # of the logistic's slope and offset, in units of their own
+_PENALTY = 1.0  # of the logistic's weights, in units of their features' means
 BASES = "ACGT"
 _POINTS = {"significant": maybe(NUMBER), "seen": TEXT, "near": TEXT}
 
@@ -107,9 +107,10 @@ class Nulls:
 
 @dataclass(frozen=True)
 class SignCalibration:
-    """P(sign is right) = 1 / (1 + exp(-(offset + slope · log10 of the size))), of each class and of all together.
+    """P(sign is right) = 1 / (1 + exp(-(a · size + b · √size))), of each class and of all variants together.
 
-    Slopes are not negative: a larger effect is never trusted less. ``n`` measured variants are behind each.
+    ``curves`` are ``(a, b, measured variants)``. The effect of nothing is right half of the time, and a larger effect is never
+    trusted less: a and b are not negative, so a model that is wrong more often than right is given one half.
     """
 
     curves: dict[str, tuple[float, float, int]]
@@ -123,40 +124,43 @@ class SignCalibration:
         for label in ("all", *np.unique(labels[known])):
             rows = known & ((labels == label) | (label == "all"))
             if rows.sum() >= FEWEST:
-                curves[str(label)] = (*_logistic(np.log10(np.abs(effect[rows])), right[rows]), int(rows.sum()))
+                curves[str(label)] = (*_logistic(np.abs(effect[rows]), right[rows]), int(rows.sum()))
         return cls(curves)
 
     def probability(self, effect: Values, group: Sequence[str] | NDArray[np.str_]) -> Values:
         """Probability that the sign of each effect is right; ½ for an effect of 0, NaN where nothing was calibrated."""
         labels = np.asarray(group)
         found = np.full(len(effect), np.nan)
-        with np.errstate(divide="ignore"):
-            size = np.log10(np.abs(effect))
+        size = np.abs(effect)
         for label in np.unique(labels):
             curve = self.curves.get(str(label)) or self.curves.get("all")
             if curve is not None:
                 rows = labels == label
-                found[rows] = 1 / (1 + np.exp(-np.clip(curve[0] + curve[1] * size[rows], -30, 30)))
+                found[rows] = 1 / (1 + np.exp(-np.clip(curve[0] * size[rows] + curve[1] * np.sqrt(size[rows]), 0, 30)))
         return np.where(effect == 0, 0.5, np.where(np.isfinite(effect), found, np.nan))
 
 
-def _logistic(x: Values, y: Values) -> tuple[float, float]:
-    """Offset and slope (at least 0) of a logistic regression, by Newton's method with a weak ridge."""
-    centre, scale = float(x.mean()), float(x.std()) or 1.0
-    features = np.stack([np.ones_like(x), (x - centre) / scale], axis=1)
-    weights = np.zeros(2)
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-features @ weights))
-        gradient = features.T @ (y - p) - _PENALTY * weights
-        hessian = (features * (p * (1 - p))[:, None]).T @ features + _PENALTY * np.eye(2)
-        step = np.linalg.solve(hessian, gradient)
-        weights = weights + step
-        if np.abs(step).max() < 1e-8:
-            break
-    if weights[1] < 0:
-        share = (y.sum() + 0.5) / (y.size + 1)
-        weights = np.array([np.log(share / (1 - share)), 0.0])
-    return float(weights[0] - weights[1] * centre / scale), float(weights[1] / scale)
+def _logistic(size: Values, right: Values) -> tuple[float, float]:
+    """Weights (at least 0) of a size and of its square root in a logistic regression without offset, by Newton's method."""
+    scale = float(size.mean())
+    features = np.stack([size / scale, np.sqrt(size / scale)], axis=1)
+    used = [0, 1]
+    while used:
+        weights = np.zeros(len(used))
+        for _ in range(50):
+            p = 1 / (1 + np.exp(-np.clip(features[:, used] @ weights, -30, 30)))
+            gradient = features[:, used].T @ (right - p) - _PENALTY * weights
+            hessian = (features[:, used] * (p * (1 - p))[:, None]).T @ features[:, used] + _PENALTY * np.eye(len(used))
+            step = np.linalg.solve(hessian, gradient)
+            weights = weights + step
+            if np.abs(step).max() < 1e-8:
+                break
+        if (weights >= 0).all():
+            whole = np.zeros(2)
+            whole[used] = weights
+            return float(whole[0] / scale), float(whole[1] / np.sqrt(scale))
+        used.pop(int(weights.argmin()))
+    return 0.0, 0.0
 
 
 def calibration_table(effect: Values, right: Values, group: NDArray[np.str_], seed: int = 0) -> pd.DataFrame:

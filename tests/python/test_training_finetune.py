@@ -144,10 +144,16 @@ def test_relatives_are_held_out_together_or_not_at_all(toy, caplog):
 
 def test_held_out_chromosomes_or_blocks(toy):
     windows = load_cohort(toy.counts, toy.haplotypes, 60, 120).windows
-    assert held_out(windows, 0) == (["chr1"], None)
+    nothing = np.zeros(60, bool)
+    assert held_out(windows, 0, nothing) == (["chr1"], None)
     one = windows.assign(chrom="chr1", start=np.arange(60) * 1000, end=np.arange(60) * 1000 + 120)
     one["fold"] = np.arange(60) // 10 % 3
-    assert held_out(one, 0) == (None, [["chr1", 0, 9120], ["chr1", 30000, 39120]])
+    chosen = [*range(10), *range(30, 40)]
+    assert held_out(one, 0, nothing) == (None, [["chr1", i * 1000, i * 1000 + 120] for i in chosen])
+    assert held_out(one, 0, np.arange(60) < 30) == (None, [["chr1", i * 1000, i * 1000 + 120] for i in range(30, 40)])
+    # A chromosome of which an earlier stage saw something is not held out as a whole.
+    first = windows.index[windows["fold"] == 0][0]
+    assert len(held_out(windows, 0, windows.index == first)[1]) == (windows["fold"] == 0).sum() - 1
 
 
 def test_control_models(toy):

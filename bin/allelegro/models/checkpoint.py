@@ -1,9 +1,9 @@
-"""Checkpoint folders: ``model.safetensors``, ``model.json``, ``history.tsv``. Loading never executes code."""
+"""Checkpoint folders: ``model.safetensors``, ``model.json``, ``seen.npz``, ``history.tsv``. Loading never executes code."""
 
 import json
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import LegNet
 from allelegro.models.outputs import with_one_output
 from allelegro.models.published import read_published
+from allelegro.models.seen import FILE as SEEN
+from allelegro.models.seen import Seen
 
 WEIGHTS = "model.safetensors"
 ARCHITECTURES: dict[str, type[nn.Module]] = {"legnet": LegNet, "clipnet": Clipnet}
@@ -57,10 +59,18 @@ def build_model(architecture: str, hyperparameters: dict[str, Any]) -> nn.Module
         raise DataError(f"hyperparameters do not fit {architecture}: {' '.join(str(error).split())[:200]}") from None
 
 
-def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFrame, half: bool = False) -> None:
+def save_model(
+    path: Path,
+    module: nn.Module,
+    config: Config,
+    history: pd.DataFrame,
+    half: bool = False,
+    seen: Seen | None = None,
+) -> None:
     """Write a checkpoint folder whole; ``config`` has the keys of docs/formats.md, software is added here.
 
-    With ``half`` weights are stored in 16 bits; they are computed with in 32 all the same.
+    With ``half`` weights are stored in 16 bits; they are computed with in 32 all the same. ``seen`` is what all stages of
+    its training saw; without it the checkpoint does not say.
     """
     missing = [key for key in REQUIRED if key not in config]
     if missing:
@@ -72,7 +82,9 @@ def save_model(path: Path, module: nn.Module, config: Config, history: pd.DataFr
             weights = {name: x.half() if x.is_floating_point() else x for name, x in weights.items()}
         # Not save_file, whose files only their owner can read whatever the umask says.
         (partial / WEIGHTS).write_bytes(save(weights))
-        checksums = {WEIGHTS: sha256(partial / WEIGHTS)}
+        if seen is not None:
+            seen.write(partial / SEEN)
+        checksums = {file.name: sha256(file) for file in (partial / WEIGHTS, partial / SEEN) if file.is_file()}
         document = {**config, "software": software, "metrics": config.get("metrics", {}), "checksums": checksums}
         (partial / "model.json").write_text(json.dumps(document, indent=2) + "\n")
         write_table(history, partial / "history.tsv")
@@ -132,6 +144,13 @@ class LoadedModel:
     module: nn.Module
     name: str
     device: torch.device
+    seen: Seen = field(default_factory=lambda: Seen.untold("model"))
+
+    def saw(
+        self, chrom: pd.Series, start: pd.Series, end: pd.Series, codes: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.bool_]:
+        """Which intervals some stage of training saw: see :meth:`allelegro.models.seen.Seen.saw`."""
+        return self.seen.saw(chrom, start, end, codes)
 
     @property
     def width(self) -> int:
@@ -194,4 +213,4 @@ def load_model(path: Path, device: str | torch.device = "cpu", outputs: Sequence
     """
     module, config = load_module(path, outputs)
     place = torch.device(device)
-    return LoadedModel(config, module.eval().to(place), config.get("name", path.name), place)
+    return LoadedModel(config, module.eval().to(place), config.get("name", path.name), place, Seen.read(path))

@@ -81,7 +81,7 @@ def _is_construct(context: Any) -> bool:
 
 @dataclass
 class HeldOut:
-    """What a checkpoint says it did not see in training; ``unknown`` when it does not say."""
+    """What a checkpoint of an earlier version, which does not say what it saw, says that it did not see."""
 
     chromosomes: frozenset[str] | None
     regions: list[tuple[str, int, int]] | None

@@ -19,6 +19,7 @@ from torch import Tensor
 from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges
 from allelegro.io.dna import encode
+from allelegro.models.seen import Seen
 
 if TYPE_CHECKING:
     from allelegro.genotype.store import HaplotypeStore
@@ -362,18 +363,36 @@ def _draw_donors(names: Sequence[str], wanted: int, seed: int, family: Mapping[s
     return drawn
 
 
-def held_out(windows: pd.DataFrame, fold: int) -> tuple[list[str] | None, list[list[object]] | None]:
-    """What a model with this test fold has not seen: whole chromosomes, or regions when chromosomes hold several folds.
+def places(windows: pd.DataFrame, width: int) -> pd.DataFrame:
+    """The central ``width`` bp of windows: ``chrom start end``."""
+    start = (windows["start"] + windows["end"] - width) // 2
+    return pd.DataFrame({"chrom": windows["chrom"], "start": start, "end": start + width})
 
-    Returns ``(chromosomes, None)`` or ``(None, [[chrom, start, end], …])``: runs of test windows between other windows.
+
+def reference_codes(cohort: Cohort, loci: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The reference sequence of loci, ``[n, span]``."""
+    return cohort.codes[cohort.offsets[loci]]
+
+
+def seen_before(seen: Seen, cohort: Cohort, loci: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which loci an earlier stage of training saw, in the sequence that the model is shown."""
+    own = places(cohort.windows.iloc[loci], cohort.span)
+    return seen.saw(own["chrom"], own["start"], own["end"], reference_codes(cohort, loci))
+
+
+def held_out(
+    windows: pd.DataFrame, fold: int, seen: NDArray[np.bool_]
+) -> tuple[list[str] | None, list[list[object]] | None]:
+    """What no stage has seen of a test fold: whole chromosomes, or its windows when chromosomes hold several folds.
+
+    ``seen`` ``[windows]`` are those that an earlier stage saw. Returns ``(chromosomes, None)`` or ``(None, [[chrom,
+    start, end], …])``.
     """
-    test = windows["fold"] == fold
-    mixed = set(windows.loc[test, "chrom"]) & set(windows.loc[~test, "chrom"])
+    test = (windows["fold"] == fold).to_numpy()
+    mixed = set(windows.loc[test, "chrom"]) & set(windows.loc[~test | seen, "chrom"])
     if not mixed:
         return sorted(set(windows.loc[test, "chrom"])), None
-    ordered = windows.assign(test=test).sort_values(["chrom", "start"])
-    run = ((ordered["test"] != ordered["test"].shift()) | (ordered["chrom"] != ordered["chrom"].shift())).cumsum()
-    regions = ordered[ordered["test"]].groupby(run, sort=False).agg({"chrom": "first", "start": "min", "end": "max"})
+    regions = windows.loc[test & ~seen, ["chrom", "start", "end"]]
     return None, [[str(chrom), int(start), int(end)] for chrom, start, end in regions.itertuples(index=False)]
 
 

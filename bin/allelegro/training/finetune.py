@@ -17,6 +17,7 @@ from allelegro.models.clipnet import PRESETS as CLIPNET_PRESETS
 from allelegro.models.clipnet import Clipnet
 from allelegro.models.config import read_config
 from allelegro.models.legnet import PRESETS as LEGNET_PRESETS
+from allelegro.models.seen import Seen
 from allelegro.training.cohort import (
     Cohort,
     Split,
@@ -25,7 +26,10 @@ from allelegro.training.cohort import (
     load_cohort,
     load_profiles,
     make_split,
+    places,
+    reference_codes,
     room_for_jitter,
+    seen_before,
     with_genotypes,
 )
 from allelegro.training.engine import fit
@@ -81,7 +85,15 @@ def finetune(
     fitted = fit(objective, objective.training_settings(), device, checkpoint_dir)
     if not fitted.leads:
         return
-    chromosomes, regions = held_out(cohort.windows, settings.test_fold)
+    before = Seen.read(settings.init) if settings.init is not None else Seen.nothing()
+    again = seen_before(before, cohort, np.arange(len(cohort.windows)))
+    if lost := int(again[split.test_loci].sum()):
+        log.warning(
+            "%s saw %d of the %d held-out loci: they are not held out", settings.init, lost, len(split.test_loci)
+        )
+    if before.unknown:
+        log.warning("%s does not say what it saw: held-out loci may be among it", settings.init)
+    chromosomes, regions = held_out(cohort.windows, settings.test_fold, again)
     config = {
         "name": out.name,
         "architecture": settings.model,
@@ -102,6 +114,7 @@ def finetune(
             "epochs_trained": len(fitted.history),
             "departures": departures,
             "ended_by": "patience" if fitted.by_patience else "epochs",
+            "overlap_unknown": bool(before.unknown),
             "held_out_chromosomes": chromosomes,
             "held_out_regions": regions,
             "training_donors": [cohort.donors[i] for i in split.train_donors],
@@ -112,7 +125,9 @@ def finetune(
         },
         "metrics": {key: value for key, value in fitted.metrics.items() if key != "epoch"},
     }
-    save_model(out, objective.finished(), config, fitted.history)
+    used = np.concatenate([split.train_loci, split.validation_loci])
+    own = Seen.training(reference_codes(cohort, used), places(cohort.windows.iloc[used], cohort.span))
+    save_model(out, objective.finished(), config, fitted.history, seen=before.plus(own))
     fitted.forget_state()
 
 

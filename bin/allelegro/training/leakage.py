@@ -5,14 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from allelegro.io.dna import N, reverse_complement
-
-Rows = NDArray[np.int64]
-
-K = 24  # bp of a k-mer: long enough to be rare, short enough that an allele in the middle of 200 bp leaves most of them
-SAMPLED = 8  # one k-mer in eight is looked at, the same ones in every sequence
-SHARED = 0.3  # share of a sequence's sampled k-mers that makes two sequences alike
-MAX_BUCKET = 64  # k-mers of more rows than this are repeats and say nothing about a pair
+from allelegro.io.kmers import FEWEST, MAX_BUCKET, SHARED, Rows, sampled_kmers
 
 
 class Groups:
@@ -50,41 +43,15 @@ def similar_sequences(codes: NDArray[np.uint8]) -> tuple[Rows, Rows]:
     Two tiles that overlap by half share over 40 %, two alleles of one base over 85 %. Every eighth 24-mer by hash is compared;
     k-mers of repeats are ignored, so that families of repeats do not chain unrelated elements together.
     """
-    rows, kmers = _sampled_kmers(codes)
+    rows, kmers = sampled_kmers(codes)
     counts = np.bincount(rows, minlength=len(codes))
     first, second = _pairs_within_buckets(rows, kmers)
     if not len(first):
         return first, second
     pair, shared = np.unique(first * len(codes) + second, return_counts=True)
     first, second = pair // len(codes), pair % len(codes)
-    enough = shared >= np.maximum(SHARED * np.minimum(counts[first], counts[second]), 2)
+    enough = shared >= np.maximum(SHARED * np.minimum(counts[first], counts[second]), FEWEST)
     return first[enough], second[enough]
-
-
-def _sampled_kmers(codes: NDArray[np.uint8], block: int = 20_000) -> tuple[Rows, NDArray[np.uint64]]:
-    """Distinct (row, canonical k-mer) of the k-mers whose hash is in the sample; those with N are excluded."""
-    rows, kmers = [np.empty(0, np.int64)], [np.empty(0, np.uint64)]
-    for start in range(0, len(codes), block):
-        part = codes[start : start + block]
-        if part.shape[1] < K:
-            break
-        canonical = np.minimum(_packed(part), _packed(reverse_complement(part))[:, ::-1])
-        hashed = (canonical * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-        unknown = np.lib.stride_tricks.sliding_window_view(part == N, K, axis=1).any(-1)
-        row, column = np.nonzero((hashed % np.uint64(SAMPLED) == 0) & ~unknown)
-        pairs = np.unique(np.stack([(row + start).astype(np.uint64), canonical[row, column]]), axis=1)
-        rows.append(pairs[0].astype(np.int64))
-        kmers.append(pairs[1])
-    return np.concatenate(rows), np.concatenate(kmers)
-
-
-def _packed(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Every k-mer as an integer of two bits a base, ``[n, width - K + 1]``."""
-    width = codes.shape[1] - K + 1
-    packed = np.zeros((len(codes), width), np.uint64)
-    for offset in range(K):
-        packed = (packed << np.uint64(2)) | (codes[:, offset : offset + width] & 3)
-    return packed
 
 
 def _pairs_within_buckets(rows: Rows, kmers: NDArray[np.uint64]) -> tuple[Rows, Rows]:

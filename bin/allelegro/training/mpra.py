@@ -6,6 +6,7 @@ Activity is log2(RNA / DNA). A construct is ``left adaptor + insert + right adap
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,12 @@ from allelegro.errors import DataError
 from allelegro.intervals import Regions
 from allelegro.io.contigs import few, match_contigs
 from allelegro.io.dna import decode, encode, reverse_complement
+from allelegro.io.fasta import Fasta
 from allelegro.io.tables import COUNT, FLAG, MISSING, NAME, NUMBER, TEXT, WHOLE, maybe, read_header, read_table
 from allelegro.io.windows import read_windows
+from allelegro.models.seen import Seen
 from allelegro.training.leakage import Groups, similar_sequences
-from allelegro.training.settings import MpraSettings
+from allelegro.training.settings import LEFT_ADAPTOR, RIGHT_ADAPTOR, MpraSettings
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,8 @@ _LAYOUT = {"seq_id": TEXT, "fold_num": WHOLE, "rev": maybe(FLAG), **_PLACE}
 ACTIVITY = "mean_value"  # where there is one activity; several have the names of their cell lines
 _KINDS = {"seq_id": TEXT, "seq": NAME, "fold_num": WHOLE, "rev": WHOLE, "group": WHOLE}
 COORDINATES = list(_PLACE)
+
+ENOUGH = 200  # elements to tell by their sequences whether coordinates are of a genome
 
 # What a name adds to its element's: orientation or allele, then a replicate number.
 _SUFFIX = re.compile(r"([_:.-](F|R|fwd|rev|forward|reversed?|ref|alt|\+|-)(:\d+)?)+$", re.IGNORECASE)
@@ -207,6 +212,63 @@ def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArr
         on = np.flatnonzero(chroms == chrom)
         result[rows[on]] = regions.overlap(chrom, starts[on], ends[on])
     return result
+
+
+def genomic(table: pd.DataFrame) -> NDArray[np.uint8]:
+    """Codes of a training table's inserts ``[n, width]``: constructs without their adaptors."""
+    whole = table["seq"].str.startswith(LEFT_ADAPTOR).all() and table["seq"].str.endswith(RIGHT_ADAPTOR).all()
+    end = -len(RIGHT_ADAPTOR) if whole else None
+    return sequences_to_codes(table["seq"].str.slice(len(LEFT_ADAPTOR) if whole else 0, end))
+
+
+def on_genome(table: pd.DataFrame, genome: Path, path: Path) -> pd.DataFrame:
+    """The table without the coordinates that are not of this genome: all of them when the table is of another assembly.
+
+    Told by the elements themselves: of those looked at, most must have the sequence that the genome has there.
+    """
+    table = table.drop(columns="strand", errors="ignore")
+    if "chrom" not in table or not placed(table).any():
+        return table.drop(columns=["chrom", "start", "end"], errors="ignore")
+    rows = np.flatnonzero(placed(table))
+    rows = rows[:: max(1, len(rows) // ENOUGH)]
+    if _agreement(table.iloc[rows], genome) > 0.5:
+        return table
+    log.warning(
+        "%s: its coordinates are not of %s, which has other sequences there; elements are compared with windows by "
+        "sequence",
+        path,
+        genome,
+    )
+    return table.drop(columns=["chrom", "start", "end"])
+
+
+def _agreement(table: pd.DataFrame, genome: Path) -> float:
+    """Share of elements that are like what the genome has at their place, on either strand."""
+    with Fasta(genome) as fasta:
+        names = match_contigs(table["chrom"].unique(), fasta.lengths)
+        contigs = [names[chrom] for chrom in table["chrom"]]
+        starts, ends = table["start"].to_numpy(np.int64), table["end"].to_numpy(np.int64)
+        alike = []
+        for contig, start, end, codes in zip(contigs, starts, ends, genomic(table), strict=True):
+            if contig is None:  # a contig of neither this assembly nor, perhaps, another
+                continue
+            if end > fasta.lengths[contig]:
+                alike.append(False)
+                continue
+            there = Seen.training(fasta.codes(contig, int(start), int(end))[None], None)
+            alike.append(bool(there.saw_sequences(codes[None])[0]))
+    return float(np.mean(alike)) if alike else 0.0
+
+
+def like_windows(table: pd.DataFrame, windows: pd.DataFrame, genome: Path) -> NDArray[np.bool_]:
+    """Which rows have a sequence like that of a window, on either strand (see :mod:`allelegro.models.seen`)."""
+    with Fasta(genome) as fasta:
+        places = zip(windows["chrom"], windows["start"], windows["end"], strict=True)
+        sequences = [fasta.codes(str(chrom), int(start), int(end)) for chrom, start, end in places]
+    widths = {len(codes) for codes in sequences}
+    known = [Seen.training(np.stack([s for s in sequences if len(s) == width]), None) for width in widths]
+    seen = reduce(Seen.plus, known, Seen.nothing())
+    return seen.saw_sequences(genomic(table))
 
 
 def find_groups(table: pd.DataFrame, inserts: Sequence[str]) -> NDArray[np.int64]:

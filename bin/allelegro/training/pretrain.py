@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,18 @@ from allelegro.models.checkpoint import save_model
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.legnet import PRESETS, LegNet
 from allelegro.models.outputs import Outputs
+from allelegro.models.seen import Seen
 from allelegro.statistics import pearson
 from allelegro.training.augment import Constructs
 from allelegro.training.engine import Fitted, Objective, fit
 from allelegro.training.mpra import (
     activity_columns,
+    genomic,
     held_out_windows,
+    like_windows,
+    on_genome,
     overlapping,
+    placed,
     read_training_table,
     sequences_to_codes,
     unplaced,
@@ -148,7 +152,7 @@ def split(table: pd.DataFrame, settings: PretrainSettings, windows: pd.DataFrame
     for role, fold in wanted.items():
         if fold is not None and not (folds == fold).any():
             raise DataError(f"{path}: no rows in {role} fold {fold}; folds are {sorted(folds.unique().tolist())}")
-    seen = ~_hidden(table, settings.held_out_chromosome, windows, path)
+    seen = ~_hidden(table, settings, windows, path)
     validation = table[(folds == settings.validation_fold) & seen]
     train = table[~folds.isin([fold for fold in wanted.values() if fold is not None]) & seen]
     for role, part in {"training": train, "validation": validation}.items():
@@ -165,25 +169,45 @@ def split(table: pd.DataFrame, settings: PretrainSettings, windows: pd.DataFrame
 def _held_out_windows(settings: PretrainSettings, table: pd.DataFrame, path: Path) -> pd.DataFrame | None:
     """The windows to hold out; None without, and when the table cannot be compared with them and that is allowed."""
     windows = held_out_windows(settings.held_out_windows, settings.held_out_fold)
-    problem = unplaced(table, windows) if windows is not None else None
-    if not problem or not settings.allow_unplaced:
+    if windows is None or settings.genome is not None:
+        return windows
+    problem = unplaced(table, windows)
+    if problem and not settings.allow_unplaced:
+        raise DataError(f"{path}: {problem}; or give the windows' genome (--genome), to compare sequences")
+    if not problem:
         return windows
     log.warning("%s: %s; training on all of it, its overlap with held-out windows is unknown", path, problem)
     return None
 
 
 def _hidden(
-    table: pd.DataFrame, chromosomes: Sequence[str], windows: pd.DataFrame | None, path: Path
+    table: pd.DataFrame, settings: PretrainSettings, windows: pd.DataFrame | None, path: Path
 ) -> NDArray[np.bool_]:
     hidden = np.zeros(len(table), bool)
-    if chromosomes:
-        whole = pd.DataFrame({"chrom": chromosomes, "start": 0, "end": np.iinfo(np.int64).max})
+    if settings.held_out_chromosome:
+        whole = pd.DataFrame({"chrom": settings.held_out_chromosome, "start": 0, "end": np.iinfo(np.int64).max})
         hidden |= overlapping(table, whole, path)
     if windows is not None:
-        hidden |= overlapping(table, windows, path)
+        if unplaced(table, windows) is None:
+            hidden |= overlapping(table, windows, path)
+        if settings.genome is not None:
+            rows = np.flatnonzero(~_placed(table))
+            hidden[rows] |= like_windows(table.iloc[rows], windows, settings.genome) if len(rows) else False
     if hidden.any():
         log.info("%s: %d of %d rows excluded: held-out chromosomes or windows", path, hidden.sum(), len(table))
     return hidden
+
+
+def _placed(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return placed(table) if "chrom" in table else np.zeros(len(table), bool)
+
+
+def _seen(parts: Parts) -> Seen:
+    """What this stage saw: the elements that were trained on or chose the epoch."""
+    rows = pd.concat([parts.train, parts.validation])
+    if "chrom" not in rows:
+        return Seen.training(genomic(rows), None)
+    return Seen.training(genomic(rows), rows.assign(chrom=rows["chrom"].where(placed(rows))))
 
 
 def pretrain(
@@ -195,6 +219,8 @@ def pretrain(
 ) -> dict[str, float]:
     """Train LegNet on a prepared table and write a checkpoint folder; returns its metrics."""
     table = read_training_table(table_path)
+    if settings.genome is not None:
+        table = on_genome(table, settings.genome, table_path)
     windows = _held_out_windows(settings, table, table_path)
     parts = split(table, settings, windows, table_path)
     hyperparameters = dict(PRESETS[settings.preset]) | ({"dropout": settings.dropout} if settings.dropout else {})
@@ -212,7 +238,7 @@ def pretrain(
     if not fitted.leads:
         return metrics
     log.info("best epoch %d: %s", fitted.best_epoch, " ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    save_model(out, objective.module, {**config, "metrics": metrics}, fitted.history)
+    save_model(out, objective.module, {**config, "metrics": metrics}, fitted.history, seen=_seen(parts))
     fitted.forget_state()
     return metrics
 

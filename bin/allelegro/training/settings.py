@@ -101,9 +101,14 @@ class PretrainSettings:
         (), "Exclude elements that overlap these windows.bed, and record them; repeatable."
     )
     held_out_fold: tuple[int, ...] = _option((0, 1), "Folds of --held-out-windows to hold out; repeatable.")
+    genome: Path | None = _option(  # noqa: RUF009 (a field)
+        None,
+        "Genome of the windows, FASTA: elements whose coordinates are of another assembly, or missing, are compared with "
+        "held-out windows by sequence.",
+    )
     allow_unplaced: bool = _option(
         False,
-        "Train also on a table without coordinates on the windows' genome, and record that overlap is unknown.",
+        "Train also on a table that cannot be compared with the windows, and record that overlap is unknown.",
     )
     micro_batch: int | None = _option(None, "Sequences held on the device at a time; gradients are accumulated.", 1)
     seed: int = 0

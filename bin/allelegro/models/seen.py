@@ -1,0 +1,177 @@
+"""What the stages of a model's training saw: places on the genome, and sequences where there are no places.
+
+Kept with the weights (``seen.npz``). A model that goes on from another has seen what that one saw as well. Readable
+where there is no torch.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allelegro.errors import DataError
+from allelegro.intervals import Regions
+from allelegro.io.contigs import plain_contig
+from allelegro.io.kmers import FEWEST, SHARED, sampled_kmers, short
+from allelegro.models.config import HeldOut, read_config
+
+FILE = "seen.npz"
+
+_PLACE = ["chrom", "start", "end"]
+_NO_KMERS = np.empty(0, np.uint32)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """All that was trained on or chose an epoch. Make it with :meth:`nothing`, :meth:`training` and :meth:`plus`.
+
+    ``regions`` (``chrom start end``, 0-based, half-open) are the sequences whose place is known; ``kmers`` are sampled
+    k-mers of all sequences, ``unplaced`` of those without a place (both sorted uint32). ``unknown`` names the stages
+    that do not say what they saw; ``held_out`` is what an earlier version wrote instead, the rest counts as seen.
+    """
+
+    regions: pd.DataFrame
+    kmers: NDArray[np.uint32]
+    unplaced: NDArray[np.uint32]
+    unknown: tuple[str, ...] = ()
+    held_out: HeldOut | None = None
+
+    @classmethod
+    def nothing(cls) -> "Seen":
+        """Before any training."""
+        return cls(pd.DataFrame({"chrom": [], "start": [], "end": []}), _NO_KMERS, _NO_KMERS)
+
+    @classmethod
+    def untold(cls, stage: str) -> "Seen":
+        """A stage of which nothing is known."""
+        return cls(cls.nothing().regions, _NO_KMERS, _NO_KMERS, (stage,))
+
+    @classmethod
+    def training(cls, codes: NDArray[np.uint8], places: pd.DataFrame | None) -> "Seen":
+        """One stage that saw the sequences ``codes`` ``[n, width]``, at ``places`` (``chrom start end``, one row each).
+
+        A row with missing values is a sequence without a place; None: all are.
+        """
+        placed = np.zeros(len(codes), bool) if places is None else places[_PLACE].notna().all(axis=1).to_numpy()
+        row, kmers = sampled_kmers(codes)
+        brief = short(kmers)
+        here = cls.nothing().regions if places is None else places.loc[placed, _PLACE]
+        chrom = here["chrom"].astype(str).map(plain_contig)
+        return cls(_union(here.assign(chrom=chrom)), np.unique(brief), np.unique(brief[~placed[row]]))
+
+    def plus(self, later: "Seen") -> "Seen":
+        """What two stages saw together."""
+        return Seen(
+            _union(pd.concat([self.regions, later.regions])),
+            np.union1d(self.kmers, later.kmers),
+            np.union1d(self.unplaced, later.unplaced),
+            tuple(dict.fromkeys(self.unknown + later.unknown)),
+            self.held_out or later.held_out,
+        )
+
+    @property
+    def by_sequence(self) -> bool:
+        """Whether some stage's sequences have no place, so that only sequence tells whether it saw something."""
+        return len(self.unplaced) > 0
+
+    @cached_property
+    def _by_contig(self) -> Regions:
+        return Regions.of(self.regions)
+
+    def saw(
+        self, chrom: pd.Series, start: pd.Series, end: pd.Series, codes: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.bool_]:
+        """Which intervals ``[n]`` (0-based, half-open) share at least one base with a sequence that some stage saw.
+
+        ``codes`` ``[n, width]``, the reference sequence around each, is compared with sequences that have no place
+        (see :func:`saw_sequences`). Raises ValueError when it is wanted (``by_sequence``) and not given. Stages in
+        ``unknown`` are not counted.
+        """
+        if self.by_sequence and codes is None:
+            raise ValueError("this model saw sequences without places: give the sequences around the intervals")
+        plain = chrom.astype(str).map(plain_contig).to_numpy()
+        starts, ends = start.to_numpy(np.int64), end.to_numpy(np.int64)
+        seen = np.zeros(len(plain), bool)
+        for contig in self._by_contig.by_contig:
+            here = plain == contig
+            seen[here] = self._by_contig.overlap(contig, starts[here], ends[here])
+        if self.held_out is not None:
+            seen |= ~self.held_out.unseen(chrom, start)
+        return seen if codes is None or not self.by_sequence else seen | _alike(codes, self.unplaced)
+
+    def saw_sequences(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Which sequences ``[n, width]`` are like one that some stage saw, wherever it came from.
+
+        Alike: they share 30 % or more of their sampled 24-mers, on either strand, as overlapping tiles and alleles do.
+        """
+        return _alike(codes, self.kmers)
+
+    def write(self, path: Path) -> None:
+        """Write ``seen.npz``."""
+        contigs, contig = np.unique(self.regions["chrom"].to_numpy(str), return_inverse=True)
+        np.savez_compressed(
+            path,
+            contigs=contigs.astype(str),
+            contig=contig.astype(np.int32),
+            start=self.regions["start"].to_numpy(np.int64),
+            end=self.regions["end"].to_numpy(np.int64),
+            kmers=self.kmers,
+            unplaced=self.unplaced,
+            unknown=np.array(self.unknown, str),
+        )
+
+    @classmethod
+    def read(cls, checkpoint: Path) -> "Seen":
+        """What a checkpoint saw: a folder says it, a file (``.ckpt``) does not.
+
+        Raises DataError when ``seen.npz`` is damaged, or missing where ``model.json`` names it.
+        """
+        file = checkpoint / FILE
+        if not file.is_file():
+            return cls._without_file(checkpoint)
+        try:
+            with np.load(file, allow_pickle=False) as parts:
+                regions = {"chrom": parts["contigs"][parts["contig"]], "start": parts["start"], "end": parts["end"]}
+                unknown = tuple(str(stage) for stage in parts["unknown"])
+                return cls(pd.DataFrame(regions), parts["kmers"], parts["unplaced"], unknown)
+        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
+            raise DataError(f"{file}: not readable; copy the checkpoint again") from None
+
+    @classmethod
+    def _without_file(cls, checkpoint: Path) -> "Seen":
+        if checkpoint.is_file():
+            return cls.untold(checkpoint.name)
+        config = read_config(checkpoint)
+        if FILE in config.get("checksums", {}):
+            raise DataError(f"{checkpoint / FILE}: no such file; copy the checkpoint again")
+        held_out = HeldOut.of(config["training"])
+        if held_out.unknown:
+            return cls.untold(checkpoint.name)
+        return replace(cls.nothing(), held_out=held_out)
+
+
+def _union(regions: pd.DataFrame) -> pd.DataFrame:
+    """Disjoint sorted regions."""
+    parts = Regions.of(regions).by_contig
+    return pd.DataFrame(
+        {
+            "chrom": np.repeat(list(parts), [len(starts) for starts, _ in parts.values()]) if parts else [],
+            "start": np.concatenate([starts for starts, _ in parts.values()]) if parts else np.empty(0, np.int64),
+            "end": np.concatenate([ends for _, ends in parts.values()]) if parts else np.empty(0, np.int64),
+        }
+    )
+
+
+def _alike(codes: NDArray[np.uint8], known: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which sequences share enough of their sampled k-mers with the sorted ``known`` ones."""
+    row, kmers = sampled_kmers(codes)
+    brief = short(kmers)
+    place = np.searchsorted(known, brief)
+    found = place < len(known)
+    found[found] = known[place[found]] == brief[found]
+    shared = np.bincount(row[found], minlength=len(codes))
+    return np.asarray(shared >= np.maximum(SHARED * np.bincount(row, minlength=len(codes)), FEWEST))

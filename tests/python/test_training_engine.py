@@ -246,6 +246,30 @@ def test_frozen_groups_stay_until_their_epoch() -> None:
         assert torch.equal(was, now.detach()) == (id(now) in frozen)
 
 
+class Pulled(Layered):
+    def __init__(self, pull: float) -> None:
+        super().__init__()
+        self.pull = pull
+
+    def parameter_groups(self, max_lr: float) -> engine.ParameterGroups:
+        rest, head = super().parameter_groups(max_lr)
+        return [{"params": rest["params"], "lr": max_lr, "pull": self.pull, "weight_decay": 0.0}, head]
+
+
+def test_a_pull_draws_its_group_towards_the_start() -> None:
+    settings = replace(SETTINGS, average=0.0, epochs=2, schedule="constant", warmup=0.001)
+    before = [parameter.detach().clone() for parameter in GcContent().module.parameters()]
+    distance = []
+    for pull in (0.0, 5.0, 1 / settings.max_lr):
+        objective = Pulled(pull)
+        fit(objective, settings, "cpu")
+        pulled = {id(parameter) for parameter in objective.parameter_groups(1.0)[0]["params"]}
+        pairs = zip(before, objective.module.parameters(), strict=True)
+        distance.append(sum(float((now.detach() - was).norm()) for was, now in pairs if id(now) in pulled))
+    assert distance[0] > distance[1] > 0
+    assert distance[2] < 1e-3 * distance[0]  # a pull of one over the rate ends each step at the start
+
+
 def test_device_choice(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)

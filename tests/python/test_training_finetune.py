@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -435,6 +436,27 @@ def test_stored_network_predicts_what_was_validated(toy, tmp_path):
     level = np.log(toy.library_counts.sum(axis=1).mean() / 14)
     predicted = model.predict_log2(np.ascontiguousarray(toy.sequences[:, 0, 10:110])) * np.log(2)
     assert predicted.mean() == pytest.approx(level, abs=1.0)  # log RPM, the offset folded into the head
+
+
+@pytest.mark.parametrize(
+    ("genotypes", "select", "metric"),
+    [("personal", "contrasts", "between_loss"), ("personal", "loss", "loss"), ("reference", "contrasts", "loss")],
+)
+def test_what_chooses_the_epoch(toy, tmp_path, genotypes, select, metric):
+    options = replace(TINY, genotypes=genotypes, select=select, epochs=4)
+    finetune(toy.counts, toy.haplotypes, tmp_path / "m", options, "cpu", None)
+    history = pd.read_csv(tmp_path / "m" / "history.tsv", sep="\t")
+    best = json.loads((tmp_path / "m" / "model.json").read_text())["training"]["best_epoch"]
+    assert best == history["epoch"][history[metric].argmin()]
+
+
+def test_dispersions_do_not_decay_and_layers_of_a_start_are_pulled(toy):
+    cohort = load_cohort(toy.counts, toy.haplotypes, 104, 120)
+    split = make_split(cohort, 0, 1)
+    options = replace(TINY, init=Path("start"), pull=3.0)
+    *layers, dispersions = LegNetObjective(LegNet(**PRESETS["tiny"]), cohort, split, 100, options).parameter_groups(1)
+    assert {(group["pull"], group["weight_decay"]) for group in layers} == {(3.0, 0.0)}
+    assert dispersions["weight_decay"] == 0 and "pull" not in dispersions
 
 
 def test_same_seed_same_weights_other_seed_other(toy, tmp_path):

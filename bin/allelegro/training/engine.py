@@ -87,7 +87,11 @@ class Objective(ABC):
         """Draw the augmentation of every example for this epoch from ``generator`` (a CPU one)."""
 
     def parameter_groups(self, max_lr: float) -> ParameterGroups:
-        """Groups of AdamW: ``params``, their peak ``lr``, and ``frozen_epochs`` during which they stay as they are."""
+        """Groups of AdamW: ``params``, their peak ``lr``, and ``frozen_epochs`` during which they stay as they are.
+
+        ``weight_decay`` of a group goes before that of the settings. With ``pull`` its parameters decay towards the
+        values that they have now.
+        """
         return [{"params": list(self.module.parameters()), "lr": max_lr}]
 
     def sequences(self, batch: Tensor) -> int:
@@ -174,11 +178,19 @@ class _Run:
         self.module = self._prepare()
         self.groups = objective.parameter_groups(settings.max_lr)
         self.optimiser = torch.optim.AdamW(
-            [{"params": group["params"], "lr": group["lr"]} for group in self.groups],
+            [
+                {
+                    "params": group["params"],
+                    "lr": group["lr"],
+                    "weight_decay": group.get("weight_decay", settings.weight_decay),
+                }
+                for group in self.groups
+            ],
             weight_decay=settings.weight_decay,
             eps=settings.epsilon,
             fused=True,
         )
+        self.starts = [[p.detach().clone() for p in group["params"]] for group in self.groups]
         self.average = self._averaged()
         self.ended_by = 0  # the signal that asked to leave
 
@@ -280,6 +292,7 @@ class _Run:
             parameters = [parameter for group in self.groups for parameter in group["params"]]
             nn.utils.clip_grad_norm_(parameters, self.settings.clip, foreach=True)
         self.optimiser.step()
+        self._pull()
         if self.average is not None:
             self.average.update_parameters(self.objective.module)  # type: ignore[operator]
         return loss
@@ -314,6 +327,13 @@ class _Run:
             len(batch),
             self.micro_batch,
         )
+
+    @torch.no_grad()
+    def _pull(self) -> None:
+        """Decay towards the start (L2-SP: Li et al. 2018, arXiv:1802.01483), apart from the gradient as in AdamW."""
+        for told, group, start in zip(self.groups, self.optimiser.param_groups, self.starts, strict=True):
+            if told.get("pull"):
+                torch._foreach_lerp_(group["params"], start, min(1.0, group["lr"] * told["pull"]))
 
     def _set_rates(self, step: int) -> None:
         factor = schedule_factor(self.settings, step / (self.settings.epochs * self.steps))

@@ -29,12 +29,17 @@ class CountLoss(nn.Module):
 
     def forward(self, log_rate: Tensor, counts: Tensor, sizes: Tensor) -> Tensor:
         """Mean loss of a locus; ``log_rate`` ``[locus, donor]`` in log RPM, ``sizes`` ``[donor]`` or ``[locus, donor]`` in 10⁶ reads."""
+        locus, between = self.terms(log_rate, counts, sizes)
+        return (locus + self.between_weight * between).mean()
+
+    def terms(self, log_rate: Tensor, counts: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
+        """The locus term and the between-donor term of each locus, ``[locus]`` both."""
         log_rate, counts, sizes = log_rate.double(), counts.double(), sizes.double()
         if self.kind == "mse":
             error = torch.log1p(counts / sizes) - torch.log1p(log_rate.exp())
             level = error.mean(dim=1)
             between = (error - level[:, None]).square().mean(dim=1)
-            return (level.square() + self.between_weight * between).mean()
+            return level.square(), between
         log_mean = log_rate + sizes.log()
         log_total = log_mean.logsumexp(dim=1)
         share = log_mean - log_total[:, None]
@@ -46,7 +51,7 @@ class CountLoss(nn.Module):
             size, donor_size = (-self.log_dispersion.double()).exp()
             locus = negative_binomial(total, log_total, size)
             between = dirichlet_multinomial(counts, share.exp() * (donor_size * counts.shape[1]))
-        return (locus + self.between_weight * between).mean()
+        return locus, between
 
 
 class AllelicLoss(nn.Module):

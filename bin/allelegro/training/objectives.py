@@ -220,6 +220,15 @@ class LegNetObjective(DiploidObjective):
             margin = settings.max_shift
             fit_head(network, references[:, margin : margin + width], level - level.mean())
 
+    def training_settings(self) -> TrainingSettings:
+        """Of a model that sees donors' genotypes the epoch may be chosen by differences between donors."""
+        contrasts = self.settings.select == "contrasts" and self.settings.genotypes != "reference"
+        return replace(
+            super().training_settings(),
+            average=self.settings.average,
+            metric="between_loss" if contrasts else "loss",
+        )
+
     def max_lr(self) -> float:
         return self.settings.max_lr or (0.0005 if self.settings.init is not None else 0.005)
 
@@ -229,18 +238,21 @@ class LegNetObjective(DiploidObjective):
         layers = [network.stem, *network.blocks, network.mapper, network.head]
         decay = self.settings.layer_decay if self.settings.init is not None else 1.0
         frozen = self.settings.frozen_epochs if self.settings.init is not None else 0
+        pull = self.settings.pull if self.settings.init is not None else 0.0
         groups: ParameterGroups = [
             {
                 "params": list(layer.parameters()),
                 "lr": max_lr * decay ** (len(layers) - 1 - depth),
                 "frozen_epochs": frozen if depth < len(layers) - 1 else 0,
+                "pull": pull,
+                "weight_decay": 0.0 if pull else self.settings.weight_decay,
             }
             for depth, layer in enumerate(layers)
         ]
         dispersions = list(self.module.count_loss.parameters())
         if self.module.allelic_loss is not None:
             dispersions += self.module.allelic_loss.parameters()
-        return [*groups, {"params": dispersions, "lr": 0.02}] if dispersions else groups
+        return [*groups, {"params": dispersions, "lr": 0.02, "weight_decay": 0.0}] if dispersions else groups
 
     def loci(self, examples: Tensor) -> Tensor:
         return self.data["train"][examples]
@@ -270,6 +282,16 @@ class LegNetObjective(DiploidObjective):
 
     def validation_loss(self, module: nn.Module, loci: Tensor) -> Tensor:
         return self._loss(module, loci, augment=False)
+
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """Also ``between_loss``, the term of the loss about differences between donors, of the strands' mean rate."""
+        assert isinstance(module, DiploidLegNet)
+        loci = torch.from_numpy(self.split.validation_loci).to(self.data["codes"].device)
+        between = [
+            module.count_loss.terms(self.predict(module, part), self.data["counts"][part], self.data["sizes"][part])[1]
+            for part in torch.split(loci, self.settings.batch_loci)
+        ]
+        return {**super().validate(module), "between_loss": float(torch.cat(between).mean())}
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
         codes, index = self._batch(loci, augment=False)

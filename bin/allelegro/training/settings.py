@@ -185,6 +185,13 @@ class FinetuneSettings:
     layer_decay: float = _option(0.7, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
     frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
     weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
+    pull: float = _option(
+        0.0, "Decay of weights towards those of --init, in place of --weight-decay (legnet with --init).", 0
+    )
+    average: float = _option(0.0, "Memory of the running mean of weights that is kept; 0: none (legnet).", 0, 0.9999)
+    select: Literal["loss", "contrasts"] = _option(
+        "loss", "What chooses the epoch: validation loss, or its term of differences between donors (legnet)."
+    )
     patience: int = _option(10, "Epochs without a lower validation loss before stopping (legnet).", 1)
     covariates: Path | None = _option(  # noqa: RUF009 (a field)
         None, "Sheet of donors' covariates (donor and batch, sex, numbers) as offsets between donors (legnet)."

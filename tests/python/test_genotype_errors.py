@@ -218,7 +218,7 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         ("index.npy", lambda array: array.astype(np.float64), "index.npy: float64 .* instead of"),
         ("index.npy", lambda array: array[:, :1], "index.npy: uint8 .* instead of"),
         ("sequences.npy", lambda array: array.ravel(), "sequences.npy: uint8 .* instead of"),
-        ("sequences.npy", lambda array: np.array(["x"], object), "sequences.npy: not an array of this store"),
+        ("sequences.npy", lambda array: np.array(["x"], object), "sequences.npy: missing, damaged or no array"),
     ],
 )
 def test_a_store_made_to_mislead_is_refused(

@@ -4,10 +4,11 @@ Kept with the weights (``seen.npz``). A model that goes on from another has seen
 where there is no torch.
 """
 
+import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Regions
+from allelegro.io.arrays import UNREADABLE
 from allelegro.io.contigs import plain_contig
 from allelegro.io.kmers import FEWEST, SHARED, sampled_kmers, short
 from allelegro.models.config import HeldOut, read_config
@@ -138,7 +140,7 @@ class Seen:
                 regions = {"chrom": parts["contigs"][parts["contig"]], "start": parts["start"], "end": parts["end"]}
                 unknown = tuple(str(stage) for stage in parts["unknown"])
                 return cls(pd.DataFrame(regions), parts["kmers"], parts["unplaced"], unknown)
-        except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
+        except (*UNREADABLE, LookupError, zipfile.BadZipFile, zlib.error):
             raise DataError(f"{file}: not readable; copy the checkpoint again") from None
 
     @classmethod

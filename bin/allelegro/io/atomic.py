@@ -83,6 +83,16 @@ def together() -> Iterator[None]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Files inside are no output of the command (another program reads them): each takes its place at once."""
+    token = _waiting.set(None)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+
+
 def written(target: Path) -> Path:
     """Where an output of :func:`together` is now: under a temporary name until the end."""
     return (_waiting.get() or {}).get(target.absolute(), target)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from allelegro.errors import DataError
 from allelegro.intervals import Ints
+from allelegro.io.atomic import apart
 from allelegro.io.bigwig import write_bigwig
 from allelegro.io.signal import Counts, StrandedSignal
 from allelegro.procap.elements import ELEMENT_COLUMNS
@@ -37,7 +38,7 @@ def call_with_pints(
     counts = {
         strand: {contig: signal.strand(number, contig) for contig in contigs} for number, strand in enumerate("+-")
     }
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, apart():
         folder = Path(name)
         command = [tool, "--file-prefix", "pints", "--save-to", name, "--thread", str(threads)]
         command += ["--fdr-target", str(fdr), "--close-threshold", str(max_pair_distance), "--dont-check-updates"]

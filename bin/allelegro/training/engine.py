@@ -380,7 +380,7 @@ class _Run:
         """Leave a line with the partial checkpoint for those who wait: where training is, and how long it takes at most."""
         if self.file is not None:
             left = seconds * (self.settings.epochs - self.state.epoch)
-            with atomic_path(self.file.with_name(PROGRESS)) as partial:
+            with atomic_path(self.file.with_name(PROGRESS), at_once=True) as partial:
                 partial.write_text(f"{what}, at most {math.ceil(left / 60)} min left\n", encoding="utf-8")
 
     def _evaluated(self) -> nn.Module:

@@ -113,8 +113,10 @@ def test_help_a_mistyped_parameter_and_a_preview_leave_the_records_of_the_last_r
     info = run.results / "pipeline_info"
     records = [info / name for name in ("trace.tsv", "timeline.html", "execution.html", "dag.mmd", "params.json")]
     before = {path: (path.resolve(), path.read_bytes()) for path in records}
-    assert nextflow(folder, *STUB, "--modls", "legnet", project=project).status == 1
-    assert nextflow(folder, "run", "PROJECT/main.nf", "-preview", "-profile", "test", project=project).status == 0
+    # With -resume, so that they are of the session that later tests resume.
+    assert nextflow(folder, *STUB, "-resume", "--modls", "legnet", project=project).status == 1
+    preview = ("run", "PROJECT/main.nf", "-preview", "-resume", "-profile", "test")
+    assert nextflow(folder, *preview, project=project).status == 0
     assert {path: (path.resolve(), path.read_bytes()) for path in records} == before
 
 

@@ -598,6 +598,13 @@ def scored_folder(folder: Path, donors: bool = False) -> Path:
     table = pd.DataFrame(rows, columns=columns)
     for model, of in table.groupby("model"):
         write_table(of, folder / "effects" / "scores" / f"my.set.{model}.tsv")
+    # What rank_variants.py writes next to them.
+    ranked = table[table["model"] == "legnet"].drop(columns="model").assign(best_model="legnet")
+    write_table(ranked, folder / "effects" / "scores" / "my.set.variants.tsv")
+    bins = pd.DataFrame(
+        {"model": ["legnet"], "class": ["all"], "bin": [1], "predicted": [0.6], "observed": [0.7], "n": [9]}
+    )
+    write_table(bins, folder / "effects" / "scores" / "my.set.calibration.tsv")
     top = table[table["effect"] == -1.5].iloc[0]
     letters = pd.DataFrame(
         [(allele, offset, "ACGT"[offset % 4], 0.1 * offset) for allele in ("ref", "alt") for offset in range(-5, 5)],

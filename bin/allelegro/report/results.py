@@ -259,15 +259,11 @@ class Results:
         measured = set(self.metrics.loc[self.metrics["stage"] == "effects", "dataset"].astype(str))
         found: dict[str, list[pd.DataFrame]] = {}
         for path in self._files("effects/scores/*.tsv"):
-            if path.name.endswith((".counts.tsv", ".dropped.tsv", ".metrics.tsv")):
-                continue
             table = self._table(path)
-            name = (
-                path.name.removesuffix(".tsv")
-                if table.empty
-                else path.name.removesuffix(f".{table['model'].iloc[0]}.tsv")
-            )
-            if len(table) and name not in measured:
+            # SET.MODEL.tsv by what it holds: counts, summaries and calibrations of a set are next to it.
+            suffix = "" if table.empty or "model" not in table else f".{table['model'].iloc[0]}.tsv"
+            name = path.name.removesuffix(suffix)
+            if suffix and path.name.endswith(suffix) and name not in measured:
                 found.setdefault(name, []).append(table)
         return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
 

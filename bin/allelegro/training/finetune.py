@@ -76,24 +76,11 @@ def finetune(
         len(split.train_loci), len(split.validation_loci), len(split.test_loci),
         len(split.train_donors), len(split.test_donors), len(training.codes), span,
     )  # fmt: skip
-    objective: DiploidObjective
-    if isinstance(network, Clipnet):
-        profiles = load_profiles(counts, training, settings.target_width + 2 * settings.max_shift)
-        objective = ClipnetObjective(network, training, split, profiles, width, settings)
-    else:
-        objective = LegNetObjective(network, training, split, width, settings)
+    objective = _objective(network, counts, training, split, width, settings)
     fitted = fit(objective, objective.training_settings(), device, checkpoint_dir)
     if not fitted.leads:
         return
     before = Seen.read(settings.init) if settings.init is not None else Seen.nothing()
-    again = seen_before(before, cohort, np.arange(len(cohort.windows)))
-    if lost := int(again[split.test_loci].sum()):
-        log.warning(
-            "%s saw %d of the %d held-out loci: they are not held out", settings.init, lost, len(split.test_loci)
-        )
-    if before.unknown:
-        log.warning("%s does not say what it saw: held-out loci may be among it", settings.init)
-    chromosomes, regions = held_out(cohort.windows, settings.test_fold, again)
     config = {
         "name": out.name,
         "architecture": settings.model,
@@ -102,21 +89,13 @@ def finetune(
         "target": {"kind": "log_rate", "width": settings.target_width, "scale": objective.target_scale},
         "context": None,
         "training": {
-            **{
-                key: value
-                for key, value in asdict(settings).items()
-                if key not in ("model", "preset", "init", "covariates")
-            },
-            "init": str(settings.init) if settings.init else None,
-            "init_data_checksums": _data_of(settings.init),
+            **_recorded(settings),
             "max_lr": objective.training_settings().max_lr,
             "factors": factors,
             "epochs_trained": len(fitted.history),
             "departures": departures,
             "ended_by": "patience" if fitted.by_patience else "epochs",
-            "overlap_unknown": bool(before.unknown),
-            "held_out_chromosomes": chromosomes,
-            "held_out_regions": regions,
+            **_held_out(settings, before, cohort, split),
             "training_donors": [cohort.donors[i] for i in split.train_donors],
             "test_donors": [cohort.donors[i] for i in split.test_donors],
             "data_checksums": cohort.checksums,
@@ -129,6 +108,41 @@ def finetune(
     own = Seen.training(reference_codes(cohort, used), places(cohort.windows.iloc[used], cohort.span))
     save_model(out, objective.finished(), config, fitted.history, seen=before.plus(own))
     fitted.forget_state()
+
+
+def _objective(
+    network: nn.Module, counts: Path, training: Cohort, split: Split, width: int, settings: FinetuneSettings
+) -> DiploidObjective:
+    if not isinstance(network, Clipnet):
+        return LegNetObjective(network, training, split, width, settings)
+    profiles = load_profiles(counts, training, settings.target_width + 2 * settings.max_shift)
+    return ClipnetObjective(network, training, split, profiles, width, settings)
+
+
+def _recorded(settings: FinetuneSettings) -> dict[str, Any]:
+    """The settings as ``model.json`` keeps them, and what the start was trained on."""
+    kept = {
+        key: value for key, value in asdict(settings).items() if key not in ("model", "preset", "init", "covariates")
+    }
+    init = str(settings.init) if settings.init else None
+    return {**kept, "init": init, "init_data_checksums": _data_of(settings.init)}
+
+
+def _held_out(settings: FinetuneSettings, before: Seen, cohort: Cohort, split: Split) -> dict[str, Any]:
+    """What no stage saw of the test fold; what an earlier stage saw ``before`` is said, and is not held out."""
+    again = seen_before(before, cohort, np.arange(len(cohort.windows)))
+    if lost := int(again[split.test_loci].sum()):
+        log.warning(
+            "%s saw %d of the %d held-out loci: they are not held out", settings.init, lost, len(split.test_loci)
+        )
+    if before.unknown:
+        log.warning("%s does not say what it saw: held-out loci may be among it", settings.init)
+    chromosomes, regions = held_out(cohort.windows, settings.test_fold, again)
+    return {
+        "overlap_unknown": bool(before.unknown),
+        "held_out_chromosomes": chromosomes,
+        "held_out_regions": regions,
+    }
 
 
 def _allelic(objective: DiploidObjective) -> dict[str, Any] | None:

@@ -13,13 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pandas as pd
 import pysam
+
+from procap_coverage import measure
 
 BIN = Path(__file__).parents[1] / "bin"
 
@@ -55,22 +55,6 @@ with open(sys.argv[3], "w") as out:
         if ref + alt:
             out.write(f"{contig}\\t{position + 1}\\t{ref}\\t{alt}\\n")
 """
-
-
-def measure(command: str, repeats: int) -> tuple[float, float, float]:
-    """Median wall seconds, median CPU seconds and largest resident set (MiB) of a shell command and its children."""
-    walls, cpus, peak = [], [], 0.0
-    for _ in range(repeats):
-        start = time.perf_counter()
-        child = subprocess.Popen(["bash", "-c", f"set -eo pipefail; {command}"], stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
-            sys.exit(f"failed: {command}")
-        walls.append(time.perf_counter() - start)
-        cpus.append(usage.ru_utime + usage.ru_stime)
-        peak = max(peak, usage.ru_maxrss / 1024)
-    return median(walls), median(cpus), peak
 
 
 def simulate(folder: Path, reads: int, sites: int, contigs: int, length: int) -> None:

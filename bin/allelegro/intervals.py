@@ -40,6 +40,13 @@ def inside(positions: NDArray[np.integer], starts: NDArray[np.integer], ends: ND
     return np.asarray(np.searchsorted(starts, positions, "right") > np.searchsorted(ends, positions, "right"))
 
 
+def nearest(positions: NDArray[np.integer], among: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Index of the one of some sorted places (at least one) that is closest to each position, the first of two as close."""
+    after = np.searchsorted(among, positions).clip(max=len(among) - 1)
+    before = (after - 1).clip(min=0)
+    return np.where(np.abs(positions - among[before]) <= np.abs(positions - among[after]), before, after)
+
+
 @dataclass(frozen=True)
 class Regions:
     """Disjoint sorted intervals by contig, ``{contig: (starts, ends)}``; made by :meth:`of`."""
@@ -56,6 +63,14 @@ class Regions:
     def contain(self, contig: str, positions: Ints) -> NDArray[np.bool_]:
         """Which positions of a contig are in one of the intervals."""
         return self.overlap(contig, positions, positions + 1)
+
+    def overlap_rows(self, contigs: NDArray[np.object_], starts: Ints, ends: Ints) -> NDArray[np.bool_]:
+        """Which rows, intervals of any contigs, share at least one base with one of these."""
+        found = np.zeros(len(contigs), np.bool_)
+        for contig in self.by_contig:
+            here = np.flatnonzero(contigs == contig)
+            found[here] = self.overlap(contig, starts[here], ends[here])
+        return found
 
     def overlap(self, contig: str, starts: Ints, ends: Ints) -> NDArray[np.bool_]:
         """Which intervals of a contig share at least one base with one of these."""

@@ -304,8 +304,12 @@ def bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Est
     replicates = [
         statistic(_draws(rng, min(per_chunk, n_boot - done), n_units)) for done in range(0, n_boot, per_chunk)
     ]
-    drawn = np.concatenate(replicates)
-    drawn = drawn[np.isfinite(drawn)]  # a replicate that drew one unit only has no correlation
+    return _percentiles(value, np.concatenate(replicates), rows)
+
+
+def _percentiles(value: float, drawn: NDArray[np.float64], rows: int) -> Estimate:
+    """A statistic with the percentile interval of its replicates; one that drew a single unit has no correlation."""
+    drawn = drawn[np.isfinite(drawn)]
     low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
     return Estimate(value, float(low), float(high), rows)
 
@@ -349,9 +353,7 @@ def bootstrap_members(
         for first in range(0, len(places), per_chunk):
             part = places[first : first + per_chunk]
             drawn[part] = of_share(_draws(rng, len(part), n_units))
-    drawn = drawn[np.isfinite(drawn)]
-    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (np.nan, np.nan)
-    return Estimate(value, float(low), float(high), rows)
+    return _percentiles(value, drawn, rows)
 
 
 def pearson_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from allelegro.cli.common import Threads, Tool, Version
+from allelegro.cli.read_options import Mate, MinMapq, Reference, Umi, umi_left
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -27,16 +28,14 @@ def main(
     out_prefix: Annotated[
         Path, typer.Option(help="Writes PREFIX.allelic.npy, .reference.npy, .snvs.tsv.gz and .alleles.json.")
     ],
-    reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
+    reference: Reference = None,
     library_type: Annotated[
         Literal["procap", "grocap", "proseq"],
         typer.Option(help="procap, grocap: 5' end, same strand; proseq: 5' end, other strand."),
     ] = "procap",
-    mate: Annotated[Literal["1", "2"], typer.Option(help="Which read of a pair is counted.")] = "1",
-    min_mapq: Annotated[int, typer.Option(min=0, max=255, help="Lowest mapping quality that counts.")] = 30,
-    umi: Annotated[
-        str, typer.Option(help="none, name (after the last _ or : of the read name) or a tag such as RX.")
-    ] = "none",
+    mate: Mate = "1",
+    min_mapq: MinMapq = 30,
+    umi: Umi = "none",
     drop_flagged_duplicates: Annotated[
         bool, typer.Option("--drop-flagged-duplicates", help="Drop reads flagged 0x400.")
     ] = False,
@@ -67,14 +66,12 @@ def main(
     from allelegro.procap.coverage import read_alignment_report
 
     alignment = read_alignment_report(alignment_report) if alignment_report else None
-    if alignment and (alignment["deduplicated"] or umi != "name"):
-        umi = "none"  # collapsed already, or a tag, which a BAM made from FASTQ has not
     rules = ReadRules(
         min_mapq=min_mapq,
         mate=1 if mate == "1" else 2,
         flip=library_type == "proseq",
         drop_flagged_duplicates=drop_flagged_duplicates,
-        umi=umi,
+        umi=umi_left(umi, alignment),
     )
     with warn_on_error(library) if skip_unusable else nullcontext():
         count_alleles(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from allelegro.cli.common import Threads, Tool, Version
+from allelegro.cli.read_options import Reference
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -23,7 +24,7 @@ def main(
     library: Annotated[str, typer.Option(help="Name of the library.")],
     donor: Annotated[str, typer.Option(help="The donor it is said to come from.")],
     out: Annotated[Path, typer.Option(help="Table of donors, best first (LIBRARY.donors.tsv).")],
-    reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
+    reference: Reference = None,
     min_mapq: Annotated[int, typer.Option(min=0, max=255, help="Lowest mapping quality of a read that counts.")] = 30,
     max_bins: Annotated[int, typer.Option(min=1, help="Best-covered 128-bp stretches to search for SNPs.")] = 20_000,
     min_sites: Annotated[int, typer.Option(min=1, help="SNPs with reads that a call needs.")] = 10,

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from allelegro.cli.common import SkipBadLibraries, Threads, Tool, Version
+from allelegro.cli.read_options import Mate, MinMapq, Reference, Umi, umi_left
 from allelegro.resources import limit_threads
 
 app = Tool()
@@ -31,11 +32,9 @@ def main(
     ] = "procap",
     read_end: Annotated[Literal["5", "3"], typer.Option(help="With custom: the read end that is counted.")] = "5",
     flip_strand: Annotated[bool, typer.Option("--flip-strand", help="With custom: count on the other strand.")] = False,
-    mate: Annotated[Literal["1", "2"], typer.Option(help="Which read of a pair is counted.")] = "1",
-    min_mapq: Annotated[int, typer.Option(min=0, max=255, help="Lowest mapping quality that counts.")] = 30,
-    umi: Annotated[
-        str, typer.Option(help="none, name (after the last _ or : of the read name) or a tag such as RX.")
-    ] = "none",
+    mate: Mate = "1",
+    min_mapq: MinMapq = 30,
+    umi: Umi = "none",
     drop_flagged_duplicates: Annotated[
         bool,
         typer.Option("--drop-flagged-duplicates", help="Drop reads flagged 0x400 (they are always counted in the QC)."),
@@ -58,7 +57,7 @@ def main(
         ),
     ] = None,
     blacklist: Annotated[Path | None, typer.Option(help="BED of regions whose read ends do not count.")] = None,
-    reference: Annotated[Path | None, typer.Option(help="Reference FASTA, needed for CRAM.")] = None,
+    reference: Reference = None,
     alignment_report: Annotated[
         Path | None,
         typer.Option(
@@ -97,8 +96,6 @@ def main(
             )  # fmt: skip
             return
         alignment = read_alignment_report(alignment_report) if alignment_report else None
-        if alignment and (alignment["deduplicated"] or umi != "name"):
-            umi = "none"  # collapsed already, or a tag, which a BAM made from FASTQ has not
         rules = ReadRules(
             min_mapq=min_mapq,
             mate=1 if mate == "1" else 2,
@@ -107,7 +104,7 @@ def main(
             drop_flagged_duplicates=drop_flagged_duplicates,
             max_clip=max_clip,
             move_cap_g=cap_g == "move",
-            umi=umi,
+            umi=umi_left(umi, alignment),
         )
         coverage_of_reads(
             reads, out_prefix, library=name, library_type=library_type, rules=rules, contigs=contig_filter,

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import nearest
 from allelegro.io.compression import text_lines
 from allelegro.io.contigs import plain_contig
 
@@ -54,10 +55,7 @@ class StartSites:
         for chrom, sites in self._by_contig.items():
             rows = np.flatnonzero(plain == chrom)
             positions = sites["position"].to_numpy(np.int64)
-            after = np.searchsorted(positions, start[rows]).clip(max=len(positions) - 1)
-            before = (after - 1).clip(min=0)
-            closer = np.abs(start[rows] - positions[before]) <= np.abs(start[rows] - positions[after])
-            site = np.where(closer, before, after)
+            site = nearest(start[rows], positions)
             gene[rows] = sites["gene"].to_numpy()[site]
             distance[rows] = (start[rows] - positions[site]) * sites["strand"].to_numpy()[site]
         return pd.DataFrame({"gene": gene, "tss_distance": distance}, index=table.index)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from allelegro.effects.score_files import SCORE_COLUMNS, in_file_order, write_chunks
+from allelegro.effects.score_files import SCORE_COLUMNS, in_file_order, of_model, write_chunks
 from allelegro.effects.scoring_cost import Cost, together
 from allelegro.effects.variants import SHARD_CHUNK
 from allelegro.errors import DataError
@@ -20,8 +20,8 @@ def gather(shards: Mapping[str, Sequence[Path]], costs: Sequence[Path], out: Pat
         records.setdefault(record.model, []).append(record)
     if records.keys() != shards.keys():
         raise DataError(f"costs of {', '.join(records)} but scores of {', '.join(shards)}; give those of each model")
-    tables = {model: out.with_name(out.name.replace("{model}", model)) for model in shards}
+    tables = {model: of_model(out, model) for model in shards}
     for model, paths in shards.items():
-        together(records[model]).write(out_cost.with_name(out_cost.name.replace("{model}", model)))
+        together(records[model]).write(of_model(out_cost, model))
         write_chunks(in_file_order(paths, SHARD_CHUNK), tables[model], SCORE_COLUMNS)
     return tables

@@ -36,6 +36,11 @@ _ANNOTATED = {
 }
 
 
+def of_model(path: Path, model: str) -> Path:
+    """The file of a model: ``{model}`` in the name replaced by the model's."""
+    return path.with_name(path.name.replace("{model}", model))
+
+
 def write_chunks(
     chunks: Iterable[pd.DataFrame], path: Path, columns: list[str], if_empty: Callable[[], None] = lambda: None
 ) -> int:

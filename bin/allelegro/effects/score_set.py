@@ -15,6 +15,7 @@ from allelegro.effects.measured import MeasuredOptions, brings_sequences, measur
 from allelegro.effects.score_files import (
     SCORE_COLUMNS,
     annotate_vcf,
+    of_model,
     read_score_chunks,
     table_writer,
     write_chunks,
@@ -118,11 +119,6 @@ class Outputs:
     cost: Path | None = None
     vcf: Path | None = None
 
-    @staticmethod
-    def of_model(path: Path, model: str) -> Path:
-        """The file of a model."""
-        return path.with_name(path.name.replace("{model}", model))
-
 
 def score_set(
     given: VariantSet,
@@ -159,7 +155,7 @@ def score_set(
         if outputs.counts is not None:
             write_counts(counts, outputs.counts)
     if outputs.vcf is not None and given.variants is not None:
-        tables = {scorer.name: outputs.of_model(outputs.scores, scorer.name) for scorer in scorers}
+        tables = {scorer.name: of_model(outputs.scores, scorer.name) for scorer in scorers}
         scores = {model: read_score_chunks(written(path)) for model, path in tables.items()}
         annotated = annotate_vcf(given.variants, scores, outputs.vcf)
         logger.info("%s: %s records annotated", outputs.vcf, f"{annotated:,}")
@@ -173,9 +169,9 @@ class _ModelOutput:
 
     def __init__(self, scorer: Scorer, outputs: Outputs, stack: ExitStack) -> None:
         self.scorer, self._meter = scorer, Meter()
-        path = outputs.dropped and outputs.of_model(outputs.dropped, scorer.name)
+        path = outputs.dropped and of_model(outputs.dropped, scorer.name)
         self._dropped = stack.enter_context(Dropped(path, keep_rows=True))
-        table = outputs.of_model(outputs.scores, scorer.name)
+        table = of_model(outputs.scores, scorer.name)
         self._write = stack.enter_context(table_writer(table, SCORE_COLUMNS))
         self._scored = 0
         self._nulls = Nulls({})
@@ -208,7 +204,7 @@ class _ModelOutput:
         if outputs.cost is not None:
             networks = [(model.config["architecture"], model.module) for model in scorer.models]
             cost = self._meter.cost(scorer.name, networks, self._scored, scorer.sequences, scorer.computed_in)
-            cost.write(outputs.of_model(outputs.cost, scorer.name))
+            cost.write(of_model(outputs.cost, scorer.name))
 
 
 def _random_snvs(

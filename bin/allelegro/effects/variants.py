@@ -30,7 +30,6 @@ VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096  # variants that are scored together
 SHARD_CHUNK = 256  # of a shard: small, so that shards of a small set share its variants
 SCORED = "scored"
-STATUS_COLUMNS = ["status", "reason"]
 HELD_OUT = frozenset({"seen_by_every_model", "no_coordinates"})  # reasons that say nothing against the file
 # Why a variant has no score, by its status.
 REASONS = {

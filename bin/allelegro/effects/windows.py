@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from allelegro.effects.variants import Dropped
 from allelegro.errors import DataError
+from allelegro.intervals import nearest
 from allelegro.io.contigs import contig_hint, match_contigs, plain_contig
 from allelegro.io.dna import N, encode
 from allelegro.io.fasta import Fasta
@@ -82,9 +83,7 @@ def nearest_windows(frame: pd.DataFrame, windows: pd.DataFrame) -> NDArray[np.in
         width = int(here["end"].iloc[0] - here["start"].iloc[0])
         rows = np.flatnonzero(plain == name)
         starts = frame["start"].to_numpy(np.int64)[rows]
-        after = np.searchsorted(centres, starts).clip(max=len(centres) - 1)
-        before = (after - 1).clip(min=0)
-        place = np.where(np.abs(starts - centres[before]) <= np.abs(starts - centres[after]), before, after)
+        place = nearest(starts, centres)
         offset = starts - centres[place] + width // 2
         inside = (offset >= 0) & (offset < width)
         found[rows[inside]] = here.index.to_numpy()[place[inside]]

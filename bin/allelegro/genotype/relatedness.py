@@ -94,10 +94,13 @@ def principal_components(dosage: NDArray[np.integer[Any]], components: int) -> t
         values, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
         values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
         whole = float(values.sum())
-    scores = vectors[:, :components] * np.sqrt(values[:components])
+    return oriented(vectors[:, :components] * np.sqrt(values[:components])), values[:components] / whole
+
+
+def oriented(scores: Floats) -> Floats:
+    """Scores ``[donors, components]`` with the sign of each component that makes its largest one positive."""
     largest = np.abs(scores).argmax(axis=0)
-    scores *= np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1, 1)
-    return scores, values[:components] / whole
+    return np.asarray(scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1, 1))
 
 
 def _leading(scaled: NDArray[np.float32], components: int) -> tuple[Floats, Floats, float]:
@@ -113,17 +116,6 @@ def _leading(scaled: NDArray[np.float32], components: int) -> tuple[Floats, Floa
     values, vectors = leading(covariance, k=components, which="LA", v0=start, tol=1e-5)
     whole = sum(float(np.square(row, dtype=np.float64).sum()) for row in scaled) / snvs
     return np.maximum(values[::-1], 0), vectors[:, ::-1], whole
-
-
-def relatedness(store: HaplotypeStore, seed: int) -> tuple[Floats, Floats, int]:
-    """KING-robust kinship of all pairs, its error and the number of SNVs (at most ``MAX_SNVS``, drawn at random)."""
-    dosage = _sampled(store, seed)
-    kinship, error = (np.zeros((len(store.donors), len(store.donors))) for _ in range(2))
-    for first, second, *found in _blocks(dosage):
-        for whole, part in zip((kinship, error), found, strict=True):
-            whole[first : first + BLOCK, second : second + BLOCK] = part
-            whole[second : second + BLOCK, first : first + BLOCK] = part.T
-    return kinship, error, len(dosage)
 
 
 def _sampled(store: HaplotypeStore, seed: int) -> NDArray[np.int8]:
@@ -144,33 +136,11 @@ def _blocks(dosage: NDArray[np.int8]) -> Iterator[tuple[int, int, Floats, Floats
             yield first, second, *king_robust(dosage[:, first : first + BLOCK], others=others)
 
 
-def related_pairs(donors: list[str], kinship: Floats, error: Floats, n_snvs: int, min_kinship: float) -> pd.DataFrame:
-    """Pairs above ``min_kinship`` with 95 % confidence, the closest first: ``donor_1 donor_2 kinship se degree snvs``.
-
-    The degree is that of the lower bound.
-    """
-    first, second = np.triu_indices(len(donors), 1)
-    values, errors = kinship[first, second], error[first, second]
-    sure = values - CONFIDENCE * errors
-    kept = np.flatnonzero(sure > min_kinship)
-    kept = kept[np.argsort(-values[kept], kind="stable")]
-    names = np.array(donors, dtype=object)
-    return pd.DataFrame(
-        {
-            "donor_1": names[first[kept]],
-            "donor_2": names[second[kept]],
-            "kinship": values[kept],
-            "se": errors[kept],
-            "degree": [degree(value) for value in sure[kept]],
-            "snvs": n_snvs,
-        }
-    )
-
-
 def kinship_pairs(store: HaplotypeStore, min_kinship: float, seed: int) -> tuple[pd.DataFrame, dict[str, int], int]:
-    """:func:`related_pairs`, how many pairs have each degree, and the SNVs behind it, block by block of donors.
+    """Pairs above ``min_kinship`` with 95 % confidence, how many pairs have each degree, and the SNVs behind it.
 
-    Memory does not grow with the pairs of donors, only with those that are listed.
+    The table (``donor_1 donor_2 kinship se degree snvs``) has the closest first; a degree is that of the lower bound. Donors
+    are compared block by block, at most ``MAX_SNVS`` SNVs drawn at random: memory does not grow with the pairs of donors, only with those that are listed.
     """
     dosage, tables, degrees = _sampled(store, seed), [], dict.fromkeys(DEGREES, 0)
     for first, second, kinship, error in _blocks(dosage):

@@ -1,6 +1,8 @@
 """Arrays of stores (``.npy``), which may be damaged in any way."""
 
 import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,10 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 
-# What numpy raises on a header that is none: it is read as a literal of Python.
+# What numpy raises on a header that is none, which is read as a literal of Python, and on an archive (.npz) that is none.
 UNREADABLE = (
-    ValueError, TypeError, KeyError, EOFError, OSError, OverflowError, MemoryError, SyntaxError, RecursionError,
-    tokenize.TokenError,
+    ValueError, TypeError, LookupError, EOFError, OSError, OverflowError, MemoryError, SyntaxError, RecursionError,
+    tokenize.TokenError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

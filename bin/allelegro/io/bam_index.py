@@ -3,6 +3,7 @@
 import gzip
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,17 +46,29 @@ def _parse(data: bytes) -> dict[int, ContigRecords] | None:
     (contigs,) = struct.unpack_from("<i", data, at)
     at += 4
     found = {}
+    for contig, number, chunks in bins(data, at, contigs, is_csi):
+        if number == summary and len(chunks) == 32:
+            offset, _, mapped, unmapped = struct.unpack("<QQQQ", chunks)
+            if mapped + unmapped:
+                found[contig] = ContigRecords(offset, mapped + unmapped)
+    return found or None
+
+
+def bins(data: bytes, at: int, contigs: int, is_csi: bool) -> Iterator[tuple[int, int, bytes]]:
+    """Contig, number and chunks (16 bytes each) of every bin of an index, whose first contig begins at ``at``.
+
+    Raises struct.error where the data ends early.
+    """
     for contig in range(contigs):
-        (bins,) = struct.unpack_from("<i", data, at)
+        (n_bins,) = struct.unpack_from("<i", data, at)
         at += 4
-        for _ in range(bins):
-            number, chunks = struct.unpack_from("<I8xi" if is_csi else "<Ii", data, at)
+        for _ in range(n_bins):
+            number, n_chunks = struct.unpack_from("<I8xi" if is_csi else "<Ii", data, at)
             at += 16 if is_csi else 8
-            if number == summary and chunks == 2:
-                offset, _, mapped, unmapped = struct.unpack_from("<QQQQ", data, at)
-                if mapped + unmapped:
-                    found[contig] = ContigRecords(offset, mapped + unmapped)
-            at += 16 * chunks
+            chunks = data[at : at + 16 * n_chunks]
+            if len(chunks) != 16 * n_chunks:
+                raise struct.error("a bin is cut")
+            yield contig, number, chunks
+            at += 16 * n_chunks
         if not is_csi:
             at += 4 + 8 * int(struct.unpack_from("<i", data, at)[0])
-    return found or None

@@ -15,6 +15,7 @@ import pysam
 
 from allelegro.errors import DataError
 from allelegro.io import bgzf
+from allelegro.io.bam_index import bins
 
 BGZF_BLOCK = 65_536  # bytes of a block at most, compressed or not
 
@@ -170,20 +171,12 @@ def _end_of_index(data: bytes) -> int:
         (n_refs,) = struct.unpack_from("<i", data, 16 + extra)
     else:
         raise ValueError("no index")
-    end = 0
-    for _ in range(n_refs):
-        (n_bins,) = struct.unpack_from("<i", data, at)
-        at += 4
-        for _ in range(n_bins):
-            number, n_chunks = struct.unpack_from("<I8xi" if is_csi else "<Ii", data, at)
-            at += 16 if is_csi else 8
-            if number != summary_bin and n_chunks:
-                (last,) = struct.unpack_from("<Q", data, at + 16 * n_chunks - 8)
-                end = max(end, last)
-            at += 16 * n_chunks
-        if not is_csi:
-            at += 4 + 8 * int(struct.unpack_from("<i", data, at)[0])
-    return end
+    ends = (
+        int.from_bytes(chunks[-8:], "little")
+        for _, number, chunks in bins(data, at, n_refs, is_csi)
+        if number != summary_bin and chunks
+    )
+    return max(ends, default=0)
 
 
 def _ends_at(path: Path, end: int) -> bool:

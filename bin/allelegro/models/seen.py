@@ -4,8 +4,6 @@ Kept with the weights (``seen.npz``). A model that goes on from another has seen
 where there is no torch.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -97,10 +95,7 @@ class Seen:
             raise ValueError("this model saw sequences without places: give the sequences around the intervals")
         plain = chrom.astype(str).map(plain_contig).to_numpy()
         starts, ends = start.to_numpy(np.int64), end.to_numpy(np.int64)
-        seen = np.zeros(len(plain), bool)
-        for contig in self._by_contig.by_contig:
-            here = plain == contig
-            seen[here] = self._by_contig.overlap(contig, starts[here], ends[here])
+        seen = self._by_contig.overlap_rows(plain, starts, ends)
         if self.held_out is not None:
             seen |= ~self.held_out.unseen(chrom, start)
         return seen if codes is None or not self.by_sequence else seen | _alike(codes, self.unplaced)
@@ -140,7 +135,7 @@ class Seen:
                 regions = {"chrom": parts["contigs"][parts["contig"]], "start": parts["start"], "end": parts["end"]}
                 unknown = tuple(str(stage) for stage in parts["unknown"])
                 return cls(pd.DataFrame(regions), parts["kmers"], parts["unplaced"], unknown)
-        except (*UNREADABLE, LookupError, zipfile.BadZipFile, zlib.error):
+        except UNREADABLE:
             raise DataError(f"{file}: not readable; copy the checkpoint again") from None
 
     @classmethod

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, xlogy
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc, betaln, xlogy
 
 from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges, inside, union
@@ -388,8 +387,8 @@ def _excluded_windows(
     first = np.bincount(inverse, votes.first[read[chosen]] > 0, len(pair))
     where = pair // max(len(sites), 1)
     fewer, more = (np.zeros(len(starts), np.bool_) for _ in range(2))
-    fewer[where[binom.cdf(first, total, 0.5) < _DISAGREE_P]] = True
-    more[where[binom.sf(first - 1, total, 0.5) < _DISAGREE_P]] = True
+    fewer[where[bdtr(first, total, 0.5) < _DISAGREE_P]] = True
+    more[where[bdtrc(first - 1, total, 0.5) < _DISAGREE_P]] = True
     for number in np.flatnonzero(wrong | (fewer & more)).tolist():
         excluded.setdefault(number, DISAGREE)
     return excluded

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
+from allelegro.intervals import inside, union
 from allelegro.io.contigs import few
 from allelegro.io.dna import encode
 from allelegro.io.genotypes import ABSENT, ALT, ALT_END, POS, REF, REF_END, Ints, RecordLines
@@ -111,8 +112,8 @@ class DonorGenotypes:
         places, times = np.unique(carried, return_counts=True)
         single = np.isin(joined.position, places[times == 1])
         indels = np.concatenate([_indels(lines, calls) for lines, calls in parts])
-        near = _within(joined.position, indels[:, 0] - self.indel_distance, indels[:, 1] + self.indel_distance)
-        joined.near_indel[:] = near
+        around = union(indels[:, 0] - self.indel_distance, indels[:, 1] + self.indel_distance)
+        joined.near_indel[:] = inside(joined.position, *around)
         return joined.take(single)
 
     def _of_file(self, path: Path, contig: str) -> Iterator[tuple[RecordLines, "_Calls"]]:
@@ -215,16 +216,6 @@ def _indels(lines: RecordLines, calls: _Calls) -> Ints:
         if any(len(allele) != size or allele.startswith("<") for allele in carried - {"*"}):
             found.append((start, start + size))
     return np.array(found, np.int64).reshape(-1, 2)
-
-
-def _within(positions: Ints, starts: Ints, ends: Ints) -> NDArray[np.bool_]:
-    """Which positions are in one of some intervals."""
-    if not len(starts):
-        return np.zeros(len(positions), np.bool_)
-    order = np.argsort(starts, kind="stable")
-    before = np.searchsorted(starts[order], positions, side="right")
-    furthest = np.append(-1, np.maximum.accumulate(ends[order]))
-    return np.asarray(positions < furthest[before])
 
 
 def require_sites(sites: Mapping[str, Heterozygotes], genotypes: DonorGenotypes) -> int:

@@ -184,20 +184,10 @@ def _effects(folder: Path, name: str, rows: pd.DataFrame, column: str, what: str
 def _allelic_events(results: Results, folder: Path, lengths: dict[str, int]) -> Iterator[Track]:
     """Variants whose alleles donors read unequally, where the run counted alleles."""
     table = results.allelic_events
-    if table is None or not {"chrom", "pos", "ref", "alt"} <= set(table):
-        return
-    table = table[table["significant"] == "yes"] if "significant" in table else table
-    if "effect" in table:
-        yield from _effects(folder, "allelic_events", table, "effect", "variants with allelic imbalance, log2 alt/ref")
-        return
-    start = table["pos"].to_numpy(np.int64) - 1
-    names = [place(row) if "alt" in row else f"{row['chrom']}:{row['pos']}" for _, row in table.iterrows()]
-    bed = pd.DataFrame(
-        {"chrom": table["chrom"], "start": start, "end": start + table["ref"].astype(str).str.len(),
-         "name": [re.sub(r"\s+", "_", name) for name in names]}
-    )  # fmt: skip
-    _write_bed(bed, folder / "allelic_events.bed")
-    yield Track("allelic_events.bed", "allelic events", "variants with allelic imbalance", "224,134,26")
+    if table is not None:
+        significant = table[table["significant"] == "yes"]
+        what = "variants with allelic imbalance, log2 alt/ref"
+        yield from _effects(folder, "allelic_events", significant, "effect", what)
 
 
 def _write_signal(

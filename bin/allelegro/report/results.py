@@ -26,13 +26,6 @@ _NAMES = (
 )  # fmt: skip
 
 
-ALLELIC_EVENTS = [
-    ("procap", "alleles", "allelic_events.tsv"),
-    ("procap", "allelic_events.tsv"),
-    ("effects", "allelic_events.tsv"),
-]
-
-
 @dataclass
 class Training:
     """One training: its model, which member (fold and seed) of it, configuration (``model.json``) and learning curve."""
@@ -275,8 +268,7 @@ class Results:
     @cached_property
     def allelic_events(self) -> pd.DataFrame | None:
         """Heterozygous SNVs whose alleles donors read unequally, where the run counted alleles."""
-        found = [path for path in (self.path(*place) for place in ALLELIC_EVENTS) if path.is_file()]
-        return self._table(found[0]) if found else None
+        return self.table("procap", "alleles", "allelic_events.tsv")
 
     @cached_property
     def importance(self) -> dict[str, pd.DataFrame]:

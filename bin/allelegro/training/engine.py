@@ -190,7 +190,9 @@ class _Run:
             eps=settings.epsilon,
             fused=True,
         )
-        self.starts = [[p.detach().clone() for p in group["params"]] for group in self.groups]
+        self.starts = [
+            [p.detach().clone() for p in group["params"]] if group.get("pull") else [] for group in self.groups
+        ]
         self.average = self._averaged()
         self.ended_by = 0  # the signal that asked to leave
 

@@ -404,7 +404,7 @@ def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Fol
     """
     from allelegro.procap.counts import CountsStore, library_sizes
 
-    store = CountsStore.open(counts, verify=True)
+    store = CountsStore.open(counts)  # verified when the cohort was loaded
     rpm = store.counts(cohort.target_width).sum(axis=2) / library_sizes(store.libraries)
     pairs = replicate_pairs(store.libraries)
     if not pairs:

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.genotype.relatedness import ancestry
+from allelegro.genotype.relatedness import ancestry, oriented
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.covariates import of_donors, read_covariates
 from allelegro.statistics import kernel_ridge
@@ -75,9 +75,7 @@ def count_components(rpm: Matrix, components: int) -> Matrix:
     if components > min(len(logs), rpm.shape[1] - 1):
         raise DataError(f"--count-components {components}: {rpm.shape[1]} training donors have fewer; lower it")
     _, vectors = np.linalg.eigh(logs.T @ logs)
-    scores = vectors[:, ::-1][:, :components]
-    largest = np.abs(scores).argmax(axis=0)
-    return np.asarray(scores * np.where(scores[largest, np.arange(components)] < 0, -1, 1))
+    return oriented(vectors[:, ::-1][:, :components])
 
 
 def between_donors(rpm: Matrix, factors: pd.DataFrame) -> Matrix:

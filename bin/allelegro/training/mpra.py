@@ -204,13 +204,11 @@ def overlapping(table: pd.DataFrame, windows: pd.DataFrame, path: Path) -> NDArr
     problem = unplaced(table, windows)
     if problem:
         raise DataError(f"{path}: {problem}")
-    result, rows, regions = np.zeros(len(table), bool), np.flatnonzero(placed(table)), Regions.of(windows)
+    result, rows, regions = np.zeros(len(table), bool), placed(table), Regions.of(windows)
     here = table.iloc[rows]
     chroms = here["chrom"].map(match_contigs(here["chrom"].unique(), regions.by_contig)).to_numpy()
     starts, ends = here["start"].to_numpy(np.int64), here["end"].to_numpy(np.int64)
-    for chrom in regions.by_contig:
-        on = np.flatnonzero(chroms == chrom)
-        result[rows[on]] = regions.overlap(chrom, starts[on], ends[on])
+    result[rows] = regions.overlap_rows(chroms, starts, ends)
     return result
 
 

@@ -1,6 +1,7 @@
 """What LegNet and CLIPNET learn from loci × donors × distinct haplotypes, as objectives of the training engine."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -124,8 +125,14 @@ class DiploidObjective(Objective):
         loci = torch.from_numpy(self.split.validation_loci).to(self.data["codes"].device)
         parts = torch.split(loci, self.settings.batch_loci)
         losses = [float(self.validation_loss(module, part)) * len(part) for part in parts]
-        predicted = torch.cat([self.predict(module, part) for part in parts]).float().exp().cpu().numpy()
-        return {"loss": sum(losses) / len(loci), **quick_metrics(self.cohort, self.split.validation_loci, predicted)}
+        rates = [self.predict(module, part) for part in parts]
+        predicted = torch.cat(rates).float().exp().cpu().numpy()
+        quick = quick_metrics(self.cohort, self.split.validation_loci, predicted)
+        return {"loss": sum(losses) / len(loci), **quick, **self.rate_metrics(module, parts, rates)}
+
+    def rate_metrics(self, module: nn.Module, parts: Sequence[Tensor], rates: Sequence[Tensor]) -> dict[str, float]:
+        """Further metrics of predicted log rates ``[locus, donor]`` of the validation loci, in parts."""
+        return {}
 
 
 def quick_metrics(cohort: Cohort, loci: NDArray[np.int64], predicted: NDArray[np.float32]) -> dict[str, float]:
@@ -283,15 +290,14 @@ class LegNetObjective(DiploidObjective):
     def validation_loss(self, module: nn.Module, loci: Tensor) -> Tensor:
         return self._loss(module, loci, augment=False)
 
-    def validate(self, module: nn.Module) -> dict[str, float]:
-        """Also ``between_loss``, the term of the loss about differences between donors, of the strands' mean rate."""
+    def rate_metrics(self, module: nn.Module, parts: Sequence[Tensor], rates: Sequence[Tensor]) -> dict[str, float]:
+        """``between_loss``, the term of the loss about differences between donors, of the strands' mean rate."""
         assert isinstance(module, DiploidLegNet)
-        loci = torch.from_numpy(self.split.validation_loci).to(self.data["codes"].device)
         between = [
-            module.count_loss.terms(self.predict(module, part), self.data["counts"][part], self.data["sizes"][part])[1]
-            for part in torch.split(loci, self.settings.batch_loci)
+            module.count_loss.terms(rate, self.data["counts"][part], self.data["sizes"][part])[1]
+            for part, rate in zip(parts, rates, strict=True)
         ]
-        return {**super().validate(module), "between_loss": float(torch.cat(between).mean())}
+        return {"between_loss": float(torch.cat(between).mean())}
 
     def predict(self, module: nn.Module, loci: Tensor) -> Tensor:
         codes, index = self._batch(loci, augment=False)

@@ -36,21 +36,15 @@ def allelic_reads(results: Results, report: Report) -> None:
         section.show(_figure(table))
         section.show(Table("Allelic reads by library", table, ABOUT))
     if events is not None:
-        found = f"; {int((events['significant'] == 'yes').sum()):,} are significant" if "significant" in events else ""
-        section.say(f"{len(events):,} variants were tested for allelic imbalance over donors{found}.")
-        shown = _ordered(events).head(MOST_EVENTS)
+        significant = int((events["significant"] == "yes").sum())
+        section.say(
+            f"{len(events):,} variants were tested for allelic imbalance over donors; {significant:,} are significant."
+        )
+        shown = events.sort_values("fdr", kind="stable").head(MOST_EVENTS)
         title = "Allelic events" + (
             f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
         )
         section.show(Table(title, shown, folded=False, search=True))
-
-
-def _ordered(events: pd.DataFrame) -> pd.DataFrame:
-    """The most significant first, where the table says how significant."""
-    for column in ("fdr", "q", "p"):
-        if column in events:
-            return events.sort_values(column, kind="stable")
-    return events
 
 
 def _shares(documents: list[dict[str, object]]) -> pd.DataFrame:
@@ -68,9 +62,7 @@ def _shares(documents: list[dict[str, object]]) -> pd.DataFrame:
                 "sites used": sites.get("used"),
                 "before": (shares.get("before") or {}).get("share"),
                 "after": after.get("share"),
-                "n": sum(value for name, value in after.items() if name in ("ref", "alt"))
-                or after.get("reads")
-                or after.get("n"),
+                "n": after.get("ref", 0) + after.get("alt", 0),
             }
         )
     return pd.DataFrame(rows).astype({"before": float, "after": float, "n": float})

@@ -21,7 +21,7 @@ KEY = ["chrom", "pos", "ref", "alt"]
 # What the table of a reader leaves to effects/scores.
 HIDDEN = {
     *KEY, "model", "effect", "n_models", "n_predictions", "n_unknown", "ref_sd", "alt_sd", "effect_by_seed", "status", "reason",
-    "effect_element", "effect_centred", "view", "ref_prediction", "alt_prediction", "use",
+    "effect_element", "effect_centred", "view", "ref_prediction", "alt_prediction",
 }  # fmt: skip
 ABOUT = {
     "effect": "log2 of predicted activity, alternative over reference allele; positive: the alternative allele increases activity.",
@@ -55,18 +55,9 @@ def scored_variants(results: Results, report: Report) -> None:
 
 
 def main_model(results: Results, table: pd.DataFrame) -> str:
-    """The model whose effects come first: the one that the scores say to use, else that of personal genomes, else the first."""
+    """The model whose effects come first: that of personal genomes, else the first."""
     models = [str(model) for model in dict.fromkeys(table["model"])]
-    used = (
-        []
-        if "use" not in table
-        else [str(model) for model in table.loc[table["use"].isin(["yes", "1", 1, True]), "model"]]
-    )
-    preferred = [
-        *used[:1],
-        results.roles.get("personal"),
-        *(model for model in models if not model.startswith("pretrained")),
-    ]
+    preferred = [results.roles.get("personal"), *(model for model in models if not model.startswith("pretrained"))]
     return next((model for model in preferred if model in models), models[0])
 
 

@@ -3,6 +3,8 @@
 A statistic is a function of resampling weights ``[replicate, unit]`` (how often a unit was drawn), so that a replicate
 costs one row of a matrix product instead of a copy of the data, and two models are compared on the very same draws.
 A unit is a row, or a cluster of rows that are not independent (a locus with its donors, an element with its variants).
+Where rows belong to two crossed factors (every donor at every locus), both are drawn and a row counts as often as its two
+units together (the pigeonhole bootstrap, Owen 2007): chance that follows a donor through all loci is then in the interval.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Weights = NDArray[np.float64]
 Units = NDArray[np.intp]
-Statistic = Callable[[Weights], NDArray[np.float64]]
+Statistic = Callable[..., NDArray[np.float64]]  # takes the weights of each factor
 
 MINIMAL_UNITS = 10  # with fewer, percentile intervals are far too narrow: none is given
 _CHUNK = 2**24  # weights held at a time
@@ -50,9 +52,9 @@ def pearson(x: ArrayLike, y: ArrayLike) -> float:
 def pearson_ci(
     x: ArrayLike, y: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
 ) -> Estimate:
-    """Pearson r with a percentile bootstrap interval over rows, or over ``clusters`` (one label a row) when given.
+    """Pearson r with a percentile bootstrap interval over rows, or over ``clusters`` when given.
 
-    Rows with a NaN on either side are excluded and not counted in ``n``.
+    ``clusters`` hold one label a row, or two (``[2, rows]``) for rows of two crossed factors. Rows with a NaN on either side are excluded and not counted in ``n``.
     """
     (a, b), units = complete(clusters, x, y)
     return bootstrap(_pearson_of(a, b, units), units, n_boot, seed)
@@ -107,7 +109,7 @@ def paired_bootstrap(
         first, second = make(x, units), make(y, units)
     else:
         raise ValueError(f"unknown statistic {statistic}; one of pearson, spearman, mean, median")
-    return bootstrap(lambda weights: first(weights) - second(weights), units, n_boot, seed)
+    return bootstrap(lambda *weights: first(*weights) - second(*weights), units, n_boot, seed)
 
 
 def fisher_exact(table: ArrayLike) -> OddsRatio:
@@ -227,12 +229,14 @@ class LinearMoments:
 
 
 def complete(clusters: ArrayLike | None, *columns: ArrayLike) -> tuple[NDArray[np.float64], Units]:
-    """The rows without NaN, ``[columns, rows]``, and the unit (0, 1, …) of each kept row."""
+    """The rows without NaN, ``[columns, rows]``, and the unit (0, 1, …) of each kept row, ``[rows]`` or ``[2, rows]``."""
     table = np.stack([np.asarray(column, dtype=np.float64).ravel() for column in columns])
     kept = np.isfinite(table).all(axis=0)
     if clusters is None:
         return table[:, kept], np.arange(kept.sum())
-    return table[:, kept], np.unique(np.asarray(clusters).ravel()[kept], return_inverse=True)[1]
+    factors = np.asarray(clusters).reshape(-1, kept.size)[:, kept]
+    units = np.stack([np.unique(labels, return_inverse=True)[1] for labels in factors])
+    return table[:, kept], units[0] if len(units) == 1 else units
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -242,18 +246,34 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _unit_sums(columns: NDArray[np.float64], units: Units) -> NDArray[np.float64]:
-    """Sums of ``columns [k, rows]`` within units: ``[units, k]``."""
-    return np.stack([np.bincount(units, column) for column in columns], axis=1)
+    """Sums of ``columns [k, rows]`` within units: ``[units, k]``, or ``[first, second, k]`` of two crossed factors."""
+    sizes = _sizes(units)
+    flat = np.ravel_multi_index(tuple(units.reshape(len(sizes), -1)), sizes)
+    sums = np.stack([np.bincount(flat, column, minlength=int(np.prod(sizes))) for column in columns], axis=1)
+    return np.asarray(sums.reshape(*sizes, len(columns)), dtype=np.float64)
+
+
+def _sizes(units: Units) -> tuple[int, ...]:
+    """Number of units of each factor."""
+    return tuple(int(labels.max()) + 1 if labels.size else 0 for labels in np.atleast_2d(units))
+
+
+def _weighted(sums: NDArray[np.float64], weights: Sequence[Weights]) -> NDArray[np.float64]:
+    """``sums`` over all units, each as often as it was drawn: ``[k, replicates]``."""
+    total = np.tensordot(weights[0], sums, 1)
+    for drawn in weights[1:]:
+        total = np.einsum("rd,rdk->rk", drawn, total)
+    return total.T
 
 
 def _pearson_of(x: NDArray[np.float64], y: NDArray[np.float64], units: Units) -> Statistic:
     if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return lambda weights: np.full(weights.shape[0], np.nan)
+        return lambda *weights: np.full(len(weights[0]), np.nan)
     a, b = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()  # standardised, so that the sums below stay exact
     sums = _unit_sums(np.stack([np.ones_like(a), a, b, a * a, b * b, a * b]), units)
 
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        n, sa, sb, saa, sbb, sab = (weights @ sums).T
+    def statistic(*weights: Weights) -> NDArray[np.float64]:
+        n, sa, sb, saa, sbb, sab = _weighted(sums, weights)
         with np.errstate(divide="ignore", invalid="ignore"):
             variances = np.maximum(saa - sa * sa / n, 0) * np.maximum(sbb - sb * sb / n, 0)
             return np.asarray(np.clip((sab - sa * sb / n) / np.sqrt(variances), -1, 1))
@@ -263,11 +283,11 @@ def _pearson_of(x: NDArray[np.float64], y: NDArray[np.float64], units: Units) ->
 
 def _mean_of(values: NDArray[np.float64], units: Units) -> Statistic:
     if values.size == 0:
-        return lambda weights: np.full(weights.shape[0], np.nan)
+        return lambda *weights: np.full(len(weights[0]), np.nan)
     sums = _unit_sums(np.stack([np.ones_like(values), values]), units)
 
-    def statistic(weights: Weights) -> NDArray[np.float64]:
-        n, total = (weights @ sums).T
+    def statistic(*weights: Weights) -> NDArray[np.float64]:
+        n, total = _weighted(sums, weights)
         return np.asarray(total / n)
 
     return statistic
@@ -290,19 +310,20 @@ def _median_of(values: NDArray[np.float64], units: Units) -> Statistic:
 
 
 def bootstrap(statistic: Statistic, units: Units, n_boot: int, seed: int) -> Estimate:
-    """A statistic with its 95 % percentile interval over ``n_boot`` resamples of whole units (one unit a row).
+    """A statistic with its 95 % percentile interval over ``n_boot`` resamples of whole units.
 
-    The interval is NaN with fewer than ``MINIMAL_UNITS`` units or where the statistic itself is NaN.
+    ``units`` hold the unit of each row, ``[rows]``, or two a row, ``[2, rows]``, where two factors cross. The interval is
+    NaN with fewer than ``MINIMAL_UNITS`` units of a factor or where the statistic itself is NaN.
     """
-    rows = units.size
-    n_units = int(units.max()) + 1 if rows else 0
-    value = float(statistic(np.ones((1, n_units)))[0])
-    if n_units < MINIMAL_UNITS or np.isnan(value):
+    rows, sizes = units.shape[-1], _sizes(units)
+    value = float(statistic(*(np.ones((1, size)) for size in sizes))[0])
+    if min(sizes) < MINIMAL_UNITS or np.isnan(value):
         return Estimate(value, np.nan, np.nan, rows)
     rng = np.random.default_rng(seed)
-    per_chunk = max(1, _CHUNK // max(n_units, rows))
+    per_chunk = max(1, _CHUNK // max(*sizes, rows))
     replicates = [
-        statistic(_draws(rng, min(per_chunk, n_boot - done), n_units)) for done in range(0, n_boot, per_chunk)
+        statistic(*(_draws(rng, min(per_chunk, n_boot - done), size) for size in sizes))
+        for done in range(0, n_boot, per_chunk)
     ]
     return _percentiles(value, np.concatenate(replicates), rows)
 
@@ -366,7 +387,7 @@ def pearson_difference_with(measured: NDArray[np.float64]) -> Callable[..., Stat
 
     def make(first: NDArray[np.float64], second: NDArray[np.float64], units: Units) -> Statistic:
         one, other = _pearson_of(first, measured, units), _pearson_of(second, measured, units)
-        return lambda weights: one(weights) - other(weights)
+        return lambda *weights: one(*weights) - other(*weights)
 
     return make
 

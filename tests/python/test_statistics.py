@@ -63,6 +63,42 @@ def test_clusters_widen_the_interval_of_repeated_rows(pairs):
     assert clustered.ci_high - clustered.ci_low == pytest.approx(single.ci_high - single.ci_low, rel=0.1)
 
 
+def test_crossed_factors_agree_with_a_plain_bootstrap_of_both():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(40, 15)) + rng.normal(size=15)
+    y = rng.normal(size=(40, 15)) + rng.normal(size=15) + 0.5 * x
+    estimate = pearson_ci(x, y, np.indices(x.shape), n_boot=2000)
+    plain = []
+    for _ in range(2000):
+        drawn = np.ix_(rng.integers(0, 40, 40), rng.integers(0, 15, 15))
+        plain.append(pearson(x[drawn], y[drawn]))
+    low, high = np.quantile(plain, [0.025, 0.975])
+    np.testing.assert_allclose([estimate.ci_low, estimate.ci_high], [low, high], atol=0.03)
+    assert (estimate.value, estimate.n) == (pytest.approx(pearson(x, y)), 600)
+    missing = x.copy()
+    missing[3, 4] = np.nan
+    assert pearson_ci(missing, y, np.indices(x.shape)).n == 599
+
+
+def test_chance_that_follows_a_donor_through_all_loci_is_within_the_interval_of_both():
+    rng = np.random.default_rng(3)
+    outside = np.zeros(2)
+    for repeat in range(100):
+        x, y = (rng.normal(size=(60, 14)) + rng.normal(size=14) for _ in range(2))  # nothing in common
+        locus_and_donor = np.indices(x.shape)
+        for way, clusters in enumerate((locus_and_donor[0], locus_and_donor)):
+            estimate = pearson_ci(x, y, clusters, n_boot=200, seed=repeat)
+            outside[way] += not estimate.ci_low < 0 < estimate.ci_high
+    assert outside[0] > 40  # loci alone
+    assert outside[1] < 15
+
+
+def test_few_units_of_one_factor_give_no_interval():
+    x = np.random.default_rng(0).normal(size=(50, 9))
+    estimate = pearson_ci(x, x + 1, np.indices(x.shape))
+    assert estimate.value == pytest.approx(1) and np.isnan(estimate.ci_low)
+
+
 def test_paired_difference_is_tighter_than_two_intervals_and_signed(pairs):
     x, y = pairs
     worse = x + np.random.default_rng(5).normal(0, 2, 400)

@@ -70,8 +70,8 @@ def test_nothing_between_donors_and_no_allele_effect(stores, tmp_path):
     observed, predicted = (np.log1p(wide[name].to_numpy(float)) for name in ("observed", "legnet"))
     loci = len(observed)
     assert loci >= 30
-    locus = np.repeat(np.arange(loci), observed.shape[1])
-    between = pearson_ci(deviations(predicted).ravel(), deviations(observed).ravel(), locus)
+    locus_and_donor = np.indices(observed.shape).reshape(2, -1)
+    between = pearson_ci(deviations(predicted).ravel(), deviations(observed).ravel(), locus_and_donor)
     assert between.ci_low < 0 < between.ci_high, between
     from allelegro.training.cohort import load_cohort
 

@@ -17,7 +17,7 @@ GLOSSARY: dict[str, str] = {
     "across_loci_r_donor_median": "The same for each donor's own signal; the median over donors; n counts donors.",
     "within_locus_r_median": "Pearson r over donors at one locus, the median over loci where donors differ in sequence; n counts loci.",
     "within_locus_right_sign": "Share of loci whose r over donors is above 0; 0.5 is chance where both signs are equally frequent; n counts loci.",
-    "between_donors_r": "Pearson r of deviations from the locus mean over all loci and donors, log(1 + RPM); 0 is no skill; n counts locus-donor pairs, intervals resample loci.",
+    "between_donors_r": "Pearson r of deviations from the locus mean over all loci and donors, log(1 + RPM); 0 is no skill; n counts locus-donor pairs, intervals resample loci and donors, none with fewer than 10 of either.",
     "allele_effect_r": "Pearson r over loci of the slope of log(1 + RPM) on copies of the commonest non-reference haplotype, predicted against observed; n counts loci.",
     "allele_effect_right_sign": "Share of loci where predicted and observed slope have one sign; n counts loci.",
     "true_effect_r": "Pearson r of predicted and true log2 effects of single variants (simulated cohorts); n counts variants.",

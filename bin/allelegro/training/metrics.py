@@ -22,7 +22,8 @@ MINIMAL_DONORS = 3  # below this a correlation within a locus says nothing
 class Question:
     """One metric of a cell: each model's ``values`` (and the ``measured`` they are correlated with), one row a unit.
 
-    ``statistic`` is pearson, median or mean; ``clusters`` label rows that are not independent of each other.
+    ``statistic`` is pearson, median or mean; ``clusters`` label rows that are not independent of each other (``[2, rows]``
+    where they belong to two crossed factors).
     """
 
     metric: str
@@ -67,12 +68,13 @@ def locus_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
 def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Question]:
     """Across donors: each locus's own r (its median, and the share above 0), and r of all deviations from locus means.
 
-    The rows are loci where the model could tell donors apart. Deviations are bootstrapped over loci.
+    The rows are loci where the model could tell donors apart. Deviations are bootstrapped over loci and donors together:
+    what a donor's library has everywhere (its depth moves every log1p RPM) is one chance event, not one a locus.
     """
     measured = np.log1p(observed)
     logs = {model: np.log1p(rpm) for model, rpm in predicted.items()}
     r = {model: rowwise_r(measured, value) for model, value in logs.items()}
-    locus = np.repeat(np.arange(len(observed)), observed.shape[1])
+    locus_and_donor = np.indices(observed.shape).reshape(2, -1)
     return [
         Question("within_locus_r_median", "median", r),
         Question("within_locus_right_sign", "mean", {model: right_sign(value, 1) for model, value in r.items()}),
@@ -81,7 +83,7 @@ def donor_questions(observed: Matrix, predicted: Mapping[str, Matrix]) -> list[Q
             "pearson",
             {model: deviations(value).ravel() for model, value in logs.items()},
             deviations(measured).ravel(),
-            locus,
+            locus_and_donor,
         ),
     ]
 

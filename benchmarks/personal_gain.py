@@ -3,11 +3,13 @@
 
     benchmarks/personal_gain.py --work WORK --donors 60 --loci 2000 --seeds 3
     benchmarks/personal_gain.py --work WORK --set grammar_correlation=0.3 --try low="--max-lr 0.0001"
+    benchmarks/personal_gain.py --work WORK --allelic --set dispersion=0.1
 
 Runs the tools, one thread, a step at a time; what is there already is used again. Windows are centred on the simulated
 elements, chromosomes are folds. Scored are SNVs of the population near the centres of elements on the test chromosome, in
 the window that training shows. Prints r with the true effects for each model (mean over its seeds, and of its seeds
-together), and differences with intervals that resample elements and seeds together.
+together), and differences with intervals that resample elements and seeds together. With --allelic personal genomes are
+learned twice: with the reads that tell a donor's haplotypes apart, and without them.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from allelegro.io.fasta import Fasta
 Floats = NDArray[np.float64]
 TEST, VALIDATION = 0, 1
 NEAR = 115  # bp from the centre of the element
-START, CONTROL, SHUFFLED = "lentiMPRA only", "reference", "shuffled"
+START, CONTROL, SHUFFLED, ALLELIC = "lentiMPRA only", "reference", "shuffled", "personal, allelic reads"
 
 
 @dataclass(frozen=True)
@@ -53,20 +55,21 @@ class Study:
             print(f"{tool} {out.name}: {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
         return out
 
-    def cohort(self) -> Path:
-        """The simulated cohort."""
-        sim, options = self.work / "sim", self.options
+    def cohort(self, name: str = "sim", reads: bool = False) -> Path:
+        """The simulated cohort; with ``reads`` also as BAM, which changes nothing else."""
+        sim, options = self.work / name, self.options
         dials = [
             word for dial in options.set for word in (f"--{dial.split('=')[0].replace('_', '-')}", dial.split("=")[1])
         ]
         return self.run(
             sim, "simulate_cohort", "--out", sim, "--preset", "study", "--individuals", options.donors, "--loci",
-            options.loci, "--second-libraries", 0, "--seed", options.cohort, "--no-bam", *dials,
+            options.loci, "--second-libraries", 0, "--seed", options.cohort, "--bam" if reads else "--no-bam", *dials,
         )  # fmt: skip
 
     def stores(self) -> None:
-        """Windows at the elements, counts and haplotypes."""
-        sim, work = self.cohort(), self.work
+        """Windows at the elements, counts (with ``--allelic`` also a store with allelic reads) and haplotypes."""
+        allelic = self.options.allelic
+        sim, work = self.cohort(reads=allelic), self.work
         elements = pd.read_csv(sim / "elements.bed", sep="\t")
         centre = (elements["plus_summit"] + elements["minus_summit"]) // 2
         fold = elements["#chrom"].factorize()[0]
@@ -80,9 +83,29 @@ class Study:
             work / "counts", "count_windows", "--windows", work / "windows.bed", "--sheet", work / "signals.tsv", "--out",
             work / "counts",
         )  # fmt: skip
+        if allelic:
+            self.allelic_counts(sim)
         self.run(
             work / "haplotypes", "extract_haplotypes", "--vcf", sim / "variants.vcf.gz", "--fasta", sim / "genome.fa",
             "--windows", work / "windows.bed", "--out", work / "haplotypes",
+        )  # fmt: skip
+
+    def allelic_counts(self, sim: Path) -> None:
+        """The store with reads of each haplotype; a cohort made without BAM is simulated again, with the same seed."""
+        work, reports = self.work, []
+        reads = sim if (sim / "libraries.tsv").exists() else self.cohort("sim.reads", reads=True)
+        (work / "alleles").mkdir(exist_ok=True)
+        libraries = pd.read_csv(reads / "libraries.tsv", sep="\t")
+        for library, donor, path in libraries[["library", "donor", "bam"]].itertuples(index=False):
+            prefix = work / "alleles" / library
+            reports += ["--alleles", f"{prefix}.alleles.json"]
+            self.run(
+                Path(reports[-1]), "count_alleles", "--reads", reads / path, "--vcf", sim / "variants.vcf.gz", "--windows",
+                work / "windows.bed", "--library", library, "--donor", donor, "--umi", "RX", "--out-prefix", prefix,
+            )  # fmt: skip
+        self.run(
+            work / "counts.allelic", "count_windows", "--windows", work / "windows.bed", "--sheet", work / "signals.tsv",
+            "--out", work / "counts.allelic", *reports,
         )  # fmt: skip
 
     def pretrained(self, seed: int) -> Path:
@@ -96,12 +119,13 @@ class Study:
             "--held-out-fold", TEST, "--held-out-fold", VALIDATION, "--seed", seed,
         )  # fmt: skip
 
-    def tuned(self, name: str, genotypes: str, extra: str, seed: int) -> Path:
+    def tuned(self, name: str, kind: str, extra: str, seed: int) -> Path:
         """LegNet fine-tuned on the cohort."""
         out = self.work / "models" / f"{name}.{seed}"
+        counts, genotypes = ("counts.allelic", "personal") if kind == ALLELIC else ("counts", kind)
         start = self.pretrained(seed % self.options.starts)
         return self.run(
-            out, "finetune_model", "--counts", self.work / "counts", "--haplotypes", self.work / "haplotypes", "--out",
+            out, "finetune_model", "--counts", self.work / counts, "--haplotypes", self.work / "haplotypes", "--out",
             out, "--init", start, "--genotypes", genotypes, "--test-fold", TEST, "--validation-fold", VALIDATION,
             "--test-donor-fraction", 0, "--seed", seed, *shlex.split(self.options.common), *shlex.split(extra),
         )  # fmt: skip
@@ -209,6 +233,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="models of each kind")
     parser.add_argument("--starts", type=int, default=1, help="pretrained networks that they start from, in turn")
     parser.add_argument("--common", default="", help="options of finetune_model.py for every model")
+    parser.add_argument("--allelic", action="store_true", help="also count and learn the reads of each haplotype")
     parser.add_argument("--shuffled", action="store_true", help="also shuffled genotypes")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="NAME=OPTIONS",
                         help="a variant of fine-tuning, trained on personal genomes and on the reference")  # fmt: skip
@@ -217,12 +242,14 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     study.stores()
     recipes = {"": ""} | dict(word.split("=", 1) for word in options.tries)
-    kinds = ["personal", CONTROL, *([SHUFFLED] if options.shuffled else [])]
+    kinds = [*([ALLELIC] if options.allelic else []), "personal", CONTROL, *([SHUFFLED] if options.shuffled else [])]
     models = {START: [study.pretrained(seed) for seed in range(options.starts)]}
     for recipe, extra in recipes.items():
         for kind in kinds:
             name = f"{kind} {recipe}".strip()
-            models[name] = [study.tuned(name.replace(" ", "."), kind, extra, seed) for seed in range(options.seeds)]
+            models[name] = [
+                study.tuned(name.replace(",", "").replace(" ", "."), kind, extra, seed) for seed in range(options.seeds)
+            ]
     variants = near_variants(study)
     genome = options.work / "sim" / "genome.fa"
     effects = {
@@ -234,8 +261,10 @@ def main() -> None:
         with_start = f"{own[0]} + {START}"
         effects[with_start] = effects[own[0]] / 2 + effects[START][np.arange(options.seeds) % options.starts] / 2
         pairs += [(own[0], other) for other in (*own[1:], START)] + [(with_start, START)]
+        if options.allelic:
+            pairs.append((own[1], own[2]))  # personal without allelic reads, and the reference
         if recipe:
-            pairs.append((own[0], "personal"))
+            pairs.append((own[0], kinds[0]))
     element = variants["element"].factorize()[0]
     Comparison(effects, variants["effect"].to_numpy(float), element).table(pairs)
     print(json.dumps({name: len(paths) for name, paths in models.items()}), file=sys.stderr)

@@ -7,7 +7,7 @@ process EXPLAIN_VARIANTS {
     label 'process_gpu'
 
     input:
-    tuple val(set), path(scores, stageAs: 'scores/*'),
+    tuple val(set), path(scores, stageAs: 'scores/*'), path(ranked, stageAs: 'ranked/*'),
         path(genome, stageAs: 'genome/*'), path(index, stageAs: 'genome/*'),
         val(model), path(models, stageAs: 'models/?/*')
     val tool
@@ -19,7 +19,7 @@ process EXPLAIN_VARIANTS {
     script:
     """
     explain_variants.py ${repeated('--checkpoint', models)} --name ${quoted(model)} --scores ${quoted(scores)} \\
-        --fasta ${quoted(genome)} --out ${quoted("${set}.importance.tsv")} --threads ${task.cpus} ${tool.args}
+        --variants ${quoted(ranked)} --fasta ${quoted(genome)} --out ${quoted("${set}.importance.tsv")} --threads ${task.cpus} ${tool.args}
     """
 
     stub:

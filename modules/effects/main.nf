@@ -95,16 +95,17 @@ workflow EFFECTS {
     asked = gathered.filter { meta, _effects, _costs, counts -> !meta.kind && (workflow.stubRun || anyScored(counts)) }
         .map { meta, effects, _costs, _counts -> [meta.set, [effects].flatten()] }
     genomes = located.map { meta, _table, fasta, index -> [meta.set, fasta, index] }
-    explained = asked.join(genomes).combine(explaining).map { set, effects, fasta, index, model, paths ->
-        [set, effects.findAll { path -> path.name == "${set}.${model}.tsv" }, fasta, index, model, paths]
-    }
+    explained = asked.join(RANK_VARIANTS.out.variants).join(genomes).combine(explaining)
+        .map { set, effects, ranked_set, fasta, index, model, paths ->
+            [set, effects.findAll { path -> path.name == "${set}.${model}.tsv" }, ranked_set, fasta, index, model, paths]
+        }
     EXPLAIN_VARIANTS(explained.filter { row -> row[1] }, tools.explain_variants)
 
     emit:
     results  = SATURATE_SEQUENCES.out.saturation.map { path -> ['effects', path] }.mix(
         gathered.flatMap { row -> row.tail().flatten() }.mix(annotated).map { path -> ['effects/scores', path] },
         EXPLAIN_VARIANTS.out.importance.map { path -> ['effects/importance', path] },
-        RANK_VARIANTS.out.variants.mix(RANK_VARIANTS.out.calibration).map { path -> ['effects/scores', path] },
+        RANK_VARIANTS.out.variants.map { row -> row[1] }.mix(RANK_VARIANTS.out.calibration).map { path -> ['effects/scores', path] },
         BENCHMARK_VARIANTS.out.metrics.mix(BENCHMARK_VARIANTS.out.points, BENCHMARK_VARIANTS.out.curves)
             .map { path -> ['effects/benchmarks', path] },
     )

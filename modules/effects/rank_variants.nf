@@ -1,6 +1,6 @@
 include { quoted ; repeated } from '../tools.nf'
 
-// One row a variant of --score: the score to use, how far to trust it, gene and frequency.
+// One row a variant of --score: the score to use, its rank, how far to trust it, gene, motif and frequency.
 process RANK_VARIANTS {
     tag "${meta.set}"
     label 'process_single'
@@ -15,7 +15,7 @@ process RANK_VARIANTS {
     val tool
 
     output:
-    path "${meta.set}.variants.tsv", emit: variants
+    tuple val(meta.set), path("${meta.set}.variants.tsv"), emit: variants
     path "${meta.set}.calibration.tsv", emit: calibration
     tuple val(task.process), eval('task_record.py'), emit: records
 

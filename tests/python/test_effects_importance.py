@@ -52,6 +52,9 @@ def scores(*rows: tuple[int, str, str, float]) -> pd.DataFrame:
 def test_top_scores_are_the_largest_and_each_once() -> None:
     table = scores((1, "A", "C", 0.5), (2, "C", "A", -2.0), (2, "C", "A", -2.0), (3, "G", "A", float("nan")))
     assert top_scores(table, 5)["pos"].tolist() == [2, 1]
+    ranked = table[["chrom", "pos", "ref", "alt"]].drop_duplicates().assign(rank=lambda rows: rows["pos"])
+    assert top_scores(table, 5, ranked)["pos"].tolist() == [1, 2]
+    assert top_scores(table, 1, ranked)["pos"].tolist() == [1]
 
 
 def test_importance_is_minus_the_mean_effect_of_changes(genome: Genome) -> None:

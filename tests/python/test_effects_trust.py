@@ -140,6 +140,7 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
         ".",
     ]  # other has the larger r with measured effects
     assert table["best_score"].tolist()[:3] == [0.5, 1.5, 0.01] and np.isnan(table["best_score"].iloc[3])
+    assert table["rank"].tolist()[:3] == [2, 1, 3] and np.isnan(table["rank"].iloc[3])
     assert table["status"].tolist() == ["scored"] * 3 + ["seen_by_every_model"]
     assert table["effect_legnet"].tolist()[:2] == [0.5, -0.5]
     p = table["sign_probability"]

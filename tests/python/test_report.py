@@ -599,10 +599,26 @@ def scored_folder(folder: Path, donors: bool = False) -> Path:
     for model, of in table.groupby("model"):
         write_table(of, folder / "effects" / "scores" / f"my.set.{model}.tsv")
     # What rank_variants.py writes next to them.
-    ranked = table[table["model"] == "legnet"].drop(columns="model").assign(best_model="legnet")
+    ranked = table[table["model"] == "legnet"].drop(columns="model").rename(columns={"effect": "best_score"})
+    scored = ranked["status"] == "scored"
+    ranked = ranked.assign(
+        best_model=np.where(scored, "legnet", "."), rank=[2, 1, np.nan], sign_probability=[0.6, 0.95, np.nan], af=0.25,
+        null_quantile=[0.3, 0.99, np.nan], motif=[".", "MA1 SP1", "."], motif_change=[".", "broken", "."], motif_bits=[np.nan, -7.5, np.nan],
+        tss_distance=-40, window=".", distance=np.nan,
+    )  # fmt: skip
+    status = [ranked.pop(name) for name in ("status", "reason")]
+    effects = {f"effect_{model}": of["effect"].to_numpy() for model, of in table.groupby("model")}
+    ranked = ranked.assign(status=status[0], reason=status[1], **effects)
     write_table(ranked, folder / "effects" / "scores" / "my.set.variants.tsv")
     bins = pd.DataFrame(
-        {"model": ["legnet"], "class": ["all"], "bin": [1], "predicted": [0.6], "observed": [0.7], "n": [9]}
+        {
+            "model": "legnet",
+            "class": "all",
+            "bin": [1, 2],
+            "predicted": [0.6, 0.9],
+            "observed": [0.7, 0.8],
+            "n": [60, 60],
+        }
     )
     write_table(bins, folder / "effects" / "scores" / "my.set.calibration.tsv")
     top = table[table["effect"] == -1.5].iloc[0]
@@ -623,16 +639,28 @@ def test_scored_variants_come_first_with_table_and_cards(tmp_path: Path) -> None
         said["What was scored of my.set?"] == "2 of 3 variants by legnet. Without a score: REF is not in the FASTA (1)."
     )
     assert said["How far can the scores of my.set be trusted?"].startswith(
-        "1 of 2 effects are larger than twice their spread."
+        "1 of 2 have the right sign with probability 0.9 or more. 1 of 2 effects are larger than those of 95 %"
     )
     assert said["Which variants of my.set stand out?"].startswith("The largest: 2.8-fold less activity.")
-    table = html[html.index("my.set: effects by legnet") :]
+    table = html[html.index("my.set: effects") :]
     firsts = re.findall(r"<tr><td>(chr1:[^<]+)</td><td[^>]*>([^<]+)</td>", table[: table.index("</table>")])
     assert firsts == [("chr1:101 A&gt;G", "-1.50"), ("chr1:100 A&gt;G", "0.100")]
-    assert "effect by pretrained cell" in table and "GENE&lt;1&gt;" in table and "GENE<1>" not in html
+    assert (
+        "effect by pretrained cell" in table
+        and "MA1 SP1" in table
+        and "GENE&lt;1&gt;" in table
+        and "GENE<1>" not in html
+    )
     assert "stage left no results" not in html and 'id="libraries"' not in html
+    card = html[html.index("Effect -1.500 ± 0.20 log2 (0.35-fold) by legnet.") :]
+    for told in (
+        "sign is right with probability 0.95", "Larger than 99 % of random SNVs", "40 bp upstream of the nearest start of transcription, of GENE",
+        "breaks motif MA1 SP1 (-7.5 bits)", "Allele frequency 0.25",
+    ):  # fmt: skip
+        assert told in card[: card.index("</p>")], told
+    assert "Expected calibration error 0.100" in html
     drawn = {path.stem for path in report.parent.glob("figures/*.svg")}
-    assert {"alleles-my-set-1", "alleles-my-set-2", "logos-my-set-1"} <= drawn
+    assert {"sign-calibration-my-set", "alleles-my-set-1", "alleles-my-set-2", "logos-my-set-1"} <= drawn
     logos = pd.read_csv(report.parent / "data" / "logos-my-set-1.tsv", sep="\t")
     assert set(logos["allele"]) == {"ref", "alt"} and len(logos) == 20
     outline(html)
@@ -648,6 +676,7 @@ def test_nothing_scored_is_said_loudly(tmp_path: Path) -> None:
     folder = scored_folder(tmp_path / "r")
     for path in folder.glob("effects/scores/*.tsv"):
         table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        table = table.assign(rank="NA", best_score="NA") if "rank" in table else table
         write_table(table.assign(effect="NA", status="ref_mismatch", reason="REF is not in the FASTA"), path)
     html = build_report(folder, tmp_path / "out", "t").read_text()
     assert "No variant of my.set was scored by any model" in html[: html.index("<dl")]

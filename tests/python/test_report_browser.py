@@ -40,9 +40,10 @@ def folder_of(root: Path) -> Path:
     write_table(pd.DataFrame(saturated, columns=columns), root / "effects" / "saturation" / "saturation.tsv")
     scores = pd.DataFrame(
         {"chrom": "chr1", "pos": [1600, 1500, 1700], "ref": ["A", "AC", "G"], "alt": ["G", "A", "T"], "id": ["rs 1", ".", "."],
-         "model": "legnet", "effect": [0.5, -1.0, np.nan]}
+         "rank": [2, 1, np.nan], "best_score": [0.5, -1.0, np.nan], "best_model": ["legnet", "legnet", "."],
+         "status": ["scored", "scored", "ref_mismatch"], "reason": ["", "", "REF differs"]}
     )  # fmt: skip
-    write_table(scores, root / "effects" / "scores" / "mine.legnet.tsv")
+    write_table(scores, root / "effects" / "scores" / "mine.variants.tsv")
     return root
 
 

@@ -22,7 +22,12 @@ def main(
     out: Annotated[
         Path, typer.Option(help="Table of the importance of each base in both alleles of the top variants.")
     ],
-    count: Annotated[int, typer.Option(min=1, help="Variants to take, those with the largest effects.")] = 12,
+    variants: Annotated[
+        Path | None, typer.Option(help="Table of rank_variants.py: its ranks say which variants come first.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option(min=1, help="Variants to take: the first of --variants, else those with the largest effects.")
+    ] = 12,
     span: Annotated[int, typer.Option(min=2, help="Bases around a variant that are changed.")] = 50,
     name: ModelName = "model",
     context: Context = "auto",
@@ -40,9 +45,11 @@ def main(
     from allelegro.effects.scoring import Scorer
     from allelegro.effects.windows import Genome
     from allelegro.errors import DataError
-    from allelegro.io.tables import write_table
+    from allelegro.io.tables import COUNT, NUMBER, TEXT, maybe, read_table, write_table
 
-    top = top_scores(read_scores(scores), count)
+    columns = {"chrom": TEXT, "pos": COUNT, "ref": TEXT, "alt": TEXT, "rank": maybe(NUMBER)}
+    ranked = read_table(variants, columns) if variants else None
+    top = top_scores(read_scores(scores), count, ranked)
     scorer = Scorer(name, load_models(checkpoint, device), context, held_out_only=held_out_only)
     tables = [] if top.empty else list(importance(top, scorer, Genome(fasta), span))
     if len(top) and not tables:

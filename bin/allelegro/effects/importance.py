@@ -15,11 +15,17 @@ KEY = ["chrom", "pos", "ref", "alt"]
 IMPORTANCE_COLUMNS = [*KEY, "id", "model", "allele", "offset", "base", "importance"]
 
 
-def top_scores(scores: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The rows of a table of scores with the largest effects, each variant once; rows without a score are none of them."""
+def top_scores(scores: pd.DataFrame, count: int, ranked: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The first rows of a table of scores, each variant once: by ``rank`` of ``ranked``, else the largest effects.
+
+    Rows without a score are none of them.
+    """
     scored = scores[scores["effect"].notna()]
-    order = np.argsort(-scored["effect"].abs().to_numpy(), kind="stable")
-    return scored.iloc[order].drop_duplicates(KEY).head(count)
+    if ranked is None:
+        order = np.argsort(-scored["effect"].abs().to_numpy(), kind="stable")
+        return scored.iloc[order].drop_duplicates(KEY).head(count)
+    first = ranked.dropna(subset="rank").sort_values("rank")[KEY]
+    return first.merge(scored.drop_duplicates(KEY), on=KEY).head(count)
 
 
 def importance(scores: pd.DataFrame, scorer: Scorer, genome: Genome, span: int) -> Iterator[pd.DataFrame]:

@@ -21,10 +21,11 @@ from allelegro.statistics import pearson
 CALIBRATION_COLUMNS = ["model", "class", "bin", "predicted", "observed", "n"]
 _FROM_BEST = [
     "effect_sd", "effect_sd_models", "null_quantile", "ref_prediction", "alt_prediction", "view", "window", "distance",
-    "effect_element", "effect_centred",
+    "effect_element", "effect_centred", "ref_sd", "alt_sd",
 ]  # fmt: skip
+_IF_THERE = ("null_quantile", "ref_sd", "alt_sd")
 SUMMARY_COLUMNS = [
-    *VARIANT_COLUMNS, "rsid", "af", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_score",
+    *VARIANT_COLUMNS, "rsid", "af", "rank", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_score",
     *GENE_COLUMNS, *MOTIF_COLUMNS, "status", "reason",
 ]  # fmt: skip
 
@@ -37,9 +38,8 @@ def read_models(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
     first: pd.DataFrame | None = None
     for path in paths:
         table = read_scores(path)
-        missing = [
-            column for column in [*_FROM_BEST, "status", "reason"] if column not in table and column != "null_quantile"
-        ]
+        needed = [name for name in (*_FROM_BEST, "status", "reason") if name not in _IF_THERE]
+        missing = [name for name in needed if name not in table]
         if missing:
             raise DataError(f"{path}: column {missing[0]} is missing; give a table of score_variants.py")
         for name, rows in table.groupby("model", sort=False):
@@ -83,8 +83,9 @@ def summarise(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``SUMMARY_COLUMNS`` and one ``effect_MODEL`` column a model; and the calibration of signs (``CALIBRATION_COLUMNS``).
 
-    ``best_score`` is the effect by the best model that scored the variant (:func:`best_first`), ``sign_probability`` how
-    likely its sign is right.
+    ``best_score`` is the effect by the best model that scored the variant (:func:`best_first`), ``rank`` its place by size
+    among them (1 is the largest, a repeated variant has none), ``sign_probability`` how likely its sign is right. What
+    shows top variants takes them by ``rank``.
     """
     order = best_first(list(models), points)
     table = models[order[0]][VARIANT_COLUMNS].copy()
@@ -93,7 +94,7 @@ def summarise(
     table = table.assign(
         rsid=table["id"].where(table["id"].astype(str).str.match(r"rs\d+"), "."), af=np.nan,
         best_score=best["effect"], best_model=best["model"].where(best["status"] == SCORED, "."),
-        sign_probability=np.nan, window_score=np.nan, status=best["status"], reason=best["reason"],
+        rank=_ranks(best), sign_probability=np.nan, window_score=np.nan, status=best["status"], reason=best["reason"],
         **{name: best.get(name, np.nan) for name in _FROM_BEST},
     )  # fmt: skip
     groups = sign_classes(best["view"], best["distance"])
@@ -131,6 +132,12 @@ def _best_rows(models: Mapping[str, pd.DataFrame], order: Sequence[str]) -> pd.D
         better = (best["status"] != SCORED) & (rows["status"] == SCORED)
         best.loc[better] = rows.loc[better]
     return best
+
+
+def _ranks(best: pd.DataFrame) -> pd.Series:
+    """Places of the variants by the size of their effect, each variant once, the first of equals first; NaN for others."""
+    sizes = best["effect"].abs().where(~best.duplicated(["chrom", "pos", "ref", "alt"]))
+    return sizes.rank(method="first", ascending=False)
 
 
 def _calibrated(points: Sequence[Path], model: str) -> tuple[SignCalibration, pd.DataFrame]:

@@ -14,7 +14,7 @@ from allelegro.io.atomic import atomic_path
 from allelegro.io.bigwig import BigWig, write_bigwig
 from allelegro.report.report import Report, Section, Table
 from allelegro.report.results import Results
-from allelegro.report.sections.variants import main_model, place, top_variants
+from allelegro.report.sections.variants import place, top_variants
 
 SESSION = "session.xml"
 PREDICTED_SPAN = 100  # central bp of a window that carry its predicted value
@@ -137,8 +137,7 @@ def _importance(results: Results, folder: Path, lengths: dict[str, int]) -> Iter
 def _variants(results: Results, folder: Path, lengths: dict[str, int]) -> Iterator[Track]:
     """Scored variants, red where the alternative allele increases activity and blue where it decreases it."""
     for name, table in results.scored_sets.items():
-        model = main_model(results, table)
-        yield from _effects(folder, name, top_variants(table, model), "effect", f"effects by {model} (log2)")
+        yield from _effects(folder, name, top_variants(table), "best_score", "effects by the best model (log2)")
     personal = results.roles.get("personal")
     elsewhere = {
         str(one["name"])
@@ -240,7 +239,7 @@ def _genome(results: Results, home: Path) -> str:
 def _locus(results: Results) -> str:
     """Where the session opens: the top scored variant, else the first held-out window."""
     for table in results.scored_sets.values():
-        top = top_variants(table, main_model(results, table)).head(1)
+        top = top_variants(table).head(1)
         for _, row in top.iterrows():
             return f"{row['chrom']}:{max(int(row['pos']) - 250, 1)}-{int(row['pos']) + 250}"
     windows = results.windows

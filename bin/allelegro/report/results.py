@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -14,16 +15,22 @@ import pandas as pd
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
-from allelegro.io.tables import GUESS, TEXT, WHOLE, read_table
-from allelegro.procap.counts import CountsStore
+from allelegro.io.tables import COUNT, GUESS, NUMBER, TEXT, WHOLE, Kind, maybe, read_table
+from allelegro.procap.counts import CountsStore, library_sizes
 from allelegro.report.anonymous import Pseudonyms, pseudonyms_of
 from allelegro.report.report import MEMBERS
 
 # Columns that hold names, which are text whatever they look like; all others of a run's own tables show their kind.
 _NAMES = (
     "library", "donor", "candidate", "best_donor", "library_1", "library_2", "donor_1", "donor_2", "window", "chrom", "id",
-    "group", "model", "ref", "alt", "allele", "base", "status", "reason", "view", "gene", "effect_by_seed",
+    "group", "model", "ref", "alt", "allele", "base", "status", "reason", "view", "gene", "effect_by_seed", "best_model", "rsid",
+    "motif", "motif_change", "class",
 )  # fmt: skip
+# Of the table of scored variants.
+_RANKED = {
+    "chrom": TEXT, "pos": COUNT, "ref": TEXT, "alt": TEXT, "rank": maybe(NUMBER), "best_score": maybe(NUMBER),
+    "best_model": TEXT, "status": TEXT, "reason": TEXT,
+}  # fmt: skip
 
 
 @dataclass
@@ -199,6 +206,15 @@ class Results:
         return counts, self.haplotype_store
 
     @cached_property
+    def expression(self) -> dict[str, float]:
+        """Observed RPM of each window, both strands, the mean over libraries; empty without counts."""
+        if self.stores is None:
+            return {}
+        counts = self.stores[0]
+        rpm = counts.counts().sum(axis=2) / library_sizes(counts.libraries)
+        return dict(zip(counts.windows["name"].astype(str), rpm.mean(axis=1).tolist(), strict=True))
+
+    @cached_property
     def haplotype_store(self) -> HaplotypeStore | None:
         """The haplotype store, or None where only its metadata is here."""
         folder = self.path("genotype", "haplotypes")
@@ -248,17 +264,18 @@ class Results:
 
     @cached_property
     def scored_sets(self) -> dict[str, pd.DataFrame]:
-        """Scores of the variants that were given without measured effects: of each set the rows of all models."""
-        measured = set(self.metrics.loc[self.metrics["stage"] == "effects", "dataset"].astype(str))
-        found: dict[str, list[pd.DataFrame]] = {}
-        for path in self._files("effects/scores/*.tsv"):
-            table = self._table(path)
-            # SET.MODEL.tsv by what it holds: counts, summaries and calibrations of a set are next to it.
-            suffix = "" if table.empty or "model" not in table else f".{table['model'].iloc[0]}.tsv"
-            name = path.name.removesuffix(suffix)
-            if suffix and path.name.endswith(suffix) and name not in measured:
-                found.setdefault(name, []).append(table)
-        return {name: pd.concat(tables, ignore_index=True) for name, tables in found.items()}
+        """One row a variant of each set that was given to be scored, the first by ``rank`` first, those without a score last."""
+        suffix = ".variants.tsv"
+        files = self._files(f"effects/scores/*{suffix}")
+        tables = {path.name.removesuffix(suffix): self._table(path, _RANKED) for path in files}
+        return {name: table.sort_values("rank", kind="stable", ignore_index=True) for name, table in tables.items()}
+
+    @cached_property
+    def sign_calibrations(self) -> dict[str, pd.DataFrame]:
+        """Probabilities of a right sign against shares of right signs (``model class bin predicted observed n``), by set."""
+        suffix = ".calibration.tsv"
+        files = self._files(f"effects/scores/*{suffix}")
+        return {path.name.removesuffix(suffix): self._table(path) for path in files}
 
     @cached_property
     def allelic_counts(self) -> list[dict[str, Any]]:
@@ -293,8 +310,9 @@ class Results:
             found.append(Training(model, "/".join(member), config, self._history(path.parent)))
         return found
 
-    def _table(self, path: Path) -> pd.DataFrame:
-        table = read_table(path, optional=dict.fromkeys(_NAMES, TEXT), others=GUESS, allow_empty=True)
+    def _table(self, path: Path, columns: Mapping[str, Kind] | None = None) -> pd.DataFrame:
+        names = {name: TEXT for name in _NAMES if name not in (columns or {})}
+        table = read_table(path, columns or {}, optional=names, others=GUESS, allow_empty=True)
         return self._pseudonyms.table(table) if self.anonymous else table
 
     @cached_property

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from allelegro.report import tracks
+from allelegro.report import plots, tracks
 from allelegro.report.plots import colour_of
 from allelegro.report.report import Answer, Figure, Report, Section, Table, figure_of
 from allelegro.report.results import Results
@@ -17,18 +18,31 @@ MOST_ROWS = 500  # of the table: the rest is in the scores
 MOST_CARDS = 12
 SCORED = "scored"
 SURE = 0.9
+RARE = 0.95  # null quantile of an effect that few random SNVs reach
 KEY = ["chrom", "pos", "ref", "alt"]
-# What the table of a reader leaves to effects/scores.
-HIDDEN = {
-    *KEY, "model", "effect", "n_models", "n_predictions", "n_unknown", "ref_sd", "alt_sd", "effect_by_seed", "status", "reason",
-    "effect_element", "effect_centred", "view", "ref_prediction", "alt_prediction",
+NOTHING = (".", "", "nan")
+# Columns of the table: of a set's variants, and as readers see them.
+SHOWN = {
+    "best_score": "effect", "id": "id", "best_model": "model", "sign_probability": "P(sign right)", "null_quantile": "null quantile",
+    "effect_sd": "spread", "gene": "gene", "tss_distance": "bp from its start", "motif": "motif", "motif_change": "by alt",
+    "motif_bits": "bits", "af": "allele frequency", "window": "window", "distance": "bp from its centre",
+    "expression": "RPM of the window",
 }  # fmt: skip
 ABOUT = {
     "effect": "log2 of predicted activity, alternative over reference allele; positive: the alternative allele increases activity.",
-    "effect_sd": "Standard deviation of the effect over checkpoints, strands and shifts.",
-    "effect_sd_models": "Standard deviation of the effect over checkpoints (folds and seeds).",
+    "model": "The model with the largest r with measured effects of those that scored the variant, without measured effects legnet.",
+    "P(sign right)": "Probability that the sign of the effect is right, calibrated on measured effects that the model did not see.",
+    "null quantile": "Share of random SNVs of the variant's class with a smaller effect; uniform where nothing happens.",
+    "spread": "Standard deviation of the effect over checkpoints, strands and shifts.",
+    "gene": "Of the nearest transcription start in the annotation.",
+    "bp from its start": "Negative: upstream of the transcription start.",
+    "motif": "The motif whose hit changes most between the alleles.",
+    "by alt": "Whether the alternative allele made, broke, strengthened or weakened the motif.",
+    "bits": "Log-odds score of the motif, alternative less reference allele.",
+    "allele frequency": "INFO/AF of the VCF.",
     "window": "The PRO-cap window that the variant is in, and was scored in.",
-    "distance": "From the window's centre, in bp; negative: left of it.",
+    "bp from its centre": "Negative: left of the window's centre.",
+    "RPM of the window": "Observed signal of the window, both strands, the mean over libraries.",
 }
 
 
@@ -43,93 +57,91 @@ def scored_variants(results: Results, report: Report) -> None:
     )
     for name, table in results.scored_sets.items():
         section.head(name)
-        model = main_model(results, table)
-        report.answers += _answers(name, table, model)
+        report.answers += _answers(name, table)
         section.show(_unscored(name, table))
-        top = top_variants(table, model)
+        top = top_variants(table)
+        if "window" in top:
+            top = top.assign(expression=top["window"].map(results.expression))
         if top.empty:
             report.warn(f"No variant of {name} was scored by any model: the reasons are under Scored variants.")
             continue
-        section.show(_table(name, table, top, model))
-        _cards(results, section, name, top.head(MOST_CARDS), model)
+        section.show(_table(name, top))
+        section.show(_sign_calibration(name, top, results.sign_calibrations.get(name)))
+        _cards(results, section, name, top.head(MOST_CARDS))
 
 
-def main_model(results: Results, table: pd.DataFrame) -> str:
-    """The model whose effects come first: that of personal genomes, else the first."""
-    models = [str(model) for model in dict.fromkeys(table["model"])]
-    preferred = [results.roles.get("personal"), *(model for model in models if not model.startswith("pretrained"))]
-    return next((model for model in preferred if model in models), models[0])
-
-
-def top_variants(table: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Scored rows of a model, the largest effect first, each variant once."""
-    rows = table[(table["model"] == model) & table["effect"].notna()]
-    return rows.iloc[np.argsort(-rows["effect"].abs().to_numpy(), kind="stable")].drop_duplicates(KEY)
-
-
-def _status(table: pd.DataFrame) -> pd.Series:
-    """``scored``, or why not, for each row; older tables hold scored variants alone."""
-    told = (
-        table["reason"].where(table["reason"].fillna("") != "", table["status"])
-        if "reason" in table
-        else table.get("status")
-    )
-    return pd.Series(SCORED, table.index) if told is None else told.where(table["effect"].isna(), SCORED)
+def top_variants(table: pd.DataFrame) -> pd.DataFrame:
+    """Scored variants in the order that their table gives, each once."""
+    return table[table["rank"].notna()]
 
 
 def _unscored(name: str, table: pd.DataFrame) -> Table | None:
-    """Variants without a score by reason, one column a model."""
-    counts = pd.crosstab(_status(table), table["model"]).rename_axis(index="reason", columns=None)
-    counts = counts.drop(index=SCORED, errors="ignore")
-    if counts.empty:
-        return None
-    counts = counts.loc[counts.sum(axis=1).sort_values(ascending=False).index]
-    return Table(f"{name}: variants without a score, by reason", counts.reset_index())
+    """Variants without a score by reason."""
+    counts = _reasons(table)
+    return (
+        Table(f"{name}: variants without a score, by reason", counts.rename_axis("reason").reset_index(name="variants"))
+        if len(counts)
+        else None
+    )
 
 
-def _answers(name: str, table: pd.DataFrame, model: str) -> Iterator[Answer]:
-    """How many have a score and why others have none, and which stand out."""
-    mine = table[table["model"] == model]
-    status = _status(mine).value_counts()
-    done, lost = int(status.get(SCORED, 0)), status.drop(SCORED, errors="ignore")
-    reasons = "; ".join(f"{str(reason).replace('_', ' ')} ({n:,})" for reason, n in lost.items())
+def _reasons(table: pd.DataFrame) -> pd.Series:
+    """How many variants have no score for each reason, the most frequent first."""
+    lost = table[table["status"] != SCORED]
+    return lost["reason"].where(lost["reason"] != "", lost["status"].str.replace("_", " ")).value_counts()
+
+
+def _answers(name: str, table: pd.DataFrame) -> Iterator[Answer]:
+    """How many have a score and why others have none, how far to trust them, and which stand out."""
+    lost = _reasons(table)
+    reasons = "; ".join(f"{reason} ({n:,})" for reason, n in lost.items())
+    models = table.loc[table["status"] == SCORED, "best_model"].value_counts()
+    by = " and ".join(f"{model} ({n:,})" for model, n in models.items()) if len(models) > 1 else "".join(models.index)
+    done = len(table) - int(lost.sum())
     why = f"Without a score: {reasons}." if reasons else "None is without a score."
-    yield Answer(f"What was scored of {name}?", f"{done:,} of {len(mine):,} variants by {model}.", why)
-    yield from _trust(name, mine)
-    top = top_variants(table, model).head(3)
-    if len(top):
-        said = "; ".join(
-            f"{place(row)} {row['effect']:+.2f}"
-            + ("" if pd.isna(row.get("effect_sd")) else f" ± {row['effect_sd']:.2f}")
-            for _, row in top.iterrows()
-        )
-        largest = float(top["effect"].iloc[0])
-        answer = f"The largest: {2 ** abs(largest):.2g}-fold {'more' if largest > 0 else 'less'} activity."
-        yield Answer(
-            f"Which variants of {name} stand out?",
-            answer,
-            f"Predicted effects of the alternative allele (log2): {said}.",
-        )
+    yield Answer(f"What was scored of {name}?", f"{done:,} of {len(table):,} variants{f' by {by}' if by else ''}.", why)
+    top = top_variants(table)
+    if top.empty:
+        return
+    yield _trust(name, top)
+    said = "; ".join(f"{place(row)} {row['best_score']:+.2f}{_spread(row)}" for _, row in top.head(3).iterrows())
+    largest = float(top["best_score"].iloc[0])
+    yield Answer(
+        f"Which variants of {name} stand out?",
+        f"The largest: {2 ** abs(largest):.2g}-fold {'more' if largest > 0 else 'less'} activity.",
+        f"Predicted effects of the alternative allele (log2): {said}.",
+    )
 
 
-def _trust(name: str, mine: pd.DataFrame) -> Iterator[Answer]:
-    """How many effects stand out of their own spread; the scores of a run without measured effects say no more."""
-    scored = mine[mine["effect"].notna()]
-    question = f"How far can the scores of {name} be trusted?"
-    if "sign_probability" in scored and scored["sign_probability"].notna().any():
-        sure = int((scored["sign_probability"].astype(float) >= SURE).sum())
-        yield Answer(
-            question,
-            f"{sure:,} of {len(scored):,} have the right sign with probability {SURE} or more.",
-            "The probability is calibrated on held-out measured effects.",
+def _spread(row: pd.Series) -> str:
+    return "" if pd.isna(row.get("effect_sd")) else f" ± {row['effect_sd']:.2f}"
+
+
+def _trust(name: str, top: pd.DataFrame) -> Answer:
+    """How many signs are sure and how many effects stand out of random SNVs; without measured effects, of their spread."""
+    question, because = f"How far can the scores of {name} be trusted?", ""
+    sure, quantile, sd = (_figures(top, column) for column in ("sign_probability", "null_quantile", "effect_sd"))
+    if quantile.notna().any():
+        because = (
+            f"{int((quantile > RARE).sum()):,} of {int(quantile.notna().sum()):,} effects are larger than those of 95 % of random "
+            f"SNVs of their class, where chance gives {(1 - RARE) * quantile.notna().sum():,.0f}."
         )
-    elif "effect_sd" in scored and scored["effect_sd"].notna().any():
-        clear = int((scored["effect"].abs() > 2 * scored["effect_sd"].astype(float)).sum())
-        yield Answer(
-            question,
-            f"{clear:,} of {len(scored):,} effects are larger than twice their spread.",
-            "The spread is over checkpoints, strands and shifts. Whether these signs are right was not measured in this run.",
+    if sure.notna().any():
+        answer = f"{int((sure >= SURE).sum()):,} of {len(top):,} have the right sign with probability {SURE} or more."
+        return Answer(
+            question, answer, f"{because} The probability is calibrated on held-out measured effects.".strip()
         )
+    if sd.notna().any():
+        clear = int((top["best_score"].abs() > 2 * sd).sum())
+        answer = f"{clear:,} of {len(top):,} effects are larger than twice their spread."
+        because = f"The spread is over checkpoints, strands and shifts. {because}".strip()
+    else:
+        answer = "Nothing of this run says."
+    return Answer(question, answer, f"{because} Whether these signs are right was not measured in this run.".strip())
+
+
+def _figures(table: pd.DataFrame, column: str) -> pd.Series:
+    return table[column].astype(float) if column in table else pd.Series(np.nan, table.index)
 
 
 def place(row: pd.Series) -> str:
@@ -141,37 +153,55 @@ def place(row: pd.Series) -> str:
     return f"{row['chrom']}:{int(row['pos']):,} {ref}>{alt}"
 
 
-def _table(name: str, table: pd.DataFrame, top: pd.DataFrame, model: str) -> Table:
-    """The top variants with all that the scores say of them, and the effects by other models."""
+def _table(name: str, top: pd.DataFrame) -> Table:
+    """The top variants with all that is known of them, and the effects by each model where there are several."""
     shown = top.head(MOST_ROWS)
-    columns: dict[str, object] = {
-        "variant": [place(row) for _, row in shown.iterrows()],
-        "effect": shown["effect"].to_numpy(),
-    }
-    for column in shown:
-        values = shown[column]
-        if column not in HIDDEN and not (values.isna() | values.isin([".", ""])).all():
-            columns[str(column)] = values.to_numpy()
-    keys = pd.MultiIndex.from_frame(shown[KEY])
-    for other, rows in table.groupby("model", sort=False):
-        if other != model:
-            effects = rows.drop_duplicates(KEY).set_index(KEY)["effect"].reindex(keys)
-            columns[f"effect by {other}"] = effects.to_numpy()
+    columns: dict[str, object] = {"variant": [place(row) for _, row in shown.iterrows()]}
+    for column, title in SHOWN.items():
+        if column in shown and not (shown[column].isna() | shown[column].isin(NOTHING)).all():
+            columns[title] = shown[column].to_numpy()
+    by_model = [column for column in map(str, shown.loc[:, "reason":]) if column.startswith("effect_")]
+    if len(by_model) > 1:
+        columns |= {f"effect by {column.removeprefix('effect_')}": shown[column].to_numpy() for column in by_model}
     more = "" if len(top) <= MOST_ROWS else f", the {MOST_ROWS} largest of {len(top):,}"
-    return Table(f"{name}: effects by {model}{more}", pd.DataFrame(columns), ABOUT, folded=False, search=True)
+    return Table(f"{name}: effects{more}", pd.DataFrame(columns), ABOUT, folded=False, search=True)
+
+
+def _sign_calibration(name: str, top: pd.DataFrame, bins: pd.DataFrame | None) -> Figure | None:
+    """Probabilities of a right sign against what they came to, of the model that most scores are of."""
+    if bins is None or bins.empty:
+        return None
+    model = str(top["best_model"].mode().iloc[0])
+    mine = bins[bins["model"] == model]
+    of_all = mine[mine["class"] == "all"]
+    if of_all.empty:
+        return None
+    error = float(np.average((of_all["predicted"] - of_all["observed"]).abs(), weights=of_all["n"]))
+    series = {
+        f"{group} (n = {int(rows['n'].sum()):,})": (rows["predicted"], rows["observed"])
+        for group, rows in mine.groupby("class", sort=False)
+    }
+    return plots.lines(
+        f"sign-calibration-{_slug(name)}",
+        f"{name}: is the probability of a right sign right?",
+        f"Measured variants that {model} did not see, in tenths of the probability, each held out of its calibration; on the dashed "
+        f"line the probability is what it says. Expected calibration error {error:.3f}. near: within 115 bp of a window's centre; "
+        "far: further away; outside: in no window.",
+        series, "probability that the sign is right", "share of right signs", diagonal=True,
+    )  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------- cards
 
 
-def _cards(results: Results, section: Section, name: str, top: pd.DataFrame, model: str) -> None:
+def _cards(results: Results, section: Section, name: str, top: pd.DataFrame) -> None:
     """One card a variant: what is predicted for both alleles, which bases matter in each, and what donors show."""
     importance = results.importance.get(name)
     for number, (_, row) in enumerate(top.iterrows(), 1):
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{number}")
+        slug = f"{_slug(name)}-{number}"
         section.head(f"{place(row)}{_named(row)}", small=True)
         section.say(_facts(row))
-        section.show(_alleles(slug, row, model))
+        section.show(_alleles(slug, row, str(row["best_model"])))
         if importance is not None:
             mine = importance[(importance[KEY].astype(str) == row[KEY].astype(str).to_numpy()).all(axis=1)]
             if len(mine):
@@ -179,19 +209,44 @@ def _cards(results: Results, section: Section, name: str, top: pd.DataFrame, mod
         section.show(by_genotype(results, slug, row))
 
 
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", name)
+
+
 def _named(row: pd.Series) -> str:
-    return f" ({row['id']})" if str(row.get("id", ".")) not in (".", "", "nan") else ""
+    return f" ({row['id']})" if str(row.get("id", ".")) not in NOTHING else ""
 
 
 def _facts(row: pd.Series) -> str:
-    """All that is known of a variant, in one line."""
-    said = [f"effect {row['effect']:+.3f} log2 ({2 ** row['effect']:.2f}-fold)"]
-    for column, value in row.items():
-        if column in HIDDEN or column == "id" or pd.isna(value) or str(value) in (".", ""):
-            continue
-        told = f"{value:.3g}" if isinstance(value, float) else str(value)
-        said.append(f"{str(column).replace('_', ' ')} {told}")
-    return "; ".join(said) + "."
+    """All that is known of a variant, in one paragraph: effect, trust, place, gene, motif."""
+    return " ".join(f"{said[0].upper()}{said[1:]}." for said in _said(row))
+
+
+def _said(row: pd.Series) -> Iterator[str]:
+    score = float(row["best_score"])
+    yield f"effect {score:+.3f}{_spread(row)} log2 ({2**score:.2f}-fold) by {row['best_model']}"
+    if (sure := _known(row, "sign_probability")) is not None:
+        yield f"the sign is right with probability {sure:.2f}"
+    if (quantile := _known(row, "null_quantile")) is not None:
+        yield f"larger than {100 * quantile:.0f} % of random SNVs of its class"
+    if (gene := _known(row, "gene")) is not None and (tss := _known(row, "tss_distance")) is not None:
+        yield f"{abs(tss):,.0f} bp {'up' if tss < 0 else 'down'}stream of the nearest start of transcription, of {gene}"
+    if (motif := _known(row, "motif")) is not None:
+        verb = {"made": "makes", "broken": "breaks", "stronger": "strengthens", "weaker": "weakens"}
+        change = str(row["motif_change"])
+        yield f"the alternative allele {verb.get(change, change)} motif {motif} ({row['motif_bits']:+.1f} bits)"
+    if (frequency := _known(row, "af")) is not None:
+        yield f"allele frequency {frequency:.3g}"
+    if (window := _known(row, "window")) is not None:
+        distance, rpm = _known(row, "distance"), _known(row, "expression")
+        where = "" if distance is None else f", {abs(distance):,.0f} bp from its centre"
+        yield f"in window {window}{where}" + ("" if rpm is None else f"; {rpm:.3g} RPM are observed in it")
+
+
+def _known(row: pd.Series, column: str) -> Any:
+    """A value of a row, or None where the run does not know it."""
+    value = row.get(column)
+    return None if pd.isna(value) or str(value) in NOTHING else value
 
 
 def _alleles(slug: str, row: pd.Series, model: str) -> Figure | None:
@@ -251,7 +306,7 @@ def allele_logos(slug: str, row: pd.Series, importance: pd.DataFrame) -> Figure:
         drawing,
         f"logos-{slug}",
         f"{place(row)}: importance of each base, both alleles",
-        "Letters: minus the mean effect of changing the base (log2), so a tall letter raises activity. Shaded: the variant. A motif "
+        f"By {importance['model'].iloc[0]}. Letters: minus the mean effect of changing the base (log2), so a tall letter raises activity. Shaded: the variant. A motif "
         "that one allele has and the other lacks stands out by its letters.",
         importance[["allele", "offset", "base", "importance"]],
     )  # fmt: skip

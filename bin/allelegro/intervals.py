@@ -67,9 +67,10 @@ class Regions:
     def overlap_rows(self, contigs: NDArray[np.object_], starts: Ints, ends: Ints) -> NDArray[np.bool_]:
         """Which rows, intervals of any contigs, share at least one base with one of these."""
         found = np.zeros(len(contigs), np.bool_)
-        for contig in self.by_contig:
-            here = np.flatnonzero(contigs == contig)
-            found[here] = self.overlap(contig, starts[here], ends[here])
+        number, names = pd.factorize(contigs)
+        for place, name in enumerate(names):
+            here = np.flatnonzero(number == place)
+            found[here] = self.overlap(name, starts[here], ends[here])
         return found
 
     def overlap(self, contig: str, starts: Ints, ends: Ints) -> NDArray[np.bool_]:

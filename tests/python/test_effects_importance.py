@@ -40,7 +40,7 @@ class ToyScorer:
     def input_width(self, model: CountsA) -> int:
         return model.width
 
-    def eligible(self, chrom: pd.Series, start: pd.Series) -> np.ndarray:
+    def eligible(self, chrom: pd.Series, *_: object) -> np.ndarray:
         return np.array([[True] * len(chrom), [False] * len(chrom)])
 
 

@@ -10,11 +10,16 @@ import pandas as pd
 import pytest
 import torch
 
+from allelegro.cli.score_variants import app
+from allelegro.effects.benchmark import Points, flag_overlap
+from allelegro.effects.score import score
+from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.io.dna import reverse_complement
-from allelegro.models.checkpoint import load_model
+from allelegro.models.checkpoint import load_model, load_module
 from allelegro.models.seen import FILE, Seen
 from allelegro.training.cohort import load_cohort, places, reference_codes
+from allelegro.training.evaluate import common_folds, input_of, without_seen_loci
 from allelegro.training.finetune import finetune
 from allelegro.training.mpra import genomic, like_windows, on_genome
 from allelegro.training.pretrain import pretrain
@@ -104,12 +109,12 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
     return make_toy(tmp_path_factory.mktemp("toy"))
 
 
-def lentimpra(toy: Toy, path: Path, loci: list[int], *, coordinates: bool) -> Path:
+def lentimpra(toy: Toy, path: Path, loci: list[int], *, coordinates: bool, width: int = 100) -> Path:
     """A training table with one element at each of these loci and at 60 other places, and none elsewhere."""
-    cohort = load_cohort(toy.counts, toy.haplotypes, 100, 120)
-    inserts = np.concatenate([reference_codes(cohort, np.array(loci, int)), random_codes(60, 100, 11)])
-    own = places(cohort.windows.iloc[loci], 100)
-    elsewhere = table_of(["chrZ"] * 60, [200 * i for i in range(60)], [200 * i + 100 for i in range(60)])
+    cohort = load_cohort(toy.counts, toy.haplotypes, width, 120)
+    inserts = np.concatenate([reference_codes(cohort, np.array(loci, int)), random_codes(60, width, 11)])
+    own = places(cohort.windows.iloc[loci], width)
+    elsewhere = table_of(["chrZ"] * 60, [300 * i for i in range(60)], [300 * i + width for i in range(60)])
     table = pd.concat([own, elsewhere], ignore_index=True)
     rows = np.arange(len(table))
     table.insert(0, "seq_id", [f"e{i}" for i in rows])
@@ -124,12 +129,13 @@ def lentimpra(toy: Toy, path: Path, loci: list[int], *, coordinates: bool) -> Pa
 
 def genome_of(toy: Toy, path: Path) -> Path:
     """A genome that has the toy's windows where its windows.bed says, and random sequence elsewhere."""
-    cohort = load_cohort(toy.counts, toy.haplotypes, 120, 120)
+    width = toy.sequences.shape[2]
+    cohort = load_cohort(toy.counts, toy.haplotypes, width, 120)
     with path.open("w") as out:
         for number, (chrom, rows) in enumerate(cohort.windows.groupby("chrom")):
-            contig = random_codes(1, int(rows["end"].max()) + 50, 100 + number)[0]
+            contig = random_codes(1, int(rows["end"].max()) + 1500, 100 + number)[0]
             for locus, start in zip(rows.index, rows["start"], strict=True):
-                contig[start : start + 120] = reference_codes(cohort, np.array([locus]))[0]
+                contig[start : start + width] = reference_codes(cohort, np.array([locus]))[0]
             out.write(f">{chrom}\n{LETTERS[contig].tobytes().decode()}\n")
     return path
 
@@ -229,3 +235,103 @@ def test_coordinates_of_another_assembly_are_told_by_the_sequences(toy: Toy, tmp
     found = like_windows(table, windows.iloc[:10], genome)
     np.testing.assert_array_equal(found, np.r_[np.arange(60) < 10, np.arange(60) < 10, np.zeros(60, bool)])
     assert genomic(table).shape == (180, 100)
+
+
+# ------------------------------------------------------------------------------------------- who may score and evaluate
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """Loci as wide as elements of lentiMPRA."""
+    return make_toy(tmp_path_factory.mktemp("wide"), loci=24, width=240)
+
+
+WIDE = replace(TUNING, input_width=200, max_shift=0)
+
+
+def variants_at(toy: Toy, fasta: Path, offset: int) -> pd.DataFrame:
+    """An SNV of each locus, so many bp right of its centre."""
+    windows = load_cohort(toy.counts, toy.haplotypes, 200, 120).windows
+    genome, middle = Genome(fasta), (windows["start"] + windows["end"]) // 2 + offset
+    refs = ["ACGT"[genome.codes(chrom, at, at + 1)[0]] for chrom, at in zip(windows["chrom"], middle, strict=True)]
+    alts = ["CGTA"["ACGT".index(ref)] for ref in refs]
+    return pd.DataFrame({"chrom": windows["chrom"], "pos": middle + 1, "ref": refs, "alt": alts})
+
+
+def refused(toy: Toy, folder: Path, fasta: Path, checkpoint: Path, offset: int = 0) -> np.ndarray:
+    """Which loci's variants a checkpoint does not score since training saw them."""
+    variants_at(toy, fasta, offset).to_csv(folder / "v.tsv", sep="\t", index=False)
+    status = score(folder / "v.tsv", fasta, checkpoint, device="cpu", precision="fp32")["status"]
+    assert status.isin(["scored", "seen_by_every_model"]).all()
+    return (status == "seen_by_every_model").to_numpy()
+
+
+def flagged(toy: Toy, fasta: Path, checkpoint: Path) -> list[str]:
+    """What the benchmark says of the loci's variants."""
+    points = Points(variants_at(toy, fasta, 0), [])
+    flag_overlap(points, [checkpoint], [], Genome(fasta))
+    return points.table["seen"].tolist()
+
+
+@pytest.mark.parametrize("coordinates", [True, False])
+def test_what_any_stage_saw_is_refused_flagged_and_left_out(
+    wide: Toy, tmp_path: Path, coordinates: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A user's start, pretrained with and without coordinates on two loci of the test fold, fine-tuned here."""
+    windows = load_cohort(wide.counts, wide.haplotypes, 200, 120).windows
+    folds = windows["fold"].to_numpy()
+    mine = [*np.flatnonzero(folds == 0)[:2], np.flatnonzero(folds == 2)[0]]
+    table, fasta = tmp_path / "t.tsv", genome_of(wide, tmp_path / "genome.fa")
+    pretrain(lentimpra(wide, table, mine, coordinates=coordinates, width=200), tmp_path / "start", PRETRAINING, "cpu")
+    finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=tmp_path / "start"), "cpu", None)
+    by_start, by_both = np.isin(np.arange(24), mine), np.isin(np.arange(24), mine) | (folds != 0)
+    for checkpoint, seen in ((tmp_path / "start", by_start), (tmp_path / "m", by_both)):
+        np.testing.assert_array_equal(refused(wide, tmp_path, fasta, checkpoint), seen)
+        assert flagged(wide, fasta, checkpoint) == ["yes" if one else "no" for one in seen]
+        assert not refused(wide, tmp_path, fasta, checkpoint, 900).any()  # between the loci
+    if coordinates:  # exact to the base: the sequence ends 100 bp from the centre
+        assert [refused(wide, tmp_path, fasta, tmp_path / "start", at)[mine].all() for at in (99, 100)] == [True, False]
+    model = load_model(tmp_path / "m")
+    cohorts = {input_of(model): load_cohort(wide.counts, wide.haplotypes, 200, 120)}
+    folds_left = without_seen_loci(common_folds(cohorts[200, False], {"m": [model]}), {"m": [model]}, cohorts)
+    np.testing.assert_array_equal(folds_left.loci("unseen_loci"), np.flatnonzero(folds == 0)[2:])
+    assert "a stage of its training saw 2 of 6 loci of test fold 0" in caplog.text
+
+
+def test_a_published_start_is_unknown_and_the_rest_is_refused(
+    wide: Toy, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fasta, published = genome_of(wide, tmp_path / "genome.fa"), tmp_path / "published.ckpt"
+    published.write_bytes(b"")
+    own = write_checkpoint(tmp_path / "weights", 200).config  # its weights are not what is asked about
+    monkeypatch.setattr(
+        "allelegro.training.finetune.load_module", lambda path: (load_module(tmp_path / "weights")[0], own)
+    )
+    finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=published), "cpu", None)
+    folds = load_cohort(wide.counts, wide.haplotypes, 200, 120).windows["fold"].to_numpy()
+    np.testing.assert_array_equal(refused(wide, tmp_path, fasta, tmp_path / "m"), folds != 0)
+    assert "m: what published.ckpt saw in training is unknown" in caplog.text
+    assert flagged(wide, fasta, tmp_path / "m") == ["yes" if fold else "unknown" for fold in folds]
+
+
+def test_a_start_of_an_earlier_version_says_what_it_held_out_through_fine_tuning(wide: Toy, tmp_path: Path) -> None:
+    windows = load_cohort(wide.counts, wide.haplotypes, 200, 120).windows
+    kept = windows[windows["fold"] == 0].iloc[:2]
+    fasta, told = genome_of(wide, tmp_path / "genome.fa"), kept[["chrom", "start", "end"]].values.tolist()
+    write_checkpoint(tmp_path / "earlier", 200, held_out_regions=told)
+    finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=tmp_path / "earlier"), "cpu", None)
+    np.testing.assert_array_equal(refused(wide, tmp_path, fasta, tmp_path / "m"), ~windows.index.isin(kept.index))
+
+
+def test_pairs_without_coordinates_are_compared_by_sequence(wide: Toy, tmp_path: Path) -> None:
+    table = lentimpra(wide, tmp_path / "t.tsv", [0, 1], coordinates=True, width=200)
+    pretrain(table, tmp_path / "start", PRETRAINING, "cpu")
+    cohort = load_cohort(wide.counts, wide.haplotypes, 200, 120)
+    refs = [LETTERS[codes].tobytes().decode() for codes in reference_codes(cohort, np.arange(4))]
+    pairs = pd.DataFrame(
+        {"ref_sequence": refs, "alt_sequence": [ref[:99] + "ACGT"["CGTA".index(ref[99])] + ref[100:] for ref in refs]}
+    )
+    pairs.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
+    app(["--checkpoint", str(tmp_path / "start"), "--sequences", str(tmp_path / "pairs.tsv"), "--device", "cpu",
+         "--out", str(tmp_path / "s.tsv")], standalone_mode=False)  # fmt: skip
+    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["status"].tolist() == ["seen_by_every_model"] * 2 + ["scored"] * 2

@@ -43,7 +43,9 @@ def main(
     min_tags: Annotated[int, typer.Option(min=0, help="Kind satmut: least barcodes of a variant.")] = 10,
     checkpoint: Annotated[
         list[Path] | None,
-        typer.Option(help="Checkpoint (or folder of them) behind the scores: flags variants on chromosomes it saw."),
+        typer.Option(
+            help="Checkpoint (or folder of them) behind the scores: flags variants that a stage of its training saw."
+        ),
     ] = None,
     truth_donor: Annotated[
         list[str] | None, typer.Option(help="Donor of the measurement: said when --checkpoint was trained on it.")
@@ -79,11 +81,12 @@ def main(
     from allelegro.effects.kmers import KmerModel, sequences_of, signed_baselines
     from allelegro.effects.matching import distance_from_centre, minor_frequency
     from allelegro.effects.measured import MeasuredOptions, read_measured
+    from allelegro.effects.windows import Genome
     from allelegro.io.metrics import write_metrics
 
     options = MeasuredOptions(columns, zero_based, positive_allele, release, min_tags)
     joined = join(read_measured(truth, kind, options), scores or [], others, cluster_distance)
-    flag_overlap(joined, checkpoint or [], truth_donor or [])
+    flag_overlap(joined, checkpoint or [], truth_donor or [], Genome(fasta) if fasta else None)
     flag_matched(joined, seed)
     found = sequences_of(joined.table, fasta, sequences)
     signed = signed_baselines(joined.table, found, KmerModel.load(kmers) if kmers else None)

@@ -27,11 +27,13 @@ from allelegro.effects.measured import MeasuredEffects
 from allelegro.effects.score_files import read_comparator, read_scores
 from allelegro.effects.trust import NEAR
 from allelegro.effects.variants import canonical_key
+from allelegro.effects.windows import Genome, reference_around
 from allelegro.errors import DataError
 from allelegro.io.metrics import metric_row
 from allelegro.io.tables import write_table
-from allelegro.models.config import HeldOut, read_config
+from allelegro.models.config import read_config
 from allelegro.models.ensemble import members
+from allelegro.models.seen import NO_PLACE, Seen
 from allelegro.statistics import (
     Estimate,
     Statistic,
@@ -179,20 +181,41 @@ def clusters_of(table: pd.DataFrame, distance: int) -> NDArray[np.intp]:
     return labels
 
 
-def flag_overlap(points: Points, checkpoints: Sequence[Path], donors: Sequence[str]) -> None:
-    """Add ``seen`` (yes/no): whether any of the checkpoints was trained on the variant's place; warn of shared donors."""
+def flag_overlap(
+    points: Points, checkpoints: Sequence[Path], donors: Sequence[str], genome: Genome | None = None
+) -> None:
+    """Add ``seen``: yes where any stage of a checkpoint's training saw the variant, no where none did.
+
+    Else unknown: a stage does not say what it saw, or saw sequences without a place and there is no ``genome`` to compare
+    them with. Warns of donors that are in training and in the measurement.
+    """
     if not checkpoints:
         return
-    unseen = np.ones(len(points.table), bool)
-    for path in members(checkpoints):
-        training = read_config(path)["training"]
-        held_out = HeldOut.of(training)
-        unseen &= held_out.unseen(points.table["chrom"], points.table["pos"] - 1) & (not held_out.unknown)
-        shared = sorted(set(donors) & set(training.get("training_donors") or ()))
-        if shared:
-            logger.warning("%s was trained on %s, a donor of this measurement", path.name, ", ".join(shared))
-    points.table["seen"] = np.where(unseen, "no", "yes")
-    logger.info("%s of %s variants are where training looked", f"{int((~unseen).sum()):,}", f"{len(unseen):,}")
+    table = points.table[points.table["chrom"] != NO_PLACE]
+    start = table["pos"] - 1
+    records = {path: Seen.read(path) for path in members(checkpoints)}
+    by_sequence = genome is not None and any(seen.by_sequence for seen in records.values())
+    codes = reference_around(table["chrom"], start, genome) if by_sequence and genome is not None else None
+    status = pd.Series("no", table.index).reindex(points.table.index, fill_value="unknown")
+    for path, seen in records.items():
+        untold = list(seen.unknown)
+        if seen.by_sequence and codes is None:
+            untold.append("sequences without a place (give --fasta)")
+            seen = seen.by_place
+        if untold:
+            logger.warning("%s: whether it saw a variant in training is unknown: %s", path, ", ".join(untold))
+            status[status == "no"] = "unknown"
+        status[table.index[seen.saw(table["chrom"], start, start + table["ref"].str.len(), codes)]] = "yes"
+        _warn_of_donors(path, donors)
+    points.table["seen"] = status
+    told = [f"{int((status == word).sum()):,} {word}" for word in ("yes", "no", "unknown")]
+    logger.info("variants that training saw: %s", ", ".join(told))
+
+
+def _warn_of_donors(checkpoint: Path, donors: Sequence[str]) -> None:
+    trained = () if checkpoint.is_file() else read_config(checkpoint)["training"].get("training_donors") or ()
+    if shared := sorted(set(donors) & set(trained)):
+        logger.warning("%s was trained on %s, a donor of this measurement", checkpoint.name, ", ".join(shared))
 
 
 def flag_matched(points: Points, seed: int) -> None:

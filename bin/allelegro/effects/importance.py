@@ -1,6 +1,7 @@
 """Which bases each allele of a variant relies on: saturation mutagenesis around the variant, in both alleles."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from allelegro.effects.scoring import Scorer
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
-from allelegro.effects.windows import Codes, Genome, reference_agrees
+from allelegro.effects.windows import Codes, Genome, reference_agrees, reference_around
 from allelegro.io.dna import N, decode, encode
 
 KEY = ["chrom", "pos", "ref", "alt"]
@@ -41,7 +42,9 @@ def importance(scores: pd.DataFrame, scorer: Scorer, genome: Genome, span: int) 
     contigs = {str(name): genome.contig(str(name)) for name in frame["chrom"].unique()}
     frame = frame.assign(contig=frame["chrom"].map(contigs)).dropna(subset="contig")
     frame = frame[reference_agrees(frame, genome)]
-    allowed = scorer.eligible(frame["chrom"], frame["pos"] - 1)
+    start = frame["pos"] - 1
+    around = partial(reference_around, frame["chrom"], start, genome)
+    allowed = scorer.eligible(frame["chrom"], start, start + frame["ref"].str.len(), around)
     for number, (_, row) in enumerate(frame.iterrows()):
         models = np.flatnonzero(allowed[:, number])
         if len(models):

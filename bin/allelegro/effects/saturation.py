@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from allelegro.effects.scoring import Scorer, score_variants
 from allelegro.effects.variants import Dropped, chunks_of, parse_alleles
-from allelegro.effects.windows import Genome
+from allelegro.effects.windows import Genome, reference_around
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.contigs import contig_hint
@@ -30,11 +31,13 @@ def central_regions(
     count: int,
     names: Sequence[str],
     haplotypes: HaplotypeStore | None = None,
+    genome: Genome | None = None,
 ) -> pd.DataFrame:
     """``chrom start end name``: the central ``span`` bp of the named windows, else of the ``count`` best by score.
 
     Without names only windows that a model of ``scorer`` may score (it did not see them) are considered; with the
-    ``haplotypes`` of these windows, those where donors differ within the span come first.
+    ``haplotypes`` of these windows, those where donors differ within the span come first. ``genome`` is needed where a
+    model saw sequences without places.
     """
     middle = (windows["start"] + windows["end"]) // 2
     if names:
@@ -43,7 +46,8 @@ def central_regions(
             raise DataError(f"there is no window named {missing[0]}; the first is {windows['name'].iloc[0]}")
         chosen = windows[windows["name"].isin(names)]
     else:
-        eligible = np.flatnonzero(scorer.eligible(windows["chrom"], middle).any(axis=0))
+        around = partial(reference_around, windows["chrom"], middle, genome) if genome is not None else None
+        eligible = np.flatnonzero(scorer.eligible(windows["chrom"], middle, around=around).any(axis=0))
         ranked = eligible[np.argsort(-windows["score"].to_numpy()[eligible], kind="stable")].tolist()
         if haplotypes is not None:
             haplotypes.check_windows(windows)

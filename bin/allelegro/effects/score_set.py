@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ from allelegro.effects.variants import (
     require_any_scores,
     write_counts,
 )
-from allelegro.effects.windows import Genome, window_centres
+from allelegro.effects.windows import Genome, reference_around, window_centres
 from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.atomic import written
@@ -219,7 +219,9 @@ def _random_snvs(
     reach = max(scorer.widest for scorer in scorers) // 2
     if windows is not None:
         centres = pd.Series(window_centres(windows), windows.index)
-        unseen = np.any([scorer.eligible(windows["chrom"], centres).any(axis=0) for scorer in scorers], axis=0)
+        around = partial(reference_around, windows["chrom"], centres, genome)
+        may = [scorer.eligible(windows["chrom"], centres, around=around).any(axis=0) for scorer in scorers]
+        unseen = np.any(may, axis=0)
         windows = windows[unseen] if unseen.any() else None
     return random_snvs(variants, windows, genome, reach, each, seed)
 

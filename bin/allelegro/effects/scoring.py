@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from allelegro.effects.score_files import FIGURES, SCORE_COLUMNS
 from allelegro.effects.variants import REASONS, SCORED, VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import (
     AllelePairs,
+    Codes,
     Genome,
     fitting_alleles,
     genome_pairs,
@@ -26,8 +28,8 @@ from allelegro.effects.windows import (
 from allelegro.errors import DataError
 from allelegro.io.dna import N
 from allelegro.models.checkpoint import LoadedModel
-from allelegro.models.config import HeldOut
 from allelegro.models.inference import Precision, StrandPredictor
+from allelegro.models.seen import AROUND, NO_PLACE
 
 Context = Literal["auto", "genomic", "construct"]
 Strands = Literal["both", "forward"]
@@ -59,10 +61,8 @@ class Scorer:
         self._predictors = [StrandPredictor(model, self.precision, self.batch_size) for model in self.models]
         self.sequences = 0  # that went through a network so far
         self.with_unknown = 0  # variants so far with N in a window
-        self._held_out = [HeldOut.of(model.config["training"]) for model in self.models]
-        silent = [model.name for model, held_out in zip(self.models, self._held_out, strict=True) if held_out.unknown]
-        if self.held_out_only and silent:
-            logger.warning("%s does not say which chromosomes it saw; it scores all variants", ", ".join(silent))
+        if self.held_out_only:
+            self._say_unknown()
         for model in self.models:
             if self.context == "construct" and not model.config["context"]:
                 raise DataError(f"{model.name}: this checkpoint has no construct context; use --context genomic")
@@ -81,10 +81,20 @@ class Scorer:
         """The largest input width among the models."""
         return max(self.input_width(model) for model in self.models)
 
+    def _say_unknown(self) -> None:
+        for model in self.models:
+            if model.seen.unknown:
+                stages = ", ".join(model.seen.unknown)
+                logger.warning(
+                    "%s: what %s saw in training is unknown; it scores variants that may be among it",
+                    model.name,
+                    stages,
+                )
+
     @property
-    def knows_held_out(self) -> bool:
-        """Whether every checkpoint says what it saw."""
-        return not any(held_out.unknown for held_out in self._held_out)
+    def knows_sequences(self) -> bool:
+        """Whether some checkpoint can tell by sequence alone, or says nothing of what it saw."""
+        return any(model.seen.held_out is None for model in self.models)
 
     def _in_construct(self, model: LoadedModel) -> bool:
         return self.context != "genomic" and bool(model.config["context"])
@@ -95,14 +105,26 @@ class Scorer:
         return ", ".join(sorted({predictor.precision for predictor in self._predictors}))
 
     def score(
-        self, frame: pd.DataFrame, make_pairs: PairMaker, dropped: Dropped, in_elements: PairMaker | None = None
+        self,
+        frame: pd.DataFrame,
+        make_pairs: PairMaker,
+        dropped: Dropped,
+        in_elements: PairMaker | None = None,
+        around: PairMaker | None = None,
     ) -> pd.DataFrame:
         """``SCORE_COLUMNS`` of the variants of a chunk by its index; those that every model saw in training are dropped.
 
         ``make_pairs`` centres windows on the variants; ``in_elements`` makes those of the element of each variant with
-        one (``window`` from 0 on).
+        one (``window`` from 0 on), and ``around`` (``make_pairs`` without) the sequences that are compared with what a
+        model saw where places do not tell.
         """
-        chosen = self.eligible(frame["chrom"], frame["pos"] - 1)
+        start = frame["pos"] - 1
+
+        def surroundings() -> Codes:
+            pairs = (around or make_pairs)(frame, AROUND)
+            return np.asarray(pairs.reference[pairs.reference_row, 0])
+
+        chosen = self.eligible(frame["chrom"], start, start + frame["ref"].str.len(), surroundings)
         frame = dropped.keep(frame, chosen.any(axis=0), "seen_by_every_model")
         chosen = chosen[:, chosen.any(axis=0)]
         if frame.empty:
@@ -116,11 +138,23 @@ class Scorer:
         self.with_unknown += int((table["n_unknown"] > 0).sum())
         return table
 
-    def eligible(self, chrom: pd.Series, start: pd.Series) -> NDArray[np.bool_]:
-        """Which models may score which positions (0-based), ``[models, positions]``."""
-        if not self.held_out_only:
+    def eligible(
+        self,
+        chrom: pd.Series,
+        start: pd.Series,
+        end: pd.Series | None = None,
+        around: Callable[[], Codes] | None = None,
+    ) -> NDArray[np.bool_]:
+        """Which models may score which intervals (0-based, half-open; one base without ``end``), ``[models, n]``.
+
+        Those may of which no stage of training saw a base, as far as their stages say. ``around`` gives the reference
+        sequence around each ``[n, AROUND]``; it is called only where places do not tell.
+        """
+        if not self.held_out_only or not len(chrom):
             return np.ones((len(self.models), len(chrom)), bool)
-        return np.stack([held_out.unseen(chrom, start) for held_out in self._held_out])
+        by_sequence = bool((chrom == NO_PLACE).any()) or any(model.seen.by_sequence for model in self.models)
+        codes = around() if by_sequence and around is not None else None
+        return ~np.stack([model.saw(chrom, start, start + 1 if end is None else end, codes) for model in self.models])
 
     def _view(self, frame: pd.DataFrame, chosen: NDArray[np.bool_], make_pairs: PairMaker) -> pd.DataFrame:
         """Predictions of variants in windows of one kind: a column a figure, by the index of ``frame``."""
@@ -276,7 +310,10 @@ def score_in_genome(
     def in_elements(rows: pd.DataFrame, width: int) -> AllelePairs:
         return genome_pairs(rows, genome, width, scorer.shifts, centres=rows["centre"].to_numpy())
 
-    return scorer.score(frame, centred, dropped, None if windows is None else in_elements)
+    def around(rows: pd.DataFrame, width: int) -> AllelePairs:
+        return genome_pairs(rows, genome, width, [0])
+
+    return scorer.score(frame, centred, dropped, None if windows is None else in_elements, around)
 
 
 class GenomeCheck:
@@ -326,8 +363,9 @@ class GenomeCheck:
 def score_sequences(frame: pd.DataFrame, scorer: Scorer, dropped: Dropped) -> pd.DataFrame:
     """Score a chunk of pairs of allele sequences (``variants.read_sequence_pairs``).
 
-    Pairs without coordinates cannot be matched with what a checkpoint saw: with ``held_out_only`` they are dropped.
+    Pairs without coordinates are matched by sequence with what a checkpoint saw. With ``held_out_only`` they are dropped
+    where every checkpoint knows places alone.
     """
-    if scorer.held_out_only and scorer.knows_held_out:
-        frame = dropped.keep(frame, frame["chrom"] != ".", "no_coordinates")
-    return scorer.score(frame, sequence_pairs, dropped)
+    if scorer.held_out_only and not scorer.knows_sequences:
+        frame = dropped.keep(frame, frame["chrom"] != NO_PLACE, "no_coordinates")
+    return scorer.score(frame, sequence_pairs, dropped, around=partial(sequence_pairs, fill=False))

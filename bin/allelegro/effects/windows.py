@@ -14,6 +14,7 @@ from allelegro.intervals import nearest
 from allelegro.io.contigs import contig_hint, match_contigs, plain_contig
 from allelegro.io.dna import N, encode
 from allelegro.io.fasta import Fasta
+from allelegro.models.seen import AROUND
 
 Codes = NDArray[np.uint8]
 
@@ -197,6 +198,16 @@ def _place(rows: Codes, codes: Codes, offset: int) -> None:
         codes, offset = codes[-offset:], 0
     used = min(codes.size, rows.shape[1] - offset)
     rows[:, offset : offset + used] = codes[:used]
+
+
+def reference_around(chrom: pd.Series, start: pd.Series, genome: Genome, width: int = AROUND) -> Codes:
+    """Reference sequence ``[n, width]`` around positions (0-based); N where the genome lacks them."""
+    names = match_contigs(chrom.unique(), genome.lengths)
+    codes = np.full((len(chrom), width), N, np.uint8)
+    for row, (name, first) in enumerate(zip(chrom, start.to_numpy(np.int64) - width // 2, strict=True)):
+        if contig := names[name]:
+            codes[row] = genome.codes(contig, int(first), int(first) + width)
+    return codes
 
 
 def require_contigs(names: Iterable[str], genome: Genome) -> None:

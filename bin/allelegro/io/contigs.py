@@ -8,6 +8,10 @@ letter, since other tools read them too: :func:`check_contigs` and :func:`check_
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from allelegro.errors import DataError
 
 # Alternative, unplaced and decoy contigs of the common human builds, and mitochondria, whose transcripts are not capped.
@@ -31,6 +35,12 @@ def plain_contig(name: str) -> str:
     if plain.endswith(".0") and plain[:-2].isdecimal():
         plain = plain[:-2]
     return "MT" if plain == "M" else plain
+
+
+def plain_contigs(names: pd.Series) -> NDArray[np.object_]:
+    """:func:`plain_contig` of each of many names, of which few differ."""
+    number, distinct = pd.factorize(names.astype(str))
+    return np.array([plain_contig(name) for name in distinct], dtype=object)[number]
 
 
 def match_contigs(names: Iterable[str], present: Iterable[str]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ Kmers = NDArray[np.uint64]
 K = 24  # bp of a k-mer: long enough to be rare, short enough that an allele in the middle of 200 bp leaves most of them
 SAMPLED = 8  # one k-mer in eight is looked at, the same ones in every sequence
 SHARED = 0.3  # share of a sequence's sampled k-mers that makes two sequences alike
+OF_ELEMENT = 22  # sampled k-mers of an element of 200 bp, on average
 FEWEST = 2  # k-mers that alike sequences share at least
 MAX_BUCKET = 64  # k-mers of more sequences than this are repeats and say nothing about a pair
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Regions
-from allelegro.io.contigs import plain_contig
+from allelegro.io.contigs import plain_contig, plain_contigs
 
 Config = dict[str, Any]
 
@@ -98,6 +98,14 @@ class HeldOut:
         )
 
     @property
+    def document(self) -> dict[str, Any]:
+        """What :meth:`of` reads."""
+        return {
+            "held_out_chromosomes": None if self.chromosomes is None else sorted(self.chromosomes),
+            "held_out_regions": self.regions,
+        }
+
+    @property
     def unknown(self) -> bool:
         """Whether the checkpoint does not say what it saw."""
         return self.chromosomes is None and self.regions is None
@@ -106,7 +114,7 @@ class HeldOut:
         """Which positions (0-based) were held out; all of them when unknown."""
         if self.unknown:
             return np.ones(len(chrom), bool)
-        plain = chrom.astype(str).map(plain_contig).to_numpy()
+        plain = plain_contigs(chrom)
         unseen = np.isin(plain, list(self.chromosomes or ()))
         position = start.to_numpy()
         regions = Regions.of(pd.DataFrame(self.regions or [], columns=["chrom", "start", "end"]))

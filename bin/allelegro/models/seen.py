@@ -4,6 +4,7 @@ Kept with the weights (``seen.npz``). A model that goes on from another has seen
 where there is no torch.
 """
 
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.intervals import Regions
 from allelegro.io.arrays import UNREADABLE
-from allelegro.io.contigs import plain_contig
-from allelegro.io.kmers import FEWEST, SHARED, sampled_kmers, short
+from allelegro.io.contigs import plain_contigs
+from allelegro.io.kmers import FEWEST, OF_ELEMENT, SHARED, sampled_kmers, short
 from allelegro.models.config import HeldOut, read_config
 
 FILE = "seen.npz"
+
+AROUND = 230  # bp around a variant that are compared with sequences without a place
+NO_PLACE = "."  # chromosome of a sequence whose place is not known
 
 _PLACE = ["chrom", "start", "end"]
 _NO_KMERS = np.empty(0, np.uint32)
@@ -60,8 +64,9 @@ class Seen:
         row, kmers = sampled_kmers(codes)
         brief = short(kmers)
         here = cls.nothing().regions if places is None else places.loc[placed, _PLACE]
-        chrom = here["chrom"].astype(str).map(plain_contig)
-        return cls(_union(here.assign(chrom=chrom)), np.unique(brief), np.unique(brief[~placed[row]]))
+        return cls(
+            _union(here.assign(chrom=plain_contigs(here["chrom"]))), np.unique(brief), np.unique(brief[~placed[row]])
+        )
 
     def plus(self, later: "Seen") -> "Seen":
         """What two stages saw together."""
@@ -78,6 +83,11 @@ class Seen:
         """Whether some stage's sequences have no place, so that only sequence tells whether it saw something."""
         return len(self.unplaced) > 0
 
+    @property
+    def by_place(self) -> "Seen":
+        """This without the sequences that have no place."""
+        return replace(self, unplaced=_NO_KMERS)
+
     @cached_property
     def _by_contig(self) -> Regions:
         return Regions.of(self.regions)
@@ -88,22 +98,26 @@ class Seen:
         """Which intervals ``[n]`` (0-based, half-open) share at least one base with a sequence that some stage saw.
 
         ``codes`` ``[n, width]``, the reference sequence around each, is compared with sequences that have no place
-        (see :func:`saw_sequences`). Raises ValueError when it is wanted (``by_sequence``) and not given. Stages in
-        ``unknown`` are not counted.
+        (see :func:`saw_sequences`), and with all of them where an interval has none (``chrom`` ``.``). Raises
+        ValueError when it is wanted and not given. Stages in ``unknown`` are not counted.
         """
-        if self.by_sequence and codes is None:
-            raise ValueError("this model saw sequences without places: give the sequences around the intervals")
-        plain = chrom.astype(str).map(plain_contig).to_numpy()
+        without = (chrom == NO_PLACE).to_numpy()
+        if codes is None and (self.by_sequence or without.any()):
+            raise ValueError("places say nothing here: give the sequences around the intervals")
         starts, ends = start.to_numpy(np.int64), end.to_numpy(np.int64)
-        seen = self._by_contig.overlap_rows(plain, starts, ends)
+        seen = self._by_contig.overlap_rows(plain_contigs(chrom), starts, ends)
         if self.held_out is not None:
             seen |= ~self.held_out.unseen(chrom, start)
-        return seen if codes is None or not self.by_sequence else seen | _alike(codes, self.unplaced)
+        if codes is not None:
+            rows = np.flatnonzero(~seen) if self.by_sequence else np.flatnonzero(~seen & without)
+            seen[rows] = np.where(without[rows], _alike(codes[rows], self.kmers), _alike(codes[rows], self.unplaced))
+        return seen
 
     def saw_sequences(self, codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Which sequences ``[n, width]`` are like one that some stage saw, wherever it came from.
 
-        Alike: they share 30 % or more of their sampled 24-mers, on either strand, as overlapping tiles and alleles do.
+        Alike: they share 30 % or more of their sampled 24-mers, on either strand, as overlapping tiles and alleles do;
+        of a sequence longer than an element, 30 % of as many as an element has.
         """
         return _alike(codes, self.kmers)
 
@@ -119,6 +133,7 @@ class Seen:
             kmers=self.kmers,
             unplaced=self.unplaced,
             unknown=np.array(self.unknown, str),
+            held_out=np.array(json.dumps(self.held_out and self.held_out.document)),
         )
 
     @classmethod
@@ -134,7 +149,9 @@ class Seen:
             with np.load(file, allow_pickle=False) as parts:
                 regions = {"chrom": parts["contigs"][parts["contig"]], "start": parts["start"], "end": parts["end"]}
                 unknown = tuple(str(stage) for stage in parts["unknown"])
-                return cls(pd.DataFrame(regions), parts["kmers"], parts["unplaced"], unknown)
+                earlier = json.loads(str(parts["held_out"])) if "held_out" in parts else None
+                held_out = HeldOut.of(earlier) if earlier else None
+                return cls(pd.DataFrame(regions), parts["kmers"], parts["unplaced"], unknown, held_out)
         except UNREADABLE:
             raise DataError(f"{file}: not readable; copy the checkpoint again") from None
 
@@ -171,4 +188,5 @@ def _alike(codes: NDArray[np.uint8], known: NDArray[np.uint32]) -> NDArray[np.bo
     found = place < len(known)
     found[found] = known[place[found]] == brief[found]
     shared = np.bincount(row[found], minlength=len(codes))
-    return np.asarray(shared >= np.maximum(SHARED * np.bincount(row, minlength=len(codes)), FEWEST))
+    own = np.minimum(np.bincount(row, minlength=len(codes)), OF_ELEMENT)
+    return np.asarray(shared >= np.maximum(SHARED * own, FEWEST))

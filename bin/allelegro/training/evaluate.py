@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import metric_row, write_metrics
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, log_quantity, reverse_profile
-from allelegro.models.config import HeldOut
 from allelegro.models.device import choose_device
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.ensemble import members, require_one_model
@@ -34,6 +33,7 @@ from allelegro.training.cohort import (
     load_cohort,
     load_profiles,
     make_split,
+    seen_before,
 )
 from allelegro.training.metrics import (
     MINIMAL_DONORS,
@@ -111,7 +111,7 @@ def evaluate(
     cohorts = _cohorts(counts, haplotypes, ensembles, target_width)
     # Which loci are asked about must not depend on what one model is blind to: the widest input, with all its alleles.
     cohort = cohorts[max(width for width, _ in cohorts), False]
-    folds = common_folds(cohort, ensembles)
+    folds = without_seen_loci(common_folds(cohort, ensembles), ensembles, cohorts)
     predicted: Predictions = {role: {} for role in ROLES}
     for name, ensemble in ensembles.items():
         for role, rpm in pooled_rpm(ensemble, folds, cohorts).items():
@@ -255,8 +255,8 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort]
     total = {role: np.zeros((loci, donors)) for role in ROLES}
     folds_there = {role: np.zeros((loci, 1)) for role in ROLES}
     for fold, split in folds.splits.items():
-        blind = _blind(ensemble, fold, next(iter(cohorts.values())).windows.iloc[split.test_loci])
-        mean = np.mean([rates for rates, chosen in zip(predicted, blind, strict=True) if chosen], axis=0)
+        chosen = answering(ensemble, fold, cohorts, split.test_loci)
+        mean = np.mean([predicted[number] for number in chosen], axis=0)
         for role, rows in loci_by_role(split).items():
             total[role][rows] += mean[rows]
             folds_there[role][rows] += 1
@@ -265,17 +265,56 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort]
     return means if raw else {role: np.exp(mean) for role, mean in means.items()}
 
 
-def _blind(ensemble: Ensemble, fold: int, windows: pd.DataFrame) -> list[bool]:
-    """Which models held out a fold: by its number, or by its ``windows`` those of lentiMPRA (all of these where none did)."""
-    middle, blind = (windows["start"] + windows["end"]) // 2, []
-    for model in ensemble:
-        held_out, own = HeldOut.of(model.config["training"]), fold_of(model)
-        by_place = not held_out.unknown and bool(held_out.unseen(windows["chrom"], middle).all())
-        blind.append(own == fold if own is not None else by_place)
-    if any(blind):
-        return blind
-    log.warning("%s: does not hold out the windows of fold %d, so it may have seen unseen_loci", ensemble[0].name, fold)
-    return [fold_of(model) is None for model in ensemble]
+def answering(ensemble: Ensemble, fold: int, cohorts: Mapping[Input, Cohort], loci: Rows) -> list[int]:
+    """Which models of an ensemble predict the ``loci`` of a test fold: those trained for it.
+
+    Models of lentiMPRA alone know no folds: of these the ones whose training saw the fewest of the loci.
+    """
+    own = [number for number, model in enumerate(ensemble) if fold_of(model) == fold]
+    if own:
+        return own
+    others = [number for number, model in enumerate(ensemble) if fold_of(model) is None]
+    seen = {number: int(_saw(ensemble[number], cohorts, loci).sum()) for number in others}
+    return [number for number in others if seen[number] == min(seen.values())]
+
+
+def _saw(model: LoadedModel, cohorts: Mapping[Input, Cohort], loci: Rows) -> NDArray[np.bool_]:
+    """Which loci some stage of a model's training saw, in the sequence that it takes."""
+    return seen_before(model.seen, cohorts[input_of(model)], loci)
+
+
+def without_seen_loci(folds: Folds, ensembles: Mapping[str, Ensemble], cohorts: Mapping[Input, Cohort]) -> Folds:
+    """The splits without the test loci that a stage of the models answering for them saw, a user's start for one.
+
+    They leave for all models alike, and how many is said. An ensemble that saw all loci of a fold, or does not say what it
+    saw, is named instead: its figures may flatter. Raises DataError when no locus of a fold is left.
+    """
+    splits = {}
+    for fold, split in folds.splits.items():
+        seen = np.zeros(len(split.test_loci), bool)
+        for name, ensemble in ensembles.items():
+            models = [ensemble[number] for number in answering(ensemble, fold, cohorts, split.test_loci)]
+            own = np.any([_saw(model, cohorts, split.test_loci) for model in models], axis=0)
+            if untold := list(dict.fromkeys(stage for model in models for stage in model.seen.unknown)):
+                log.warning(
+                    "%s: what %s saw is unknown, so it may have seen unseen_loci of fold %d",
+                    name,
+                    ", ".join(untold),
+                    fold,
+                )
+            if own.all():
+                log.warning("%s: does not hold out the windows of fold %d: it saw its unseen_loci", name, fold)
+                continue
+            if own.any():
+                log.warning(
+                    "%s: a stage of its training saw %d of %d loci of test fold %d; they are not among unseen_loci",
+                    name, own.sum(), len(own), fold,
+                )  # fmt: skip
+            seen |= own
+        if seen.all():
+            raise DataError(f"test fold {fold}: each locus was seen by a model; train from starts that hold it out")
+        splits[fold] = replace(split, test_loci=split.test_loci[~seen])
+    return Folds(splits)
 
 
 def log_rpm(model: LoadedModel, cohort: Cohort) -> Matrix:

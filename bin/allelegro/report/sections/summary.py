@@ -69,6 +69,11 @@ def _overlap_warnings(results: Results, report: Report) -> None:
             report.warn(
                 f"{seen:,} of {len(points):,} variants of {dataset} are where a model was trained: see its subset 'unseen'."
             )
+        unknown = int((points["seen"] == "unknown").sum()) if "seen" in points else 0
+        if unknown:
+            report.warn(
+                f"{unknown:,} of {len(points):,} variants of {dataset}: a checkpoint does not say whether training saw them."
+            )
     for model in results.pretrained:
         if model.config["training"].get("overlap_unknown"):
             report.warn(

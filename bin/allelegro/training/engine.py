@@ -223,7 +223,7 @@ class _Run:
     def _averaged(self) -> nn.Module | None:
         if not self.settings.average:
             return None
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(self.settings.average)  # type: ignore[no-untyped-call]
+        average = running_mean(self.settings.average)
         return torch.optim.swa_utils.AveragedModel(self.objective.module, multi_avg_fn=average, use_buffers=True)
 
     def train(self) -> Fitted:
@@ -472,6 +472,21 @@ class _Run:
         kept = f"state kept in {self.file}" if self.file else "nothing kept, there is no --checkpoint-dir"
         log.warning("terminated in epoch %d after step %d; %s", self.state.epoch + 1, self.state.step, kept)
         raise SystemExit(128 + self.ended_by)
+
+
+def running_mean(memory: float) -> Callable[[Any, Any, Tensor | int], None]:
+    """Update of averaged tensors by current ones, given how many updates went before.
+
+    The memory grows to ``memory`` as (1 + n) / (10 + n): a training of few steps would else keep its start. So it is in
+    TensorFlow's ``ExponentialMovingAverage``.
+    """
+
+    def update(averaged: Any, current: Any, updates: Tensor | int) -> None:
+        n = int(updates)
+        step = torch.optim.swa_utils.get_ema_multi_avg_fn(min(memory, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        step(averaged, current, updates)
+
+    return update
 
 
 @cache

@@ -23,7 +23,8 @@ class TrainingSettings:
     ``schedule`` onecycle: cosine rise over ``warmup`` (a share of all steps) from ``max_lr / 25``, cosine fall to nearly zero;
     constant: linear rise over ``warmup``, then flat. ``metric`` picks the best epoch (the larger the better when ``maximise``);
     training stops after ``patience`` epochs without a better one. ``micro_batch`` bounds the examples held at a time.
-    ``average`` > 0 evaluates and keeps a running mean of the weights with this memory (0.99 = the last hundred steps).
+    ``average`` > 0 evaluates and keeps a running mean of the weights with this memory (0.99 = the last hundred steps; of
+    few steps, of all).
     ``steps`` bounds the updates of an epoch, which then takes so many batches of the examples in random order; None:
     all. ``clip`` bounds the norm of the gradient; None: it is left as it is. ``epsilon`` is Adam's.
     """
@@ -181,14 +182,14 @@ class FinetuneSettings:
     )
     clipnet_lr: float = _option(0.001, "Learning rate, constant as published (clipnet).", 0)
     batch_loci: int = _option(32, "Loci per batch, each with all its donors (legnet).", 1)
-    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0005 with --init, 0.005 without.")
+    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0003 with --init, 0.005 without.")
     layer_decay: float = _option(0.7, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
     frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
     weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
     pull: float = _option(
         0.0, "Decay of weights towards those of --init, in place of --weight-decay (legnet with --init).", 0
     )
-    average: float = _option(0.0, "Memory of the running mean of weights that is kept; 0: none (legnet).", 0, 0.9999)
+    average: float = _option(0.99, "Memory of the running mean of weights that is kept; 0: none (legnet).", 0, 0.9999)
     select: Literal["loss", "contrasts"] = _option(
         "loss", "What chooses the epoch: validation loss, or its term of differences between donors (legnet)."
     )

@@ -54,7 +54,7 @@ def serve(store_path: Path) -> float:
 
     from allelegro.genotype.store import HaplotypeStore
 
-    store = HaplotypeStore.open(store_path)
+    store = HaplotypeStore(store_path)
     pairs = np.random.default_rng(0).permutation(len(store) * len(store.donors))
     windows, donors = np.unravel_index(pairs, (len(store), len(store.donors)))
     out = np.empty((32, 2, store.width), np.uint8)

@@ -65,7 +65,7 @@ def scored(room: Path, *more: str, checkpoints: tuple[str, ...] = ("m",)) -> pd.
 
 def test_the_effect_is_that_of_the_haplotype_in_the_store(room: Path) -> None:
     scores = scored(room, "--windows", str(room / "w.bed"))
-    store = HaplotypeStore.open(room / "store")
+    store = HaplotypeStore(room / "store")
     model = write_checkpoint(room / "again", WIDTH)
     left = (WINDOW - WIDTH) // 2
     codes = store.distinct(0)[:, left : left + WIDTH]

@@ -33,7 +33,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[HaplotypeStore,
     ]
     write_windows(folder / "windows.bed", windows)
     extract_haplotypes([vcf], fasta, folder / "windows.bed", folder / "store")
-    return HaplotypeStore.open(folder / "store"), vcf, fasta
+    return HaplotypeStore(folder / "store"), vcf, fasta
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[HaplotypeStore, Path
     starts = range(20_000_000 + PAD, 21_000_000 - WIDTH - PAD, WIDTH)
     write_windows(folder / "windows.bed", [("chr22", start, start + WIDTH) for start in starts])
     extract_haplotypes([vcf], fasta, folder / "windows.bed", folder / "store")
-    return HaplotypeStore.open(folder / "store"), vcf, fasta
+    return HaplotypeStore(folder / "store"), vcf, fasta
 
 
 @pytest.mark.parametrize("cohort", ["simulated", "real"])

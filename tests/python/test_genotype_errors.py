@@ -155,7 +155,7 @@ def test_one_bcf_a_chromosome(tmp_path: Path) -> None:
                 part.write(record)
         pysam.tabix_index(str(parts[-1]), preset="bcf", force=True)
     extract_haplotypes(parts, made.paths["fasta"], made.paths["windows"], tmp_path / "store")
-    assert HaplotypeStore.open(tmp_path / "store").index.tolist() == [[[1, 1], [0, 0]], [[0, 1], [1, 0]]]
+    assert HaplotypeStore(tmp_path / "store").index.tolist() == [[[1, 1], [0, 0]], [[0, 1], [1, 0]]]
 
 
 def test_a_folder_that_is_no_store_is_not_replaced(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_contig_absent_from_the_vcf_is_the_reference_for_everyone(tmp_path: Path
     made = cohort(tmp_path, genome={"chr1": GENOME, "chr2": GENOME}, windows=[("chr2", 0, 10), ("chr1", 10, 20)])
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], tmp_path / "store")
     assert "chr2: no variant records; its 1 windows are the reference for everyone" in caplog.text
-    store = HaplotypeStore.open(tmp_path / "store")
+    store = HaplotypeStore(tmp_path / "store")
     assert store.index[:, :, :].tolist() == [[[0, 0], [0, 0]], [[0, 1], [1, 0]]]
 
 
@@ -177,7 +177,7 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     made = cohort(tmp_path)
     out = tmp_path / "store"
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)
-    HaplotypeStore.open(out).verify()
+    HaplotypeStore(out).verify()
 
     def broken(change) -> str:
         copy = tmp_path / "copy"
@@ -185,7 +185,7 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
         shutil.copytree(out, copy)
         change(copy)
         with pytest.raises(DataError) as caught:
-            HaplotypeStore.open(copy).verify()
+            HaplotypeStore(copy).verify()
         return str(caught.value)
 
     def flip(path: Path) -> None:
@@ -228,14 +228,14 @@ def test_a_store_made_to_mislead_is_refused(
     made = cohort(tmp_path)
     out = tmp_path / "store"
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)
-    HaplotypeStore.open(out, verify=True)
+    HaplotypeStore(out, verify=True)
     np.save(out / name, change(np.load(out / name)), allow_pickle=True)
     metadata = json.loads((out / "metadata.json").read_text())
     metadata["sizes"][name] = (out / name).stat().st_size
     metadata["checksums"][name] = hashlib.sha256((out / name).read_bytes()).hexdigest()
     (out / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(DataError, match=message):
-        HaplotypeStore.open(out, verify=True)
+        HaplotypeStore(out, verify=True)
 
 
 def test_a_killed_run_leaves_no_store(tmp_path: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_killed_run_leaves_no_store(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
     for left in tmp_path.glob(".partial*"):
         with pytest.raises(DataError, match="not a whole haplotype store"):
-            HaplotypeStore.open(left)
+            HaplotypeStore(left)
 
 
 def test_workers_end_with_a_killed_run(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_command_line(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("d0\n")
     done = subprocess.run([*command, "--donors", tmp_path / "names.txt"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert HaplotypeStore.open(tmp_path / "store").donors == ["d0"]
+    assert HaplotypeStore(tmp_path / "store").donors == ["d0"]
 
 
 def test_bcf_gives_the_same_store_as_vcf(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_bcf_gives_the_same_store_as_vcf(tmp_path: Path) -> None:
     stores = []
     for n, path in enumerate((made.paths["vcf"], bcf)):
         extract_haplotypes([path], made.paths["fasta"], made.paths["windows"], tmp_path / f"store{n}")
-        stores.append(HaplotypeStore.open(tmp_path / f"store{n}"))
+        stores.append(HaplotypeStore(tmp_path / f"store{n}"))
     for name in ("sequences.npy", "index.npy", "offsets.npy", "variants.tsv", "donors.tsv"):
         assert stores[0].metadata["checksums"][name] == stores[1].metadata["checksums"][name]
     assert IndexedVcf(bcf).is_bcf

@@ -122,7 +122,7 @@ ODDITIES = {
 def read_haplotypes(vcf: Path, world: Path) -> HaplotypeStore:
     out = vcf.parent / "store"
     extract_haplotypes([vcf], world / "genome.fa", world / "windows.bed", out)
-    return HaplotypeStore.open(out)
+    return HaplotypeStore(out)
 
 
 def read_donors(vcf: Path, world: Path) -> pd.DataFrame:
@@ -351,7 +351,7 @@ def test_one_file_a_chromosome_where_decoys_are_in_both(world: Path, tmp_path: P
     one = write_vcf(tmp_path / "1" / "v.vcf", Oddity([SNV, decoy]), ["a", "b"])
     two = write_vcf(tmp_path / "2" / "v.vcf", Oddity([SNV.replace("chr1", "chr2"), decoy]), ["b", "a"])
     extract_haplotypes([one, two], genome, tmp_path / "windows.bed", tmp_path / "store")
-    assert HaplotypeStore.open(tmp_path / "store").index.tolist() == [[[0, 1], [1, 0]], [[1, 0], [0, 1]]]
+    assert HaplotypeStore(tmp_path / "store").index.tolist() == [[[0, 1], [1, 0]], [[1, 0], [0, 1]]]
 
 
 def test_annotation_keeps_every_record(world: Path, tmp_path: Path) -> None:

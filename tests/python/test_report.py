@@ -482,7 +482,7 @@ def test_tracks_are_the_mean_of_the_donors_of_a_genotype(whole: Path) -> None:
     results = whole.parents[1] / "results"
     drawn = pd.read_csv(whole.parent / "data" / "locus-w0.tsv", sep="\t")
     store = CountsStore.open(results / "procap" / "counts")
-    haplotypes = HaplotypeStore.open(results / "genotype" / "haplotypes")
+    haplotypes = HaplotypeStore(results / "genotype" / "haplotypes")
     size = store.libraries["size_factor"] / store.libraries["size_factor"].mean()
     million = size * store.libraries["total_reads"].mean() / 1e6
     effect = [
@@ -687,7 +687,7 @@ def test_example_loci_are_chosen_for_what_they_show(tmp_path: Path) -> None:
     folder = results_folder(tmp_path / "r", parts="pgt")
     path = folder / "training" / "evaluation" / "predictions.parquet"
     table = pd.read_parquet(path)
-    store = HaplotypeStore.open(folder / "genotype" / "haplotypes")
+    store = HaplotypeStore(folder / "genotype" / "haplotypes")
     for place, sign in ((7, 1.0), (12, -1.0)):
         carried = np.isin(store.index[place], (1, 3)).sum(axis=1)
         here = (table["window"] == f"w{place}").to_numpy()

@@ -163,7 +163,7 @@ def test_a_perfect_model_reaches_the_square_root_of_replicates():
 
 
 def test_linear_model_equals_ridge_on_dosages(toy):
-    store = HaplotypeStore.open(toy.haplotypes)
+    store = HaplotypeStore(toy.haplotypes)
     cohort = load_cohort(toy.counts, toy.haplotypes, 120, 120)
     train = np.array([0, 2, 3, 5, 6, 7, 9, 10, 12])
     locus, values = 7, np.log1p(cohort.rpm[7])
@@ -186,7 +186,7 @@ def test_baselines_know_only_their_loci_and_donors(toy):
     cohort = load_cohort(toy.counts, toy.haplotypes, 120, 120)
     split = make_split(cohort, 0, 1)
     mean = locus_mean(cohort, split.train_loci, split.train_donors)
-    linear = linear_genotypes(HaplotypeStore.open(toy.haplotypes), cohort, split.train_loci, split.train_donors)
+    linear = linear_genotypes(HaplotypeStore(toy.haplotypes), cohort, split.train_loci, split.train_donors)
     for predicted in (mean, linear):
         assert np.isnan(predicted[split.test_loci]).all()
         assert np.isfinite(predicted[split.train_loci]).all()

@@ -39,7 +39,7 @@ def main(
     from allelegro.genotype.summary import summarise_windows
     from allelegro.io.tables import write_table
 
-    opened = HaplotypeStore.open(store)
+    opened = HaplotypeStore(store)
     if fasta is not None:
         export_fasta(opened, fasta, read_names(donors), read_names(windows), distinct)
     if summary is not None:

@@ -27,4 +27,4 @@ def main(
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.genotype.summary import write_summary
 
-    write_summary(HaplotypeStore.open(store), out, min_kinship, seed)
+    write_summary(HaplotypeStore(store), out, min_kinship, seed)

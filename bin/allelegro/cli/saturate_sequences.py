@@ -52,7 +52,7 @@ def main(
     if windows is None:
         regions = whole_contigs(genome)
     else:
-        store = HaplotypeStore.open(haplotypes, verify=True) if haplotypes else None
+        store = HaplotypeStore(haplotypes, verify=True) if haplotypes else None
         regions = central_regions(read_windows(windows, folds=False), scorer, span, count, window or [], store, genome)
     with atomic_folder(out, "saturation", lambda folder: {"saturation.tsv"}) as partial:
         done = write_saturation(saturate(regions, genome, scorer, deletions), partial)

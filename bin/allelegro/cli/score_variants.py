@@ -167,7 +167,7 @@ def main(
     elements = read_windows(windows, folds=False) if windows else None
     score_set(given, scorers, outputs, on_ref_mismatch == "error", elements, null, seed)
     if haplotypes is not None and out_backgrounds is not None:
-        store = HaplotypeStore.open(haplotypes, verify=True)
+        store = HaplotypeStore(haplotypes, verify=True)
         score_set_on_haplotypes(given, scorers[0], store, out_backgrounds)
 
 

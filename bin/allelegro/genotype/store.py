@@ -70,11 +70,6 @@ class HaplotypeStore:
         if verify:
             self.verify()
 
-    @classmethod
-    def open(cls, path: Path, *, verify: bool = False) -> "HaplotypeStore":
-        """The store at ``path``, as the constructor gives it."""
-        return cls(path, verify=verify)
-
     def dataset(
         self,
         *,

@@ -220,7 +220,7 @@ class Results:
         folder = self.path("genotype", "haplotypes")
         if not (folder / "windows.bed").is_file():
             return None
-        store = HaplotypeStore.open(folder)
+        store = HaplotypeStore(folder)
         store.donors = self._hidden(store.donors)
         return store
 

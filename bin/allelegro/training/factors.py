@@ -42,7 +42,7 @@ def hidden_factors(
     if settings.count_components:
         parts.append(_named(count_components(cohort.rpm[loci], settings.count_components), "counts_PC"))
     if settings.genotype_components:
-        store = HaplotypeStore.open(haplotypes)
+        store = HaplotypeStore(haplotypes)
         scores = ancestry(store)[0].set_index("donor").loc[cohort.donors]
         if scores.shape[1] < settings.genotype_components:
             raise DataError(

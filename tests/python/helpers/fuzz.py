@@ -245,7 +245,7 @@ def _read_haplotypes(folder: Path) -> None:
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.genotype.summary import donor_table, summarise_windows
 
-    store = HaplotypeStore.open(folder, verify=True)
+    store = HaplotypeStore(folder, verify=True)
     summarise_windows(store)
     donor_table(store)
     store.haplotypes(np.arange(len(store)), 0)

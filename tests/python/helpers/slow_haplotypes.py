@@ -77,7 +77,7 @@ def extract(
     paths = cohort.paths
     out = folder / "store"
     extract_haplotypes([paths["vcf"]], paths["fasta"], paths["windows"], out, donors, Rules(**rules), threads, flank)
-    return HaplotypeStore.open(out)
+    return HaplotypeStore(out)
 
 
 def write_windows(path: Path, windows: list[tuple[str, int, int]]) -> None:

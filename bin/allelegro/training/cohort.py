@@ -129,15 +129,36 @@ def load_cohort(
     haplotype of its single-nucleotide alleles alone, whatever the store keeps (see :func:`without_indels`).
     Raises DataError when the stores come from different windows, a donor has no haplotypes, or a width does not fit.
     """
-    from allelegro.genotype.store import HaplotypeStore
-    from allelegro.procap.counts import CountsStore, library_sizes
+    return cohort_of(*open_stores(counts, haplotypes), span, target_width, donors=donors, snvs_only=snvs_only)
 
-    signal, sequences = CountsStore.open(counts, verify=True), HaplotypeStore.open(haplotypes, verify=True)
+
+def open_stores(counts: Path, haplotypes: Path) -> "tuple[CountsStore, HaplotypeStore]":
+    """Both stores, compared with what they recorded (which reads them once); DataError where their windows differ."""
+    from allelegro.genotype.store import HaplotypeStore
+    from allelegro.procap.counts import CountsStore
+
+    signal, sequences = CountsStore.open(counts, verify=True), HaplotypeStore(haplotypes, verify=True)
     if signal.checksum("windows.bed") != sequences.checksum("windows.bed"):
         raise DataError(
             f"{counts}/windows.bed and {haplotypes}/windows.bed differ: counts and haplotypes come from different "
             "windows; make both stores from one windows.bed"
         )
+    return signal, sequences
+
+
+def cohort_of(
+    signal: "CountsStore",
+    sequences: "HaplotypeStore",
+    span: int,
+    target_width: int,
+    *,
+    donors: Sequence[str] | None = None,
+    snvs_only: bool = False,
+) -> Cohort:
+    """As :func:`load_cohort`, of stores that are open."""
+    from allelegro.procap.counts import library_sizes
+
+    counts, haplotypes = signal.path, sequences.folder
     if span > sequences.width:
         raise DataError(
             f"{haplotypes}: windows are {sequences.width} bp, the model with its shifts wants {span} bp; "
@@ -194,7 +215,7 @@ def room_for_jitter(counts: Path, haplotypes: Path, width: int, target_width: in
     from allelegro.genotype.store import HaplotypeStore
     from allelegro.procap.counts import CountsStore
 
-    sequence, signal = HaplotypeStore.open(haplotypes).width, CountsStore.open(counts).width
+    sequence, signal = HaplotypeStore(haplotypes).width, CountsStore.open(counts).width
     return max(0, min(sequence - width, signal - target_width) // 2)
 
 

@@ -29,10 +29,11 @@ from allelegro.training.cohort import (
     Diplotypes,
     Profiles,
     Split,
+    cohort_of,
     distinct_diplotypes,
-    load_cohort,
     load_profiles,
     make_split,
+    open_stores,
     seen_before,
 )
 from allelegro.training.metrics import (
@@ -149,10 +150,8 @@ def _cohorts(
     """The data as each model takes it, and with all alleles at the widest input."""
     inputs = {input_of(model) for ensemble in ensembles.values() for model in ensemble}
     inputs.add((max(width for width, _ in inputs), False))
-    return {
-        (width, snvs): load_cohort(counts, haplotypes, width, target_width, snvs_only=snvs)
-        for width, snvs in sorted(inputs)
-    }
+    stores = open_stores(counts, haplotypes)
+    return {(width, snvs): cohort_of(*stores, width, target_width, snvs_only=snvs) for width, snvs in sorted(inputs)}
 
 
 @dataclass(frozen=True)
@@ -362,7 +361,7 @@ def _baselines(haplotypes: Path, cohort: Cohort, folds: Folds) -> dict[str, Matr
     loci, donors = folds.loci("seen_loci"), folds.donors["seen_donors"]
     return {
         LOCUS_MEAN: locus_mean(cohort, loci, donors),
-        LINEAR: linear_genotypes(HaplotypeStore.open(haplotypes), cohort, loci, donors),
+        LINEAR: linear_genotypes(HaplotypeStore(haplotypes), cohort, loci, donors),
     }
 
 

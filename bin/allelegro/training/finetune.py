@@ -64,7 +64,7 @@ def finetune(
         test_donors=settings.test_donors,
         test_donor_fraction=settings.test_donor_fraction,
         seed=settings.split_seed,
-        families=families(HaplotypeStore.open(haplotypes)),
+        families=families(HaplotypeStore(haplotypes)) if _holds_out_donors(settings) else None,
     )
     training = for_donors(with_genotypes(cohort, settings.genotypes, settings.seed), split.train_donors)
     if settings.genotypes == "reference":
@@ -108,6 +108,11 @@ def finetune(
     own = Seen.training(reference_codes(cohort, used), places(cohort.windows.iloc[used], cohort.span))
     save_model(out, objective.finished(), config, fitted.history, seen=before.plus(own))
     fitted.forget_state()
+
+
+def _holds_out_donors(settings: FinetuneSettings) -> bool:
+    """Whether donors are held out, whose relatives matter: kinship takes a pass over all genotypes."""
+    return bool(settings.test_donors) or settings.test_donor_fraction > 0
 
 
 def _objective(

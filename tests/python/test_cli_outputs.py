@@ -31,6 +31,29 @@ def test_an_input_given_as_output_is_refused(world: Path, tmp_path: Path, call: 
     assert given.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("tool", "option", "source", "cell"),
+    [
+        ("merge_peaks", "sheet", "peaks.tsv", "a.peaks.bed"),
+        ("check_inputs", "mpra", "sim/mpra.tsv", "lentimpra.cell1.tsv"),
+        ("check_inputs", "variant-sets", "sim/variant_sets.tsv", "truth/effects.tsv"),
+    ],
+)
+def test_a_file_that_a_sheet_names_is_no_output(
+    world: Path, tmp_path: Path, tool: str, option: str, source: str, cell: str
+) -> None:
+    folder = tmp_path / "sheets"
+    shutil.copytree((world / source).parent, folder, ignore=shutil.ignore_patterns("results", "sim", "counts", "*.bam"))
+    call, named = next(call for call in CALLS if call.tool == tool), folder / cell
+    before = named.read_bytes()
+    given = {option: str(folder / Path(source).name)} | {
+        name: str(tmp_path / "out" / Path(path).name) for name, path in call.outputs.items()
+    }
+    done = run(world, tool, call.arguments(given | {"out": str(named)}))
+    assert done.returncode == 1 and f"{named}: is an input of this command, too" in done.stderr
+    assert named.read_bytes() == before
+
+
 def test_a_store_is_not_replaced_by_another_kind_or_over_notes(world: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(world / "haplotypes", store)

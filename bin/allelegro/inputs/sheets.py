@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from allelegro.io.atomic import also_reading
 from allelegro.io.checksums import sha256
 from allelegro.io.contigs import few
 from allelegro.io.effect_kinds import EffectKind
@@ -132,6 +133,7 @@ def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
             if not cell or "://" in cell:
                 continue
             path = sheet.located(cell)
+            also_reading([path])
             if not path.is_file():
                 sheet.fault(number, f"{column} {cell}: no such file (looked for {path})", f"missing in {path.parent}")
             elif path.stat().st_size == 0:

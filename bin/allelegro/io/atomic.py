@@ -27,7 +27,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 _numbers = itertools.count()
 _waiting: ContextVar[dict[Path, Path] | None] = ContextVar("waiting", default=None)  # target → its partial file
-_inputs: ContextVar[tuple[Path, ...]] = ContextVar("inputs", default=())
+_inputs: ContextVar[tuple[Path, ...] | None] = ContextVar("inputs", default=None)
 
 
 @contextmanager
@@ -101,17 +101,24 @@ def written(target: Path) -> Path:
 @contextmanager
 def reading(inputs: Iterable[Path]) -> Iterator[None]:
     """Inside, an output that would replace one of ``inputs``, or something in one that is a folder, is refused."""
-    token = _inputs.set((*_inputs.get(), *(path.resolve() for path in inputs)))
+    token = _inputs.set((*(_inputs.get() or ()), *(path.resolve() for path in inputs)))
     try:
         yield
     finally:
         _inputs.reset(token)
 
 
+def also_reading(inputs: Iterable[Path]) -> None:
+    """Files that an input of the command names, as a sheet does, are inputs, too, until :func:`reading` ends."""
+    known = _inputs.get()
+    if known is not None:
+        _inputs.set((*known, *(path.resolve() for path in inputs)))
+
+
 def refuse_input(target: Path) -> None:
     """Raise DataError when writing ``target`` would replace an input of the command: see :func:`reading`."""
     here = target.resolve()
-    for path in _inputs.get():
+    for path in _inputs.get() or ():
         inside = path in here.parents and target.is_file() and _is_whole(path)
         if (path == here or here in path.parents or inside) and target.exists():
             raise DataError(f"{target}: is an input of this command, too; give the output another name")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.intervals import Ints, concatenated_ranges
 from allelegro.io.arrays import load_array
-from allelegro.io.atomic import atomic_folder
+from allelegro.io.atomic import also_reading, atomic_folder
 from allelegro.io.checksums import same_data, sha256
 from allelegro.io.contigs import check_shared, few
 from allelegro.io.documents import read_document
@@ -237,6 +237,7 @@ def read_signal_sheet(path: Path) -> list[Library]:
         pairs = [
             (path.parent / str(plus), path.parent / str(minus)) for plus, minus in rows[["plus", "minus"]].to_numpy()
         ]
+        also_reading(path for pair in pairs for path in pair)
         libraries.append(Library(str(name), str(donors[0]), pairs))
     return libraries
 

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
+from allelegro.io.atomic import also_reading
 from allelegro.io.compression import text_lines
 from allelegro.io.contigs import check_contigs
 from allelegro.io.metrics import NO_MODEL, metric_row
@@ -66,6 +67,7 @@ def read_sites(sheet: Path, lengths: Mapping[str, int]) -> pd.DataFrame:
     repeated = libraries["library"][libraries["library"].duplicated()]
     if len(repeated):
         raise DataError(f"{sheet}: library {repeated.iloc[0]} occurs twice; one row a library")
+    also_reading(sheet.parent / str(cell) for cell in libraries[["peaks", "elements"]].to_numpy().ravel())
     parts = []
     for row in libraries.itertuples():
         peaks = read_table(sheet.parent / str(row.peaks), PEAK_KINDS, allow_empty=True)

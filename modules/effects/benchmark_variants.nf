@@ -31,6 +31,6 @@ process BENCHMARK_VARIANTS {
 
     stub:
     """
-    touch ${meta.set}.metrics.tsv ${meta.set}.points.tsv.gz ${meta.set}.curves.tsv
+    touch ${quoted(meta.set)}.{metrics.tsv,points.tsv.gz,curves.tsv}
     """
 }

@@ -26,6 +26,6 @@ process ALIGN_READS {
 
     stub:
     """
-    touch ${meta.library}.bam ${meta.library}.counts.json
+    touch ${quoted(meta.library)}.{bam,counts.json}
     """
 }

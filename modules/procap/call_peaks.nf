@@ -22,6 +22,6 @@ process CALL_PEAKS {
 
     stub:
     """
-    touch ${meta.library}.peaks.bed ${meta.library}.elements.bed
+    touch ${quoted(meta.library)}.{peaks.bed,elements.bed}
     """
 }

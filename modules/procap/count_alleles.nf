@@ -28,6 +28,6 @@ process COUNT_ALLELES {
 
     stub:
     """
-    touch ${meta.library}.{alleles.json,allelic.npy,reference.npy,snvs.tsv.gz}
+    touch ${quoted(meta.library)}.{alleles.json,allelic.npy,reference.npy,snvs.tsv.gz}
     """
 }

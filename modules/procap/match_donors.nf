@@ -24,6 +24,6 @@ process MATCH_DONORS {
 
     stub:
     """
-    touch ${meta.library}.donors.tsv
+    touch ${quoted(meta.library)}.donors.tsv
     """
 }

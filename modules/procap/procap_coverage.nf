@@ -28,6 +28,6 @@ process PROCAP_COVERAGE {
 
     stub:
     """
-    touch ${meta.library}.plus.bw ${meta.library}.minus.bw ${meta.library}.qc.json
+    touch ${quoted(meta.library)}.{plus.bw,minus.bw,qc.json}
     """
 }

@@ -18,7 +18,7 @@ process BUILD_REPORT {
     def rows = [folders, [files].flatten()].transpose().groupBy { folder, _path -> folder }
     def staged = rows.collect { folder, pairs ->
         def paths = pairs.collect { _folder, path -> "\"\$PWD\"/${quoted(path)}" }.join(' ')
-        "mkdir -p results/${folder}\nln -s -t results/${folder} ${paths}"
+        "mkdir -p results/${quoted(folder)}\nln -s -t results/${quoted(folder)} ${paths}"
     }
     def written = provenance.collect { name, text -> "printf '%s\\n' ${quoted(text)} > results/pipeline_info/${name}" }
     """

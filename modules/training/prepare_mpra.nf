@@ -22,6 +22,6 @@ process PREPARE_MPRA {
 
     stub:
     """
-    touch ${name}.tsv
+    touch ${quoted(name)}.tsv
     """
 }

@@ -35,7 +35,11 @@ NEXTFLOW_LAUNCHER = """\
 #!/usr/bin/env bash
 # Nextflow, written by containers/install_nextflow.py
 export NXF_CLI="nextflow $*" NXF_OFFLINE="${{NXF_OFFLINE:-true}}" NXF_DISABLE_CHECK_LATEST=true
-export NXF_HOME="${{NXF_HOME:-$HOME/.nextflow}}" CAPSULE_LOG=none
+[ -n "${{NXF_HOME:-}}" ] || NXF_HOME=~/.nextflow  # bash knows a home where HOME is not set
+export NXF_HOME CAPSULE_LOG=none
+needs() {{ mkdir -p "$1" 2> /dev/null; [ -w "$1" ] || {{ echo "error: $1: cannot be written; $2" >&2; exit 1; }}; }}
+needs "$NXF_HOME" 'set NXF_HOME to a folder that can'
+case " $* " in *' run '*) needs "$PWD" 'Nextflow keeps its records where it is started: start it in another folder' ;; esac
 # shellcheck disable=SC2086  # NXF_OPTS and NXF_JVM_ARGS are lists
 exec {java} -XX:+TieredCompilation -XX:TieredStopAtLevel=1 -Djava.awt.headless=true -Dfile.encoding=UTF-8 \\
     {opens} \\

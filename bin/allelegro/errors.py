@@ -17,7 +17,7 @@ _REMEDIES = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ELOOP: "a link leads back to itself; give the file itself",
     errno.EMFILE: "raise the limit (ulimit -n), or give the tool fewer --threads",
-    errno.ENOSYS: "use --threads 1: processes cannot share memory here, as without /dev/shm",
+    errno.ENOSYS: "processes cannot share memory here, as without /dev/shm",
     errno.EAGAIN: "raise the limit of processes (ulimit -u), or give the tool fewer --threads",
     errno.ENOMEM: "give the machine more memory, or the tool fewer --threads",
 }
@@ -33,6 +33,8 @@ class DataError(Exception):
 def said_by_system(error: OSError) -> str:
     """An error of the system as one line: the file, what is wrong and what to do."""
     what = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    if what.startswith("No usable temporary directory"):
+        return "no folder for temporary files can be written; set TMPDIR to one that can"
     if error.errno == errno.ENOENT:
         what = "no such file"
     remedy = _REMEDIES.get(error.errno or 0)

@@ -30,3 +30,8 @@ def test_an_error_without_a_file_or_a_number_says_what_it_can() -> None:
     assert said_by_system(OSError(errno.EXDEV, "Invalid cross-device link", "a", None, "b")) == (
         "a and b: Invalid cross-device link"
     )
+
+
+def test_no_folder_for_temporary_files_is_said() -> None:
+    error = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/']")
+    assert said_by_system(error) == "no folder for temporary files can be written; set TMPDIR to one that can"

@@ -1,9 +1,13 @@
 """Reading a store: access, batches without copies, coordinates, export, summaries and the report."""
 
+import errno
+import os
 import random
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -275,3 +279,29 @@ def test_export(cohort: Cohort, store: HaplotypeStore, tmp_path: Path) -> None:
     assert "window nowhere is not in the store" in refused.stderr
     assert not (tmp_path / "no.fa").exists()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EACCES])
+def test_without_shared_memory_one_process_does_it(
+    cohort: Cohort, tmp_path: Path, store: HaplotypeStore, monkeypatch, caplog, number: int
+) -> None:
+    """As where /dev/shm is missing or nobody may write to it."""
+
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("allelegro.genotype.extract.ProcessPoolExecutor", refused)
+    alone = extract(cohort, tmp_path, threads=2)
+    assert "one process instead of 2" in caplog.text
+    assert alone.metadata["checksums"] == store.metadata["checksums"]
+
+
+def test_a_worker_that_is_killed_is_one_line(cohort: Cohort, tmp_path: Path, monkeypatch) -> None:
+    class Killed(ProcessPoolExecutor):
+        def submit(self, *_: object, **__: object) -> Future[None]:  # type: ignore[override]
+            raise BrokenProcessPool("a process was terminated abruptly")
+
+    monkeypatch.setattr("allelegro.genotype.extract.ProcessPoolExecutor", Killed)
+    with pytest.raises(DataError, match="a worker process was killed"):
+        extract(cohort, tmp_path, threads=2)
+    assert not (tmp_path / "store").exists()

@@ -1,6 +1,8 @@
 """The package as `pip install .` gives it: in an environment that has the dependencies and no checkout."""
 
 import ast
+import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -120,3 +122,32 @@ def test_one_version_everywhere() -> None:
     version, date = re.search(r"^## \[(\d.+?)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.M).groups()
     assert version == allelegro.__version__
     assert f"date-released: {date}" in (ROOT / "CITATION.cff").read_text()
+
+
+@pytest.mark.parametrize(
+    ("variables", "folder", "said"),
+    [
+        ({"HOME": "/proc/nobody"}, ".", "error: /proc/nobody/.nextflow: cannot be written; set NXF_HOME"),
+        ({"HOME": "{tmp}"}, "/proc", "error: /proc: cannot be written; Nextflow keeps its records"),
+        ({"NXF_HOME": "{tmp}/it's $(touch PWNED)"}, ".", ""),
+    ],
+    ids=["home", "folder", "quoted"],
+)
+def test_nextflow_says_which_folder_it_cannot_write(
+    tmp_path: Path, variables: dict[str, str], folder: str, said: str
+) -> None:
+    """HOME is not set in the last case, as under some schedulers."""
+    spec = importlib.util.spec_from_file_location("installer", ROOT / "containers" / "install_nextflow.py")
+    assert spec and spec.loader
+    installer = importlib.util.module_from_spec(spec)
+    sys.modules["installer"] = installer  # its dataclass looks its module up
+    spec.loader.exec_module(installer)
+    launcher = tmp_path / "nextflow"
+    launcher.write_text(installer.NEXTFLOW_LAUNCHER.format(java="echo", opens="", classpath="x"))
+    given = {name: value.format(tmp=tmp_path) for name, value in variables.items()}
+    environment = {"PATH": os.environ["PATH"]} | given
+    where = tmp_path if folder == "." else Path(folder)
+    command = ["bash", str(launcher), "run", "main.nf"]
+    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stderr.startswith(said) and done.stderr.count("\n") == 1) if said else not done.stderr
+    assert done.returncode == (1 if said else 0) and not (tmp_path / "PWNED").exists()

@@ -163,6 +163,8 @@ def hostile_runs(scratch: Path) -> Tally:
         return folder / results
 
     out = whole("names, donors and texts of a whole run", given, f"results {name}")
+    if tally.faults:
+        return tally  # the other runs take what this one made
     models = scratch / f"models {name}"
     shutil.copytree(out / "training" / "finetuned" / "legnet", models / "legnet")
     shutil.copytree(next(out.glob("training/pretrained/*/*/model.json")).parent, models / "start")

@@ -8,14 +8,16 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from allelegro import __version__
-from allelegro.errors import DataError
+from allelegro.errors import DataError, said_by_system
 from allelegro.genotype.shard import TEXT_BUDGET, Rules, Shard, ShardResult, ShardWorker
 from allelegro.genotype.store import DONOR_COUNTS, StoreWriter
 from allelegro.io.atomic import atomic_folder
@@ -187,18 +189,35 @@ def _run(
     shards: list[Shard], arguments: tuple[Sequence[Path], Path, list[str], int, Rules], threads: int
 ) -> Iterator[list[ShardResult]]:
     """Results in the order of the shards; with more threads, a few shards ahead and no more are held in memory."""
-    if threads == 1 or len(shards) == 1:
+    pool = _workers(arguments, threads) if threads > 1 and len(shards) > 1 else None
+    if pool is None:
         worker = ShardWorker(*arguments)
         for shard in shards:
             yield worker.run(shard)
         return
+    try:
+        with pool:
+            ahead: deque[Future[list[ShardResult]]] = deque()
+            for shard in shards:
+                ahead.append(pool.submit(_work, shard))
+                if len(ahead) > 2 * threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process was killed, perhaps for memory; give the machine more, or the tool fewer --threads"
+        ) from None
+
+
+def _workers(arguments: tuple[object, ...], threads: int) -> ProcessPoolExecutor | None:
+    """Worker processes; None, and a warning, where they cannot work together (/dev/shm, or TMPDIR for their socket)."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # import once, not once a worker
-    with ProcessPoolExecutor(threads, context, _start_worker, arguments) as pool:
-        ahead: deque[Future[list[ShardResult]]] = deque()
-        for shard in shards:
-            ahead.append(pool.submit(_work, shard))
-            if len(ahead) > 2 * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    try:
+        forkserver.ensure_running()
+        return ProcessPoolExecutor(threads, context, _start_worker, arguments)
+    except OSError as error:
+        said = said_by_system(error)
+        logger.warning("one process instead of %d: they cannot share memory or a socket here (%s)", threads, said)
+        return None

@@ -37,7 +37,12 @@ NEXTFLOW_LAUNCHER = """\
 export NXF_CLI="nextflow $*" NXF_OFFLINE="${{NXF_OFFLINE:-true}}" NXF_DISABLE_CHECK_LATEST=true
 [ -n "${{NXF_HOME:-}}" ] || NXF_HOME=~/.nextflow  # bash knows a home where HOME is not set
 export NXF_HOME CAPSULE_LOG=none
-needs() {{ mkdir -p "$1" 2> /dev/null; [ -w "$1" ] || {{ echo "error: $1: cannot be written; $2" >&2; exit 1; }}; }}
+needs() {{
+    local probe
+    mkdir -p "$1" 2> /dev/null
+    probe=$(mktemp "$1/.probe-XXXXXX" 2> /dev/null) || {{ echo "error: $1: cannot be written; $2" >&2; exit 1; }}
+    rm -f "$probe"
+}}
 needs "$NXF_HOME" 'set NXF_HOME to a folder that can'
 case " $* " in *' run '*) needs "$PWD" 'Nextflow keeps its records where it is started: start it in another folder' ;; esac
 # shellcheck disable=SC2086  # NXF_OPTS and NXF_JVM_ARGS are lists

@@ -37,6 +37,15 @@ def test_names_that_are_programs_stay_names(world: Path, tmp_path: Path, call: C
     none(attacks.hostile_names(world, call, "-x 'q' $(touch PWNED) `touch PWNED` a&b;=", tmp_path))
 
 
+@pytest.mark.parametrize(("tool", "option", "form"), attacks.TEXTS, ids=[f"{t}-{o}" for t, o, _ in attacks.TEXTS])
+def test_texts_that_are_programs_stay_texts(world: Path, tmp_path: Path, tool: str, option: str, form: str) -> None:
+    none(
+        attacks.hostile_text(
+            world, tool, option, form.replace("{}", "../-x 'q' $(touch PWNED) `touch PWNED`"), tmp_path
+        )
+    )
+
+
 @pytest.mark.parametrize("limit", [0, 100, 3000, 20_000])
 @pytest.mark.parametrize("call", QUICK, ids=[f"{call.tool}-{'-'.join(call.inputs)}" for call in QUICK])
 def test_a_full_disk_leaves_what_was_there(world: Path, tmp_path: Path, call: Call, limit: int) -> None:

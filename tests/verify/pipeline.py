@@ -12,12 +12,12 @@ from helpers.tools import run
 
 # A cohort so small that every process runs for seconds.
 SIZES = (
-    "--individuals 4 --second-libraries 0 --loci 24 --chromosomes 3 --spacing 6000 --mpra-elements 200 "
+    "--individuals 4 --second-libraries 0 --loci 36 --chromosomes 3 --spacing 13000 --mpra-elements 200 "
     "--reads-per-library 4000 --satmut-elements 2 --seed 3"
 )
 QUICK = {
     "models": "legnet", "model_size": "tiny", "pretrain_epochs": 1, "finetune_epochs": 1, "bootstraps": 100,
-    "min_donors": 1, "max_cpus": 1, "max_memory": "4 GB", "umi": "RX", "score_seen": True, "null_variants": 20,
+    "min_donors": 1, "folds": 3, "max_cpus": 1, "max_memory": "4 GB", "umi": "RX", "score_seen": True, "null_variants": 20,
 }  # fmt: skip
 FILES = {
     "libraries": "libraries.tsv", "genome": "genome.fa", "variants": "variants.vcf.gz", "mpra": "mpra.tsv",
@@ -136,7 +136,7 @@ def hostile_cohort(sim: Path, here: Path) -> dict[str, object]:
     gtf = f'{contig}\tx\tgene\t1001\t2000\t.\t+\t.\tgene_id "$(touch PWNED)"; gene_name "`touch PWNED`";\n'
     return {
         "genome": genome, "variants": f"{plain}.gz", "libraries": sheet("l", libraries),
-        "covariates": sheet("c", [["donor", "batch"], *([donor, donor] for donor in donors.values())]),
+        "covariates": sheet("c", [["donor", "batch"], *([donor, HOSTILE[at % 2]] for at, donor in enumerate(donors.values()))]),
         "mpra": sheet("m", [["name", "table"], ["cell1", table]]),
         "variant_sets": sheet("v", [["name", "kind", "table"], ["truth", "truth", truth]]),
         "comparators": sheet("q", [["set", "name", "table"], ["truth", "outside", comparator]]),

@@ -103,7 +103,16 @@ def hostile_part(world: Path, scratch: Path, share: float) -> list[Tally]:
         call, text = plan[number]
         return attacks.hostile_names(world, call, text, folder)
 
-    tallies = [run_cases("hostile names: tools", case, range(len(plan)), scratch, WORKERS)]
+    spoken = [(tool, option, form, text) for tool, option, form in attacks.TEXTS for text in texts]
+
+    def text_case(folder: Path, number: int) -> list[tuple[str, str]]:
+        tool, option, form, text = spoken[number]
+        return attacks.hostile_text(world, tool, option, form.replace("{}", text), folder)
+
+    tallies = [
+        run_cases("hostile names: tools", case, range(len(plan)), scratch, WORKERS),
+        run_cases("hostile texts: tools", text_case, range(len(spoken)), scratch, 1),  # one folder is watched
+    ]
     if share >= 1:
         import pipeline
 

@@ -127,13 +127,14 @@ def check_donors(sheet: Sheet) -> None:
 
 def check_files(sheet: Sheet, columns: tuple[str, ...]) -> None:
     """Files named in the sheet exist and are not empty; a URI is left to the task that reads it."""
+    cells = (row.get(column, "") for row in sheet.rows for column in columns)
+    also_reading(sheet.located(cell) for cell in cells if cell and "://" not in cell)
     for number, row in enumerate(sheet.rows):
         for column in columns:
             cell = row.get(column, "")
             if not cell or "://" in cell:
                 continue
             path = sheet.located(cell)
-            also_reading([path])
             if not path.is_file():
                 sheet.fault(number, f"{column} {cell}: no such file (looked for {path})", f"missing in {path.parent}")
             elif path.stat().st_size == 0:

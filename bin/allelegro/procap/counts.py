@@ -237,8 +237,8 @@ def read_signal_sheet(path: Path) -> list[Library]:
         pairs = [
             (path.parent / str(plus), path.parent / str(minus)) for plus, minus in rows[["plus", "minus"]].to_numpy()
         ]
-        also_reading(path for pair in pairs for path in pair)
         libraries.append(Library(str(name), str(donors[0]), pairs))
+    also_reading(path for library in libraries for pair in library.pairs for path in pair)
     return libraries
 
 

@@ -340,6 +340,32 @@ def hostile_names(world: Path, call: Call, text: str, folder: Path) -> list[tupl
     return faults_of(done, lines=60) + executed(folder, world) + (leftovers_of(out))
 
 
+# Options that are text: names, titles and columns, where {} is the hostile string.
+TEXTS = (
+    ("procap_coverage", "library", "{}"), ("procap_coverage", "umi", "{}"), ("count_alleles", "library", "{}"),
+    ("count_alleles", "donor", "{}"), ("match_donors", "library", "{}"), ("match_donors", "donor", "{}"),
+    ("prepare_mpra", "name", "{}"), ("extract_haplotypes", "donors", "{}"), ("finetune_model", "test-donors", "{}"),
+    ("evaluate_procap", "dataset", "{}"), ("evaluate_procap", "model", "{}=finetuned"), ("score_variants", "name", "{}"),
+    ("score_variants", "model", "{}=finetuned"), ("score_variants", "release", "{}"), ("score_variants", "null", "{}"),
+    ("benchmark_variants", "dataset", "{}"), ("benchmark_variants", "release", "{}"),
+    ("benchmark_variants", "comparator", "{}=scores.tsv"), ("benchmark_variants", "column", "measured={}"),
+    ("saturate_sequences", "name", "{}"), ("saturate_sequences", "window", "{}"), ("explain_variants", "name", "{}"),
+    ("build_report", "title", "{}"), ("build_report", "note", "{}"), ("check_inputs", "score", "{}"),
+)  # fmt: skip
+
+
+def hostile_text(world: Path, tool: str, option: str, text: str, folder: Path) -> list[tuple[str, str]]:
+    """Run a call one of whose texts is hostile; it works, or says why not, and writes into its own folder alone."""
+    call, out = next(call for call in CALLS if call.tool == tool), folder / "out"
+    out.mkdir()
+    around = set(world.iterdir()) | set(world.parent.iterdir())
+    done = run(world, tool, [*call.arguments(outputs_of(call, out)), f"--{option}={text}"])
+    found = faults_of(done, lines=60) if done.returncode != 2 else []  # 2: wrong usage, which typer says
+    if made := (set(world.iterdir()) | set(world.parent.iterdir())) - around:
+        found.append(("leftover", f"{tool} --{option} wrote {sorted(map(str, made))}"))
+    return found + executed(folder, world) + leftovers_of(out)
+
+
 def leftovers_of(folder: Path) -> list[tuple[str, str]]:
     """As :func:`leftovers`, of temporary names alone: a hostile name may begin with a dot."""
     names = [path.name for path in folder.rglob("*") if path.name.startswith((".partial-", ".replaced-"))]

@@ -55,6 +55,16 @@ COVERAGE = {"plus": "a.plus.bw", "minus": "a.minus.bw"}
 FOLDS = ("--min-donors", "1", "--folds", "blocks", "--n-folds", "3", "--gap", "0")
 STORES = {"counts": "counts", "haplotypes": "haplotypes"}
 
+GENES = 'chr1\tx\tgene\t1001\t2000\t.\t+\t.\tgene_id "g1"; gene_name "ONE";\n'
+MOTIFS = """MEME version 4
+
+MOTIF M1 one
+letter-probability matrix: alength= 4 w= 3 nsites= 9
+0.94 0.02 0.02 0.02
+0.02 0.94 0.02 0.02
+0.02 0.02 0.94 0.02
+"""
+
 CALLS = [
     Call("procap_coverage", {"reads": "a.bam"}, {"out-prefix": "out/a"}, ("--library", "SIM0001_1", "--umi", "RX")),
     Call("procap_coverage", COVERAGE, {"out-prefix": "out/a"}, ("--library", "SIM0001_1")),
@@ -113,6 +123,15 @@ CALLS = [
          "genome": "sim/genome.fa", "variants": "sim/variants.vcf.gz"},
         {"out": "out/inputs.json"},
     ),
+    Call("prepare_windows", {"windows": "windows.bed", "fasta": "sim/genome.fa"},
+         {"out": "out/windows.bed", "out-summary": "out/summary.json"}, ("--folds", "blocks", "--n-folds", "3", "--gap", "0")),
+    Call("call_allelic_events", {"snvs": "a.snvs.tsv.gz"}, {"out": "out/allelic_events.tsv"}, ("--allow-none",)),
+    Call(
+        "rank_variants",
+        {"scores": "scores.tsv", "windows": "windows.bed", "annotation": "genes.gtf", "motifs": "motifs.meme",
+         "fasta": "sim/genome.fa"},
+        {"out": "out/variants.tsv", "out-calibration": "out/calibration.tsv"},
+    ),
     Call("build_report", {"results": "results"}, {"out": "out/report"}),
 ]  # fmt: skip
 
@@ -143,6 +162,10 @@ def make_world(folder: Path) -> Path:
     do("fit_kmers", "--table", "cell1.tsv", "--out", "kmers.npz")
     do("score_variants", "--checkpoint", "finetuned", "--variants", "sim/truth/effects.tsv", "--kind", "truth",
        "--fasta", "sim/genome.fa", "--out", "scores.tsv", "--all-models")  # fmt: skip
+    do("count_alleles", "--reads", "a.bam", "--vcf", "sim/variants.vcf.gz", "--windows", "windows.bed", "--umi", "RX",
+       "--library", "SIM0001_1", "--donor", "SIM0001", "--out-prefix", "a")  # fmt: skip
+    (folder / "genes.gtf").write_text(GENES)
+    (folder / "motifs.meme").write_text(MOTIFS)
     (folder / "qc").mkdir()
     for name in ("a.qc.json", "a.plus.bw", "a.minus.bw", "a.peaks.bed", "a.elements.bed"):
         shutil.copy(folder / name, folder / "qc")

@@ -106,9 +106,9 @@ def writeChecksums(outdir) {
     root.resolve('SHA256SUMS').text = lines.sort { line -> line.substring(66) }.join('\n') + '\n'
 }
 
-/** Whether a result holds what the run took: records of cost, and the page and figures that show them. */
+/** Whether a result holds what the run took (records of cost, the page and figures that show them) or where its genome is. */
 def isTimed(String name) {
-    name ==~ /pipeline_info\/.*|.*\.cost\.json|report\/report\.html|report\/\w+\/time-by-process\.\w+/
+    name ==~ /pipeline_info\/.*|.*\.cost\.json|report\/report\.html|report\/browser\/session\.xml|report\/\w+\/time-by-process\.\w+/
 }
 
 def sha256(path) {

@@ -30,17 +30,15 @@ def gpu_memory() -> float:
 
 
 def private_caches() -> None:
-    """Give numba (where its folder in the library is read-only) and matplotlib caches that no other user can write to.
+    """Give numba, where its folder in the library is read-only, a cache that no other user can write to.
 
     Numba runs what is in its cache. A folder of the environment is taken when it is private, otherwise a fresh one.
     """
-    library = Path(__file__).resolve().parent
-    for variable, name in (("NUMBA_CACHE_DIR", "numba"), ("MPLCONFIGDIR", "matplotlib")):
-        given = os.environ.get(variable)
-        if given is None and name == "numba" and os.access(library, os.W_OK):
-            continue
-        usual = Path(tempfile.gettempdir()) / f"allelegro-{name}-{os.getuid()}"
-        os.environ[variable] = str(private_folder(Path(given) if given else usual))
+    given = os.environ.get("NUMBA_CACHE_DIR")
+    if given is None and os.access(Path(__file__).resolve().parent, os.W_OK):
+        return
+    usual = Path(tempfile.gettempdir()) / f"allelegro-numba-{os.getuid()}"
+    os.environ["NUMBA_CACHE_DIR"] = str(private_folder(Path(given) if given else usual))
 
 
 def private_folder(path: Path) -> Path:

@@ -11,7 +11,7 @@ from scipy.stats import kstest
 from allelegro.cli.rank_variants import app as rank
 from allelegro.cli.score_variants import app as score_variants
 from allelegro.effects.annotation import StartSites
-from allelegro.effects.motifs import motif_changes, read_motifs
+from allelegro.effects.motifs import BUNDLED, motif_changes, read_motifs
 from allelegro.effects.score_files import read_scores
 from allelegro.effects.trust import SignCalibration, calibration_table, expected_calibration_error
 from allelegro.effects.windows import Genome
@@ -194,6 +194,13 @@ def test_the_motif_that_a_variant_makes_or_breaks(tmp_path: Path) -> None:
     assert found["motif_change"].tolist() == ["broken", "made", ".", ".", "made"]
     bits = np.log2((0.97 + 0.0025) / (0.01 + 0.0025))
     assert found["motif_bits"].tolist()[:2] == pytest.approx([-bits, bits], abs=0.05)
+    known = read_motifs(BUNDLED)
+    assert len(known) == len({motif.name for motif in known}) == 107
+    changes = motif_changes(
+        table.head(2), Genome(tmp_path / "g.fa"), known
+    )  # GACGTCAA is no site of RUNX3, GACCTCAA is
+    assert changes["motif"].tolist() == ["MA0684.3 RUNX3"] * 2
+    assert changes["motif_change"].tolist() == ["made", "broken"]
     for bad in ("nothing", MEME.format(rows="0.5 0.5"), MEME.format(rows=rows.rsplit("\n", 1)[0])):
         (tmp_path / "bad.meme").write_text(bad)
         with pytest.raises(DataError, match=r"bad\.meme"):

@@ -45,12 +45,11 @@ def test_a_cache_of_another_user_is_not_taken(tmp_path: Path, monkeypatch: pytes
 
 
 def test_caches_of_the_environment_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path / "mine"))
     writable_by_all(tmp_path / "shared")
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "shared"))
-    private_caches()
-    assert os.environ["MPLCONFIGDIR"] == str(tmp_path / "mine")
-    assert os.environ["NUMBA_CACHE_DIR"] != str(tmp_path / "shared")
+    for name in ("mine", "shared"):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / name))
+        private_caches()
+        assert (os.environ["NUMBA_CACHE_DIR"] == str(tmp_path / name)) == (name == "mine")
 
 
 PARENT = """

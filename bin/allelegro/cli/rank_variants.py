@@ -34,18 +34,21 @@ def main(
     ] = None,
     variants: Annotated[Path | None, typer.Option(help="VCF or BCF that was scored: INFO/AF is added.")] = None,
     motifs: Annotated[
-        Path | None, typer.Option(help="Motifs in MEME format: the one that each variant makes or breaks is added.")
+        Path | None,
+        typer.Option(
+            help="Motifs in MEME format: the one that each variant makes or breaks is added. By default 107 of JASPAR."
+        ),
     ] = None,
-    fasta: Annotated[Path | None, typer.Option(help="Genome of the variants, for --motifs.")] = None,
+    fasta: Annotated[Path | None, typer.Option(help="Genome of the variants, in which motifs are looked for.")] = None,
     threads: Threads = 1,
     version: Version = False,
 ) -> None:
-    """Put together what several models say of each variant: the score to use, how far to trust it, gene and frequency."""
+    """Put together what several models say of each variant: the score to use, how far to trust it, gene, motif and frequency."""
     if motifs is not None and fasta is None:
         raise typer.BadParameter("--motifs needs --fasta")
     limit_threads(threads)
     from allelegro.effects.annotation import StartSites
-    from allelegro.effects.motifs import read_motifs
+    from allelegro.effects.motifs import BUNDLED, read_motifs
     from allelegro.effects.summary import read_models, summarise
     from allelegro.effects.windows import Genome
     from allelegro.io.tables import write_table
@@ -53,7 +56,7 @@ def main(
 
     elements = read_windows(windows, folds=False) if windows else None
     sites = StartSites.read(annotation) if annotation else None
-    scanned = (Genome(fasta), read_motifs(motifs)) if motifs and fasta else None
+    scanned = (Genome(fasta), read_motifs(motifs or BUNDLED)) if fasta else None
     table, calibration = summarise(read_models(scores), points or [], elements, sites, variants, scanned)
     write_table(table, out)
     if out_calibration is not None:

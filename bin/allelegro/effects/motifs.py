@@ -2,6 +2,9 @@
 
 A hit has a log-odds score that background sequence reaches with p < 1e-4 at one place, computed exactly from the matrix
 (dynamic programming over scores in hundredths of a bit, as FIMO does: Grant et al. 2011, doi:10.1093/bioinformatics/btr064).
+Scanned here: memelite 0.5 finds the same hits (727 of 728 over 2,000 random SNVs and the 107 motifs that come along) in a
+like time (0.25 CPU s each), but does not tell how far below a hit the other allele is, and compiles for 15 CPU s where
+no cache is kept, as in a container.
 """
 
 import re
@@ -25,6 +28,7 @@ from allelegro.effects.windows import (
 from allelegro.errors import DataError
 from allelegro.io.compression import text_lines
 
+BUNDLED = Path(__file__).with_name("jaspar.meme")  # JASPAR 2026 CORE, see its head
 P_VALUE = 1e-4
 PSEUDOCOUNT = 0.01  # share of the background in every column
 STEP = 0.01  # bits

@@ -361,7 +361,7 @@ def test_a_comparator_that_did_not_learn_is_said_not_to_have_learned(tmp_path: P
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({"departures": ["clipnet_jitter 0, published: 250"]}, "Its recipe was shortened: jitter 0, published: 250."),
+        ({"departures": ["clipnet_jitter 0, published: 250"]}, "Its recipe was shortened: jitter 0 (published 250)."),
         ({"departures": [], "ended_by": "patience", "epochs": 2}, ""),
         ({"departures": [], "ended_by": "epochs", "epochs": 2}, "Its recipe was shortened: 2 epochs"),
     ],

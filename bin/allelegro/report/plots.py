@@ -351,9 +351,11 @@ def _box(drawing: Drawing, x: float, y: float, w: float, h: float, heading: str,
     shape = f"M{x + 6:.1f} {y:.1f}h{w - 12:.1f}q6 0 6 6v{h - 12:.1f}q0 6 -6 6h{12 - w:.1f}q-6 0 -6 -6v{12 - h:.1f}q0 -6 6 -6z"
     drawing.path(shape, fill=colour, opacity=0.16)
     drawing.path(shape, stroke=colour, width=1.4)
-    drawing.text(x + w / 2, y + 20, heading, anchor="middle", bold=True, size=min(11.5, 1.6 * w / max(len(heading), 1)))
+    drawing.text(
+        x + w / 2, y + 20, heading, anchor="middle", bold=True, size=min(11.5, 1.45 * w / max(len(heading), 1))
+    )
     parts = detail.split("\n")
-    size = min(10.5, 1.7 * w / max(len(part) for part in parts))
+    size = min(10.5, 1.55 * w / max(len(part) for part in parts))
     for line, part in enumerate(parts):
         drawing.text(x + w / 2, y + 37 + 14 * line, part, anchor="middle", size=size)
 

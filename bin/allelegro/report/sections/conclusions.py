@@ -159,7 +159,7 @@ def _shortened(models: list[Training]) -> str:
         dict.fromkeys(text for model in models for text in model.config["training"].get("departures") or [])
     )
     if departures:
-        return f" Its recipe was shortened: {'; '.join(departures).replace('clipnet_', '').replace('_', ' ')}."
+        return f" Its recipe was shortened: {', '.join(map(_departure, departures))}."
     cut = [model for model in models if _ran_out(model)]
     epochs = max((len(model.history) for model in cut), default=PUBLISHED_EPOCHS)
     if epochs >= PUBLISHED_EPOCHS:
@@ -167,6 +167,13 @@ def _shortened(models: list[Training]) -> str:
     return (
         f" Its recipe was shortened: {epochs} epochs, where its authors allow {PUBLISHED_EPOCHS} and stop by patience."
     )
+
+
+def _departure(text: str) -> str:
+    """``clipnet_steps 8, published: None`` as people say it."""
+    own, _, published = text.removeprefix("clipnet_").replace("_", " ").partition(", published: ")
+    told = {"published": "", "None": " (published without a limit)"}.get(published, f" (published {published})")
+    return own + told
 
 
 def _ran_out(model: Training) -> bool:

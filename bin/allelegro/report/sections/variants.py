@@ -53,7 +53,7 @@ def scored_variants(results: Results, report: Report) -> None:
     section = report.section("variants", "Scored variants")
     section.say(
         "Effects are log2 of predicted activity, alternative over reference allele: positive means that the alternative allele "
-        "increases activity. A click on a heading sorts, the field above a table filters it."
+        "increases activity. Where scripts run, a click on a heading sorts and the field above a table filters it."
     )
     for name, table in results.scored_sets.items():
         section.head(name)
@@ -159,7 +159,7 @@ def _table(name: str, top: pd.DataFrame) -> Table:
     columns: dict[str, object] = {"variant": [place(row) for _, row in shown.iterrows()]}
     for column, title in SHOWN.items():
         if column in shown and not (shown[column].isna() | shown[column].isin(NOTHING)).all():
-            columns[title] = shown[column].to_numpy()
+            columns[title] = shown[column].mask(shown[column].isin(NOTHING), None).to_numpy()
     by_model = [column for column in map(str, shown.loc[:, "reason":]) if column.startswith("effect_")]
     if len(by_model) > 1:
         columns |= {f"effect by {column.removeprefix('effect_')}": shown[column].to_numpy() for column in by_model}
@@ -172,14 +172,14 @@ def _sign_calibration(name: str, top: pd.DataFrame, bins: pd.DataFrame | None) -
     if bins is None or bins.empty:
         return None
     model = str(top["best_model"].mode().iloc[0])
-    mine = bins[bins["model"] == model]
+    mine = bins[bins["model"] == model]  # of each class and of all; a single class is all
     of_all = mine[mine["class"] == "all"]
     if of_all.empty:
         return None
     error = float(np.average((of_all["predicted"] - of_all["observed"]).abs(), weights=of_all["n"]))
     series = {
         f"{group} (n = {int(rows['n'].sum()):,})": (rows["predicted"], rows["observed"])
-        for group, rows in mine.groupby("class", sort=False)
+        for group, rows in (mine if mine["class"].nunique() > 2 else of_all).groupby("class", sort=False)
     }
     return plots.lines(
         f"sign-calibration-{_slug(name)}",
@@ -228,7 +228,7 @@ def _said(row: pd.Series) -> Iterator[str]:
     if (sure := _known(row, "sign_probability")) is not None:
         yield f"the sign is right with probability {sure:.2f}"
     if (quantile := _known(row, "null_quantile")) is not None:
-        yield f"larger than {100 * quantile:.0f} % of random SNVs of its class"
+        yield f"larger than {100 * quantile:.3g} % of random SNVs of its class"
     if (gene := _known(row, "gene")) is not None and (tss := _known(row, "tss_distance")) is not None:
         yield f"{abs(tss):,.0f} bp {'up' if tss < 0 else 'down'}stream of the nearest start of transcription, of {gene}"
     if (motif := _known(row, "motif")) is not None:

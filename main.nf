@@ -46,7 +46,9 @@ workflow {
         PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes,
         tools + [extract_haplotypes: withOption(tools.extract_haplotypes, '--flank', plan.flank)],
     )
-    TRAINING(INPUTS.out.mpra, PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools)
+    TRAINING(
+        INPUTS.out.mpra, PROCAP.out.windows, INPUTS.out.genome, PROCAP.out.counts, GENOTYPE.out.haplotypes, plan, tools,
+    )
     EFFECTS(
         INPUTS.out.variant_sets, INPUTS.out.scored, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models,
         PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools,

@@ -8,6 +8,7 @@ workflow TRAINING {
     take:
     mpra        // name, table
     windows
+    genome      // of the windows, and its index
     counts
     haplotypes
     plan        // see runPlan
@@ -16,11 +17,13 @@ workflow TRAINING {
     main:
     // Not windows.ifEmpty([]): on a value channel it sometimes comes first, and held-out windows would be trained on.
     held_out = plan.windows ? windows : channel.value([])
+    // With it, tables of another assembly are compared with held-out windows by sequence.
+    of_windows = plan.windows && plan.genome ? genome : channel.value([[], []])
     PREPARE_MPRA(mpra, held_out, tools.prepare_mpra)
     pretraining = PREPARE_MPRA.out.table.combine(channel.fromList(plan.pretrained)).map { name, table, model ->
         [model + [model: "pretrained_${name}".toString(), dataset: name], table]
     }
-    PRETRAIN_LEGNET(pretraining, held_out, plan.state, tools.pretrain_legnet)
+    PRETRAIN_LEGNET(pretraining, held_out, of_windows, plan.state, tools.pretrain_legnet)
     pretrained = PRETRAIN_LEGNET.out.model
 
     // Fine-tuning starts from the first dataset's model (or --pretrained_from) of its seed, or from --checkpoint.

@@ -12,6 +12,7 @@ process PRETRAIN_LEGNET {
     input:
     tuple val(meta), path(table, stageAs: 'table/*')
     path windows, stageAs: 'windows/*'
+    tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
     val checkpoints
     val tool
 
@@ -21,7 +22,8 @@ process PRETRAIN_LEGNET {
 
     script:
     def folds = "--allow-unplaced ${repeated('--held-out-fold', meta.held_out)}"
-    def held_out = windows ? "${folds} ${repeated('--held-out-windows', windows)}" : ''
+    def placed = "${repeated('--held-out-windows', windows)} ${repeated('--genome', genome)}"
+    def held_out = windows ? "${folds} ${placed}" : ''
     // As in FINETUNE_MODEL: a retried task goes on from the partial checkpoint, which the tool names and removes.
     def state = "${checkpoints}/${meta.dataset}-${meta.member}"
     """

@@ -9,7 +9,7 @@ units together (the pigeonhole bootstrap, Owen 2007): chance that follows a dono
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -388,6 +388,25 @@ def pearson_difference_with(measured: NDArray[np.float64]) -> Callable[..., Stat
     def make(first: NDArray[np.float64], second: NDArray[np.float64], units: Units) -> Statistic:
         one, other = _pearson_of(first, measured, units), _pearson_of(second, measured, units)
         return lambda *weights: one(*weights) - other(*weights)
+
+    return make
+
+
+def pearson_of_mean_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:
+    """For :func:`bootstrap_members`: r of the mean of two ensembles' predictions."""
+    return lambda first, second, units: _pearson_of((first + second) / 2, measured, units)
+
+
+def gain_of_mean_with(measured: NDArray[np.float64]) -> Callable[..., Statistic]:
+    """For :func:`bootstrap_members`: r of the mean of the first ensemble and the last, less r of another with the last.
+
+    Of two ensembles: less r of the last alone. The last is the same draw of seeds on both sides.
+    """
+
+    def make(*given: Any) -> Statistic:
+        first, *other, shared, units = given
+        control = (other[0] + shared) / 2 if other else shared
+        return pearson_difference_with(measured)((first + shared) / 2, control, units)
 
     return make
 

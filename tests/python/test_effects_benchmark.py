@@ -195,3 +195,44 @@ def test_a_model_that_scored_nothing_is_said_and_not_compared(
     metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), nothing)
     assert set(metrics["model"]) == {"good", "baseline_majority"}
     assert "unseen has no score of a measured variant, and is not compared" in caplog.text
+
+
+def test_the_mean_with_lentimpra_is_compared_with_a_control_of_equal_size(
+    tmp_path: Path, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Personal networks know half of the effects, lentiMPRA the other; reference ones add nothing but their number."""
+    rng = np.random.default_rng(12)
+    measured = truth["measured"].to_numpy()
+    half = np.arange(len(truth)) % 2 == 0
+
+    def seeds(known: np.ndarray) -> list[np.ndarray]:
+        return [np.where(known, measured, 0) + rng.normal(0, 0.3, len(truth)) for _ in range(3)]
+
+    lentimpra, personal = seeds(~half), seeds(half)
+    tables = {"legnet": personal, "reference": [one + rng.normal(0, 0.1, len(truth)) for one in lentimpra]}
+    tables["pretrained_K562"] = lentimpra
+    sizes = {"legnet": 3, "reference": 3, "pretrained_K562": 6}
+    scores = [seeded(truth, own, name).assign(n_models=sizes[name]) for name, own in tables.items()]
+    metrics = run(tmp_path, truth, *scores)
+    mixed, control = "legnet + pretrained_K562", "reference + pretrained_K562"
+    mean = {name: np.mean(own, axis=0) for name, own in tables.items()}
+
+    def r(*names: str) -> float:
+        return float(np.corrcoef(np.mean([mean[name] for name in names], axis=0), measured)[0, 1])
+
+    together, equal = r("legnet", "pretrained_K562"), r("reference", "pretrained_K562")
+    assert value(metrics, "pearson", mixed) == pytest.approx(together, abs=1e-5)
+    assert value(metrics, "pearson", control) == pytest.approx(equal, abs=1e-5)
+    alone = value(metrics, "pearson_minus_pretrained_K562", mixed)
+    assert alone == pytest.approx(together - r("pretrained_K562"), abs=1e-5)
+    row = metrics[(metrics["metric"] == f"pearson_minus_{control}") & (metrics["model"] == mixed)].iloc[0]
+    assert row["value"] == pytest.approx(together - equal, abs=1e-5) and row["ci_low"] > 0.05
+    nothing = metrics[(metrics["metric"] == "pearson_minus_pretrained_K562") & (metrics["model"] == control)].iloc[0]
+    assert nothing["ci_low"] < 0.02 and abs(nothing["value"]) < 0.02
+    one = [float(np.corrcoef(own, measured)[0, 1]) for own in personal]
+    found = metrics[(metrics["metric"] == "pearson_one_seed") & (metrics["model"] == "legnet")].iloc[0]
+    assert [found["value"], found["ci_low"], found["ci_high"]] == pytest.approx(
+        [np.mean(one), min(one), max(one)], abs=1e-5
+    )
+    assert value(metrics, "networks", "pretrained_K562") == 6
+    assert "legnet is the mean of 3 networks and pretrained_K562 of 6: not equally large" in caplog.text

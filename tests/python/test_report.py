@@ -342,6 +342,49 @@ def test_personal_genomes_are_judged_by_both_controls(
     assert {"baseline_majority", "baseline_distance", "baseline_kmer"} <= set(shown.rows["model"])
 
 
+def test_figures_without_an_interval_lead_to_no_verdict(tmp_path: Path) -> None:
+    """Of fewer than ten donors differences between them have no interval."""
+    folder = results_folder(tmp_path / "r", parts="t")
+    path = folder / "training" / "evaluation" / "metrics.tsv"
+    table = pd.read_csv(path, sep="\t", keep_default_na=False)
+    of = table["metric"].str.startswith("between_donors_r")
+    table.loc[of, ["ci_low", "ci_high"]] = np.nan
+    write_table(table, path)
+    report = collect(Results(folder))
+    personal = report.answers[0]
+    assert personal.answer == "Cannot be said: the differences have no interval."
+    assert "difference of r +0.10, no interval: fewer than 10 donors" in personal.because
+    assert (
+        "r = 0.60 (no interval: fewer than 10 donors, n = 100), from which nothing can be concluded" in personal.because
+    )
+    evidence = next(table for table in report.evidence if table.title.startswith("The comparisons"))
+    between = evidence.rows[evidence.rows["metric"] == "between_donors_r"]
+    assert len(between) and set(between["conclusion"]) == {"no interval: fewer than 10 donors"}
+    html = build_report(folder, tmp_path / "out", "t").read_text()
+    assert "The control holds" not in html and "from shuffled genotypes cannot be judged" in html
+
+
+def test_the_mean_with_lentimpra_is_among_the_comparisons(tmp_path: Path) -> None:
+    folder = with_pretraining(results_folder(tmp_path / "r", parts="pgt"))
+    mixed, control = "legnet + pretrained_cell", "reference + pretrained_cell"
+    rows = [*effect_rows(0.1, 0.1), _row("effects", "mpra", "legnet", "all", "pearson", 0.5)]
+    rows.append(_row("effects", "mpra", mixed, "all", "pearson", 0.9))
+    rows += [
+        _row("effects", "mpra", mixed, "all", f"pearson_minus_{other}", value)
+        for other, value in (("pretrained_cell", 0.2), (control, 0.02))
+    ]
+    write_metrics(rows, folder / "effects" / "benchmarks" / "mpra.metrics.tsv")
+    report = collect(Results(folder))
+    told, best = (
+        next(table.rows for table in report.evidence if title in table.title)
+        for title in ("The comparisons", "Best model")
+    )
+    found = told.set_index("comparison")["conclusion"]
+    assert found["(personal + lentiMPRA) − lentiMPRA only"] == "better"
+    assert found["(personal + lentiMPRA) − (reference + lentiMPRA)"] == "no difference"
+    assert best["best model"].tolist() == ["legnet"]
+
+
 def test_a_comparator_that_did_not_learn_is_said_not_to_have_learned(tmp_path: Path) -> None:
     folder = results_folder(tmp_path / "r", parts="t")
     path = folder / "training" / "evaluation" / "metrics.tsv"

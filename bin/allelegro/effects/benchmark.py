@@ -38,9 +38,12 @@ from allelegro.statistics import (
     Estimate,
     Statistic,
     bootstrap_members,
+    gain_of_mean_with,
     mean_ci,
+    pearson,
     pearson_ci,
     pearson_difference_with,
+    pearson_of_mean_with,
     pearson_with,
     right_sign,
     right_signs_with,
@@ -50,6 +53,7 @@ from allelegro.statistics import (
 FLAGS = ["seen", "matched", "near"]
 CONTROLS = re.compile("reference|shuffled|scratch|clipnet|pretrained_.*|baseline_kmer")  # what models are compared with
 POINT_COLUMNS = ["chrom", "pos", "ref", "alt", "group", "measured", "significant"]
+MIXED = ("all", "unseen", "near")  # subsets in which the mean of two models is asked about
 MINIMAL_VARIANTS = 3  # fewer points have no correlation worth a row
 MINIMAL_STRATUM = 20  # variants of a bin of strength, frequency or calibration
 STRENGTH_BINS, FREQUENCIES = 5, (0.05, 0.2)
@@ -66,7 +70,8 @@ class Points:
     """The measured variants that every model scored: ``table`` with one effect column a model.
 
     Of each model ``spread`` has what the protocol of human_legnet needs, ``seeds`` ``[variants, seeds]`` the effect by the
-    checkpoints of each seed and ``centred`` the effect in windows centred on the variants.
+    checkpoints of each seed, ``centred`` the effect in windows centred on the variants and ``networks`` how many
+    checkpoints scored a variant (median).
     """
 
     table: pd.DataFrame
@@ -74,6 +79,7 @@ class Points:
     spread: dict[str, pd.DataFrame] = field(default_factory=dict)
     seeds: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     centred: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    networks: dict[str, float] = field(default_factory=dict)
 
 
 def join(
@@ -125,6 +131,7 @@ def join(
         table, list(kept), {name: rows[_SPREAD].astype(float) for name, rows in kept.items()},
         {name: _seed_effects(rows) for name, rows in kept.items()},
         {name: rows["effect_centred"].to_numpy(float) for name, rows in kept.items()},
+        {name: float(rows["n_models"].astype(float).median()) for name, rows in kept.items()},
     )  # fmt: skip
 
 
@@ -155,7 +162,7 @@ def _effects(
     scores: Sequence[Path], comparators: Sequence[tuple[str, Path]]
 ) -> Iterator[tuple[str, pd.DataFrame, Path]]:
     """Each model's effect with what is known of its spread and views, indexed by canonical key."""
-    columns = ["effect", *_SPREAD, "effect_by_seed", "effect_centred", "distance"]
+    columns = ["effect", *_SPREAD, "effect_by_seed", "effect_centred", "distance", "n_models"]
     for path in scores:
         table = read_scores(path)
         for name, rows in table.groupby("model", sort=False):
@@ -256,19 +263,22 @@ class Benchmark:
         seed: int = 0,
     ) -> None:
         self.dataset, self.models, self.spread = dataset, points.models, points.spread
-        self.seeds, self.centred = points.seeds, points.centred
+        self.seeds, self.centred, self.networks = points.seeds, points.centred, points.networks
         self.table = points.table.assign(**dict(signed or {}))
         self.baselines, self.unsigned = list(signed or {}), dict(unsigned or {})
         self.n_boot, self.seed = n_boot, seed
 
     def rows(self) -> list[Row]:
         """All tidy rows: models and baselines in every subset, the differences that matter, strata, protocol."""
-        rows = [self._of_seeds(model) for model in self.models]
+        self._warn_of_sizes()
+        rows = [row for model in self.models for row in self._of_seeds(model)]
         for subset, mask in self._subsets():
             for model in [*self.models, *self.baselines]:
                 rows += self._of_model(model, subset, mask)
             for model, control in self.comparisons():
                 rows += self._difference(model, control, subset, mask)
+            for model, start in self.mixtures() if subset in MIXED else []:
+                rows += self._of_mixture(model, start, subset, mask)
             for name, strength in self.unsigned.items():
                 rows += self._ranking(name, subset, self.table[mask], pd.Series(strength[mask]))
             rows += self._majority(subset, mask)
@@ -282,6 +292,16 @@ class Benchmark:
             rows += self._calibration(model)
             rows += self._legnet_protocol(model)
         return rows
+
+    def _warn_of_sizes(self) -> None:
+        """Name comparisons of ensembles of which one has more networks: a mean of more is better by that alone."""
+        for model, control in self.comparisons():
+            own, other = self.networks.get(model, np.nan), self.networks.get(control, np.nan)
+            if control.startswith("pretrained_") and own < other:
+                logger.warning(
+                    "%s is the mean of %g networks and %s of %g: not equally large (--seeds, --pretrain_folds)",
+                    model, own, control, other,
+                )  # fmt: skip
 
     def _subsets(self) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         table = self.table
@@ -302,10 +322,57 @@ class Benchmark:
             if mask.sum() >= MINIMAL_VARIANTS and not mask.all():
                 yield name, mask
 
-    def _of_seeds(self, model: str) -> Row:
-        """How many seeds stand behind a model, which its intervals are drawn from."""
+    def _of_seeds(self, model: str) -> list[Row]:
+        """How many seeds stand behind a model, which its intervals are drawn from, and what one of them reaches alone.
+
+        A model is the mean of its seeds. r of one seed is the mean over seeds, with their range as interval.
+        """
         values = self._seeds(model)
-        return self._row(model, "all", "seeds", Estimate(values.shape[1], np.nan, np.nan, len(values)))
+        rows = [self._row(model, "all", "seeds", Estimate(values.shape[1], np.nan, np.nan, len(values)))]
+        for column, metric in self._asked.items() if values.shape[1] > 1 else ():
+            known = self.table[column].notna().to_numpy() & np.isfinite(values).all(axis=1)
+            measured = self.table.loc[known, column].to_numpy(float)
+            each = [pearson(of_seed, measured) for of_seed in values[known].T]
+            summary = Estimate(float(np.mean(each)), min(each), max(each), int(known.sum()))
+            rows.append(self._row(model, "all", f"{metric}_one_seed", summary))
+        networks = self.networks.get(model, np.nan)
+        if np.isfinite(networks):
+            rows.append(self._row(model, "all", "networks", Estimate(networks, np.nan, np.nan, len(values))))
+        return rows
+
+    @property
+    def _asked(self) -> dict[str, str]:
+        """What predictions are correlated with, and the metric: a simulation's own effects as well, where there are any."""
+        truth = {"true_effect": "true_effect_r"} if self.table["true_effect"].notna().any() else {}
+        return {"measured": "pearson"} | truth
+
+    def mixtures(self) -> list[tuple[str, str]]:
+        """Pairs of models whose mean is asked about: each that was fine-tuned, with each of lentiMPRA alone.
+
+        Only of several seeds. The mean has twice as many networks as either, so its control is the reference model's mean
+        with the same lentiMPRA networks: what it gains over that, more networks do not explain.
+        """
+        several = [name for name in self.models if self._seeds(name).shape[1] > 1]
+        starts = [name for name in several if name.startswith("pretrained_")]
+        tuned = [name for name in several if name == "reference" or not CONTROLS.fullmatch(name)]
+        return [(model, start) for start in starts for model in tuned]
+
+    def _of_mixture(self, model: str, start: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
+        """The mean of a fine-tuned ensemble and that of lentiMPRA alone, less the latter, and less its control."""
+        name, control = f"{model} + {start}", "reference"
+        rows = []
+        for column, metric in self._asked.items():
+            asked = [
+                (metric, pearson_of_mean_with, [model, start]),
+                (f"{metric}_minus_{start}", gain_of_mean_with, [model, start]),
+            ]
+            if (control, start) in self.mixtures() and model != control:
+                asked.append((f"{metric}_minus_{control} + {start}", gain_of_mean_with, [model, control, start]))
+            rows += [
+                self._row(name, subset, called, self._with_seeds(make, models, mask, column))
+                for called, make, models in asked
+            ]
+        return rows
 
     def comparisons(self) -> list[tuple[str, str]]:
         """Which model is compared with which: each model of interest with every control and those before it.
@@ -389,12 +456,15 @@ class Benchmark:
 
     def _difference(self, model: str, control: str, subset: str, mask: NDArray[np.bool_]) -> list[Row]:
         """Paired on the variants, resampled with the seeds of both; against a simulation's own effects as well."""
-        columns = {"measured": f"pearson_minus_{control}"}
-        if self.table["true_effect"].notna().any():
-            columns["true_effect"] = f"true_effect_r_minus_{control}"
+        pair = [model, control]
         return [
-            self._row(model, subset, metric, self._with_seeds(pearson_difference_with, [model, control], mask, column))
-            for column, metric in columns.items()
+            self._row(
+                model,
+                subset,
+                f"{metric}_minus_{control}",
+                self._with_seeds(pearson_difference_with, pair, mask, column),
+            )
+            for column, metric in self._asked.items()
         ]
 
     def _within_groups(self, model: str) -> list[Row]:

@@ -1,5 +1,6 @@
 """What the metrics of a run say of two models, and of one: values with their intervals, in words that follow them."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,12 @@ from allelegro.report.results import Results
 MINUS = "_minus_"  # pearson_minus_reference: of the row's model, less that of reference
 EFFECT_METRICS = ("true_effect_r", "pearson")  # the known truth is asked first, where there is one
 SUBSETS = ("unseen", "all")  # variants that some model saw are no evidence
+
+
+def no_interval(metric: str) -> str:
+    """Why a metric has no interval."""
+    few = "fewer than 10 donors" if metric.startswith("between_donors") else "too little to resample"
+    return f"no interval: {few}"
 
 
 def interval(row: Mapping[str, Any] | pd.Series) -> str:
@@ -31,10 +38,18 @@ class Difference:
     n: int
 
     def __str__(self) -> str:
-        return f"difference of r {self.value:+z.2f}, 95 % {self.low:+z.2f} to {self.high:+z.2f}, n = {self.n:,}"
+        told = f"95 % {self.low:+z.2f} to {self.high:+z.2f}" if self.bounded else no_interval(self.metric)
+        return f"difference of r {self.value:+z.2f}, {told}, n = {self.n:,}"
+
+    @property
+    def bounded(self) -> bool:
+        """Whether it has an interval; without one it says nothing."""
+        return not math.isnan(self.low)
 
     def word(self, better: str, worse: str, same: str) -> str:
-        """Which of the three the interval says of the first model."""
+        """Which of the three the interval says of the first model; without one, why there is none."""
+        if not self.bounded:
+            return no_interval(self.metric)
         return better if self.low > 0 else worse if self.high < 0 else same
 
     def turned(self) -> "Difference":
@@ -53,15 +68,16 @@ def figure_of_model(results: Results, model: str | None, subset: str, metric: st
 def signal_difference(
     results: Results, first: str | None, second: str | None, metric: str, cells: Iterable[str]
 ) -> Difference | None:
-    """On held-out PRO-cap: the first model less the second, in the first of the cells with an interval."""
-    table = results.metrics[results.metrics["metric"] == f"{metric}_difference"].dropna(subset=["value", "ci_low"])
+    """On held-out PRO-cap: the first model less the second, in the first of the cells with an interval, else with a value."""
+    table = results.metrics[results.metrics["metric"] == f"{metric}_difference"].dropna(subset=["value"])
+    found = []
     for cell in cells:
         rows = table[table["subset"] == cell].set_index("model")
         for name, turn in ((f"{first} - {second}", False), (f"{second} - {first}", True)):
             if name in rows.index:
-                found = _difference(rows.loc[[name]].iloc[0], cell, metric)
-                return found.turned() if turn else found
-    return None
+                one = _difference(rows.loc[[name]].iloc[0], cell, metric)
+                found.append(one.turned() if turn else one)
+    return next((one for one in found if one.bounded), found[0] if found else None)
 
 
 def effect_differences(results: Results, first: str | None, second: str | None) -> list[Difference]:
@@ -98,3 +114,8 @@ def headline_benchmark(results: Results) -> str | None:
 def is_baseline(model: str) -> bool:
     """Whether a row of a benchmark is of a baseline, or of the measurements themselves, and not of a model."""
     return model.startswith("baseline_") or model in ("measured", "-")
+
+
+def is_mixture(model: str) -> bool:
+    """Whether a row of a benchmark is of the mean of two models."""
+    return " + " in model

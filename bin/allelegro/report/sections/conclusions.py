@@ -15,6 +15,8 @@ from allelegro.report.comparisons import (
     headline_benchmark,
     interval,
     is_baseline,
+    is_mixture,
+    no_interval,
     signal_difference,
 )
 from allelegro.report.glossary import GLOSSARY
@@ -62,17 +64,19 @@ def _headline_difference(results: Results, first: str | None, second: str | None
     """On variant effects where they were measured, else on alleles of held-out PRO-cap, else on its donors."""
     for one in effect_differences(results, first, second):
         return one
-    for metric in ("allele_effect_r", "between_donors_r"):
-        found = signal_difference(results, first, second, metric, SIGNAL)
-        if found is not None:
-            return found
-    return None
+    found = [
+        signal_difference(results, first, second, metric, SIGNAL) for metric in ("allele_effect_r", "between_donors_r")
+    ]
+    known = [one for one in found if one is not None]
+    return next((one for one in known if one.bounded), known[0] if known else None)
 
 
 def _verdict(reference: Difference | None, lentimpra: Difference | None) -> str:
     if reference is None and lentimpra is None:
         return "Cannot be said: no control model was compared."
-    words = [one.word("more", "less", "same") if one else None for one in (reference, lentimpra)]
+    words = [one.word("more", "less", "same") if one and one.bounded else None for one in (reference, lentimpra)]
+    if not any(words):
+        return "Cannot be said: the differences have no interval."
     match words:
         case ["more", "more"]:
             return "Yes."
@@ -95,7 +99,13 @@ def _said(one: Difference) -> str:
 def _between_donors(results: Results, personal: str | None) -> Iterator[str]:
     """Differences between donors whom no model saw; permuting the donors at test time must take them away."""
     row = figure_of_model(results, personal, HARDEST, "between_donors_r")
-    if row is None or pd.isna(row["ci_low"]):
+    if row is None:
+        return
+    if pd.isna(row["ci_low"]):
+        yield (
+            f"Differences between unseen donors at unseen loci: r = {row['value']:z.2f} ({no_interval('between_donors_r')}, "
+            f"{interval(row)}), from which nothing can be concluded."
+        )
         return
     verb = "are predicted" if row["ci_low"] > 0 else "are not measurably predicted"
     permuted = signal_difference(results, personal, "permuted_donors", "between_donors_r", [HARDEST])
@@ -133,19 +143,21 @@ def _across_loci(results: Results, model: str | None) -> dict[str, Any] | None:
 
 
 def _learned(across: Mapping[str, Any] | None) -> bool:
-    """Whether a model tells unseen loci apart; one that cannot is no rival."""
-    return across is None or bool(across["ci_low"] > 0)
+    """Whether a model tells unseen loci apart; one that cannot is no rival. Without an interval nobody knows."""
+    return across is None or not bool(across["ci_low"] <= 0)
 
 
 def _against_clipnet(what: str, one: Difference | None) -> tuple[str, str]:
     if one is None:
         return what.capitalize(), "was not compared"
+    if not one.bounded:
+        return what.capitalize(), f"cannot be told from CLIPNET ({_said(one)})"
     word = one.word("better than", "worse than", "not distinguishable from")
     return what.capitalize(), f"is {word} CLIPNET ({_said(one)})"
 
 
 def _clipnet_verdict(*found: Difference | None) -> str:
-    words = {one.word("yes", "no", "open") for one in found if one is not None}
+    words = {one.word("yes", "no", "open") for one in found if one is not None and one.bounded}
     if not words:
         return "Cannot be said:"
     return {frozenset({"yes"}): "Yes.", frozenset({"no"}): "No.", frozenset({"open"}): "Not measurably."}.get(
@@ -282,6 +294,7 @@ def _evidence(results: Results) -> Table | None:
     """Every paired difference that bears on the first two questions."""
     personal = results.roles.get("personal")
     rows: list[tuple[str, str, Difference]] = []
+    rows += list(_with_lentimpra(results, personal))
     rivals = [(results.roles.get(role), name) for role, name in (*RIVALS, ("clipnet", "CLIPNET"))]
     for other, name in (*rivals, ("permuted_donors", "itself with donors permuted")):
         found: Iterable[Difference | None] = [
@@ -309,10 +322,18 @@ def _evidence(results: Results) -> Table | None:
     return Table("The comparisons behind these answers", table, about, folded=True)
 
 
+def _with_lentimpra(results: Results, personal: str | None) -> Iterator[tuple[str, str, Difference]]:
+    """What the mean of the personal and the lentiMPRA networks gains, over the latter and over its control of equal size."""
+    start, reference = results.roles.get("lentimpra"), results.roles.get("reference")
+    for other, said in ((start, "lentiMPRA only"), (f"{reference} + {start}", "(reference + lentiMPRA)")):
+        for one in effect_differences(results, f"{personal} + {start}", other):
+            yield f"(personal + lentiMPRA) − {said}", one.where, one
+
+
 def _best(rows: pd.DataFrame) -> str | None:
     """The model (no baseline) with the highest r on a benchmark."""
     asked = rows[rows["metric"].isin(EFFECT_METRICS) & rows["subset"].isin(SUBSETS)].dropna(subset=["value"])
-    asked = asked[~asked["model"].astype(str).map(is_baseline)]
+    asked = asked[~asked["model"].astype(str).map(lambda model: is_baseline(model) or is_mixture(model))]
     for metric in EFFECT_METRICS:
         of = asked[asked["metric"] == metric]
         if len(of):

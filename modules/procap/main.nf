@@ -44,7 +44,10 @@ workflow PROCAP {
     libraries.count().combine(coverage.count()).subscribe { all, left ->
         requireLibraries(given.counts ? 0 : all, left)
     }
-    usable = given.counts ? libraries.map { meta, _files -> meta } : coverage.map { meta, _plus, _minus -> meta }
+    table = given.counts && file("${given.counts}/libraries.tsv").exists() ? "${given.counts}/libraries.tsv" : null
+    counted_of = !table ? libraries.map { meta, _files -> meta } : channel.fromPath(table)
+        .splitCsv(header: true, sep: '\t').map { row -> [library: row.library, donor: row.donor] }
+    usable = given.counts ? counted_of : coverage.map { meta, _plus, _minus -> meta }
     rows = usable.toSortedList { left, right -> left.library <=> right.library }
     signal = coverage.flatMap { _meta, plus, minus -> [plus, minus] }.collect(sort: byName())
 

@@ -201,7 +201,7 @@ def test_what_was_fetched_becomes_sheets_and_parameters(tmp_path: Path) -> None:
     ):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("x\n")
-    study = write_study(tmp_path, read_manifest(MANIFEST))
+    (study,) = write_study(tmp_path, read_manifest(MANIFEST))
     given = json.loads(study.read_text())
     assert set(given) == {"libraries", "genome", "variants", "mpra", "variant_sets"}
     assert given["variants"] == str(tmp_path / "genotypes" / "*.vcf.gz")

@@ -70,5 +70,27 @@ def main(
         return
     if (out / PROCAP_ARCHIVE).is_file():
         unpack_procap(out / PROCAP_ARCHIVE, MANIFEST.with_name("gse110638_libraries.tsv"))
-    study = write_study(out, datasets)
-    typer.echo(f"next: nextflow run main.nf -profile full -params-file {study}", err=True)
+    _count_elements(out)
+    for study in write_study(out, datasets):
+        typer.echo(f"next: nextflow run main.nf -profile full -params-file {study}", err=True)
+
+
+def _count_elements(data: Path) -> None:
+    """Make the counts store of read counts by element, where they were fetched, with the genome they are on."""
+    from allelegro.inputs.datasets import ELEMENT_COUNTS, plain_genome
+    from allelegro.inputs.references import fasta_contigs
+    from allelegro.io.tables import NAME, read_table
+    from allelegro.procap.element_counts import counts_from_tables
+
+    folder, genome = (data / ELEMENT_COUNTS).parent, data / "genome" / "hs37d5.fa.gz"
+    table = folder / "Table.3a.procap.readcount.ambr.txt"
+    if not table.is_file():
+        return
+    if not genome.is_file():
+        typer.echo(f"{table} is on hg19: with --dataset genome_hg19 it becomes a counts store", err=True)
+        return
+    genotyped = read_table(MANIFEST.with_name("gse110638_libraries.tsv"), {"donor": NAME})["donor"]
+    counts_from_tables(
+        table, folder / "procap.ambr.list.txt", folder / "caplist.csv", data / ELEMENT_COUNTS,
+        lengths=fasta_contigs(plain_genome(genome)), donors=set(genotyped),
+    )  # fmt: skip

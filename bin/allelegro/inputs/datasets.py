@@ -16,6 +16,7 @@ from allelegro.io.compression import open_binary
 from allelegro.io.tables import NAME, read_table, write_table
 
 STRANDS = {"plus": "pl", "minus": "mn"}
+ELEMENT_COUNTS = Path("procap_donors") / "counts"
 SHEETS = {"mpra": ["name", "table"], "variant_sets": ["name", "kind", "table", "genome", "release"]}
 
 
@@ -105,10 +106,12 @@ def plain_genome(archive: Path) -> Path:
     return fasta
 
 
-def write_study(data: Path, datasets: dict[str, Dataset]) -> Path:
-    """Sheets of what was fetched into ``data``, and ``data/study.json``, the parameters of a run on it.
+def write_study(data: Path, datasets: dict[str, Dataset]) -> list[Path]:
+    """Sheets of what was fetched into ``data``, and the files of parameters of runs on it: ``data/study.json``.
 
-    Sheets name only the tables that are there, parameters only the inputs that are.
+    Sheets name only the tables that are there, parameters only the inputs that are. Where ``data/procap_donors/counts``
+    is, a counts store of elements, there is also ``data/study_donors.json``, which starts from it instead of raw signal,
+    without CLIPNET, which needs profiles.
     """
     given: dict[str, Any] = {}
     if (data / "procap" / "libraries.tsv").is_file():
@@ -128,7 +131,13 @@ def write_study(data: Path, datasets: dict[str, Dataset]) -> Path:
                 data / f"{sheet}.tsv",
             )
             given[sheet] = data / f"{sheet}.tsv"
-    with atomic_path(data / "study.json") as partial:
-        text = json.dumps({name: str(path.absolute()) for name, path in given.items()}, indent=2)
-        partial.write_text(text + "\n", encoding="utf-8")
-    return data / "study.json"
+    parameters = {name: str(path.absolute()) for name, path in given.items()}
+    runs = {data / "study.json": parameters}
+    if (data / ELEMENT_COUNTS / "metadata.json").is_file():
+        counts = {"counts": str((data / ELEMENT_COUNTS).absolute()), "models": "legnet,reference,shuffled,scratch"}
+        others = {name: value for name, value in parameters.items() if name != "libraries"}
+        runs[data / "study_donors.json"] = others | counts
+    for path, values in runs.items():
+        with atomic_path(path) as partial:
+            partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    return list(runs)

@@ -28,7 +28,7 @@ from allelegro.io.contigs import check_shared, few
 from allelegro.io.documents import read_document
 from allelegro.io.signal import MOST_READS, Counts, StrandedSignal
 from allelegro.io.tables import COUNT, NAME, NUMBER, read_table, write_table
-from allelegro.io.windows import read_windows
+from allelegro.io.windows import read_windows, write_windows
 
 FORMAT = 1
 AGAIN = "make the store again with count_windows.py"
@@ -56,7 +56,7 @@ class CountsStore:
     """A counts store on disk, memory-mapped; open it with :meth:`open`.
 
     ``windows`` and ``libraries`` are DataFrames in store order, ``width`` the window width in bp, ``excluded`` the reason for each
-    library that could not be counted.
+    library that could not be counted. ``resolved`` is false where reads were given by window alone, without bases and strands.
     """
 
     def __init__(self, path: Path, windows: pd.DataFrame, libraries: pd.DataFrame, metadata: Mapping[str, Any]) -> None:
@@ -64,6 +64,7 @@ class CountsStore:
         self.excluded: dict[str, str] = metadata.get("excluded", {})
         self._checksums: dict[str, str] = metadata.get("checksums", {})
         self._known: dict[str, str] = {}  # checksums computed so far
+        self.resolved = bool(metadata.get("resolved", True))
         self._totals = load_array(path / "counts.npy", AGAIN)
         self._offsets = load_array(path / "profile_offsets.npy", AGAIN)
         self._positions = load_array(path / "profile_positions.npy", AGAIN)
@@ -147,11 +148,19 @@ class CountsStore:
         )
 
     def profiles(self, windows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
-        """Dense raw profiles ``[n, library, strand, width]`` of the given window numbers."""
+        """Dense raw profiles ``[n, library, strand, width]`` of the given window numbers; DataError where none are known."""
+        self.require_profiles()
         found = self.entries(windows)
         dense = np.zeros((len(windows), len(self.libraries), 2, self.width), np.float32)
         dense[found.window, found.library, found.strand, found.base] = found.reads
         return dense
+
+    def require_profiles(self) -> None:
+        """Raise DataError when the store was made of reads by window, which have no bases."""
+        if not self.resolved:
+            raise DataError(
+                f"{self.path}: made of reads by element, without profiles; leave out CLIPNET, which needs them"
+            )
 
     def entries(self, windows: NDArray[np.integer] | Sequence[int]) -> Entries:
         """The bases with reads of the given window numbers, window by window, library by library, plus before minus."""
@@ -277,23 +286,65 @@ def count_windows(
         if not kept:
             raise DataError(f"every library was excluded; first: {next(iter(failures.values()), 'the sheet is empty')}")
         totals = _assemble(folder, [spool for _, spool in kept], width)
-        factors, method = size_factors(totals.sum(axis=2), np.array([spool.total for _, spool in kept]))
         table = pd.DataFrame(
             {"library": [lib.name for lib, _ in kept], "donor": [lib.donor for lib, _ in kept],
-             "total_reads": [spool.total for _, spool in kept], "size_factor": factors}
+             "total_reads": [spool.total for _, spool in kept]}
         )  # fmt: skip
-        write_table(table, folder / "libraries.tsv")
         shutil.copyfile(windows_path, folder / "windows.bed")
+        method = _write_libraries(table, totals, folder)
         with_alleles = _join_alleles(alleles, table, len(windows), sha256(windows_path), folder) if alleles else {}
-        metadata = {
-            "allelic": with_alleles,
-            "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
-            "size_factor_method": method, "excluded": failures,
-            "checksums": {file.name: sha256(file) for file in sorted(folder.iterdir())},
-        }  # fmt: skip
-        (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
+        _write_metadata(folder, width, method, failures, allelic=with_alleles)
     log.info("%s: %d windows x %d libraries, %d reads in windows", out, len(windows), len(kept), totals.sum())
     return failures
+
+
+def write_element_counts(
+    windows: pd.DataFrame,
+    libraries: pd.DataFrame,
+    reads: NDArray[np.integer],
+    out: Path,
+    excluded: Mapping[str, str] | None = None,
+) -> None:
+    """Write the counts store ``out`` of whole numbers ``reads`` ``[window, library]`` that nobody can tell apart by base or strand.
+
+    ``windows`` are those of windows.bed, ``libraries`` ``library donor total_reads``. Half of the reads of a window are
+    put on either strand of its central base, so that every target width holds all of them; ``resolved`` of the store is
+    false, and its profiles are refused. Raises DataError for more reads in a window than can be stored, and for a
+    library without one.
+    """
+    if reads.max(initial=0) > MOST_READS:
+        raise DataError(f"{reads.max():,} reads in one window, more than can be counted ({MOST_READS:,})")
+    if (reads == 0).all(axis=0).any():
+        empty = libraries["library"][int((reads == 0).all(axis=0).argmax())]
+        raise DataError(f"library {empty}: no read in any window; exclude it")
+    width = int(windows["end"].iloc[0] - windows["start"].iloc[0])
+    totals = np.stack([reads - reads // 2, reads // 2], axis=2).astype(np.uint32)
+    _, _, strand = np.nonzero(totals)
+    with atomic_folder(out, "counts", _own_files) as folder:
+        np.save(folder / "counts.npy", totals)
+        np.save(folder / "profile_offsets.npy", np.concatenate(([0], np.cumsum((totals > 0).sum(axis=2).ravel()))))
+        np.save(folder / "profile_positions.npy", (strand * width + width // 2).astype(np.uint16))
+        np.save(folder / "profile_values.npy", totals[totals > 0])
+        write_windows(windows, folder / "windows.bed")
+        method = _write_libraries(libraries, totals, folder)
+        _write_metadata(folder, width, method, excluded or {}, resolved=False)
+    log.info("%s: %d windows x %d libraries, %d reads", out, len(windows), len(libraries), reads.sum())
+
+
+def _write_libraries(libraries: pd.DataFrame, totals: NDArray[np.integer], folder: Path) -> str:
+    """Write ``libraries.tsv`` with size factors of ``totals`` ``[window, library, strand]``; returns how they were made."""
+    factors, method = size_factors(totals.sum(axis=2), libraries["total_reads"].to_numpy(np.int64))
+    write_table(libraries.assign(size_factor=factors), folder / "libraries.tsv")
+    return method
+
+
+def _write_metadata(folder: Path, width: int, method: str, excluded: Mapping[str, str], **more: Any) -> None:
+    metadata = {
+        "format": FORMAT, "width": width, "windows_sha256": sha256(folder / "windows.bed"),
+        "size_factor_method": method, "excluded": dict(excluded), **more,
+        "checksums": {file.name: sha256(file) for file in sorted(folder.iterdir())},
+    }  # fmt: skip
+    (folder / "metadata.json").write_text(json.dumps(metadata, indent=1) + "\n")
 
 
 def _refuse_shared_data(libraries: Sequence[Library]) -> None:

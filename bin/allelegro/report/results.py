@@ -196,10 +196,12 @@ class Results:
 
     @cached_property
     def stores(self) -> tuple[CountsStore, HaplotypeStore] | None:
-        """Counts and haplotypes, None when either is missing; DataError when their windows differ."""
+        """Counts and haplotypes, None when either is missing or has no bases; DataError when their windows differ."""
         if self.haplotype_store is None or not self.path("procap", "counts", "metadata.json").is_file():
             return None
         counts = CountsStore.open(self.path("procap", "counts"))
+        if not counts.resolved:  # loci are drawn base by base
+            return None
         self.haplotype_store.check_windows(counts.windows)
         if self.anonymous:
             counts.libraries = counts.libraries.map(self._hidden)

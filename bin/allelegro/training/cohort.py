@@ -224,6 +224,7 @@ def load_profiles(counts: Path, cohort: Cohort, width: int | None = None) -> Pro
     from allelegro.procap.counts import CountsStore
 
     store = CountsStore.open(counts)
+    store.require_profiles()
     loci, donors, width = len(store.windows), len(cohort.donors), width or cohort.target_width
     found = store.entries(np.arange(loci))
     base = found.base - (store.width - width) // 2

@@ -28,8 +28,9 @@ from allelegro.io.metrics import metric_row, write_metrics
 from allelegro.io.tables import NAME, NUMBER, read_table, write_table
 from allelegro.models.checkpoint import load_model, load_stored, save_model
 from allelegro.models.outputs import Outputs
+from allelegro.models.seen import Seen
 from allelegro.statistics import pearson, pearson_ci
-from allelegro.training.mpra import prepare_mpra, read_training_table, sequences_to_codes
+from allelegro.training.mpra import genomic, prepare_mpra, read_training_table, sequences_to_codes
 from allelegro.training.pretrain import predict_both_strands, pretrain
 from allelegro.training.settings import MpraSettings, PretrainSettings
 
@@ -69,7 +70,7 @@ def main() -> None:
         rows += elsewhere(chosen, table, test, options.data / "lentimpra_wtc11", cells)
     write_metrics(rows, options.work / f"{'-'.join(cells)}.metrics.tsv")
     if options.box:
-        store(folders, options.box, table)
+        store(folders, options.box, table, [test for test, _, _ in networks])
 
 
 def recipe(preset: str, epochs: int, test: int, validation: int, seed: int) -> PretrainSettings:
@@ -146,8 +147,8 @@ def elsewhere(
     return [metric_row("training", "wtc11_library", "lentimpra", "WTC11", "pearson", estimate)]
 
 
-def store(folders: list[Path], box: Path, table: pd.DataFrame) -> None:
-    """The networks in half precision, when effects of random single bases stay as they are."""
+def store(folders: list[Path], box: Path, table: pd.DataFrame, tests: list[int]) -> None:
+    """The networks in half precision, when effects of random single bases stay as they are, and what they saw."""
     rng = np.random.default_rng(0)
     reference = sequences_to_codes(table["seq"].sample(500, random_state=0))
     alternative = reference.copy()
@@ -155,9 +156,11 @@ def store(folders: list[Path], box: Path, table: pd.DataFrame) -> None:
     alternative[np.arange(len(reference)), place] = (
         alternative[np.arange(len(reference)), place] + rng.integers(1, 4, len(reference))
     ) % 4
-    for folder in folders:
+    for folder, test in zip(folders, tests, strict=True):
         module, config = load_stored(folder)
-        save_model(box / folder.name, module, config, pd.read_csv(folder / "history.tsv", sep="\t"), half=True)
+        seen = Seen.training(genomic(table[table["fold_num"] != test]), None)
+        history = pd.read_csv(folder / "history.tsv", sep="\t")
+        save_model(box / folder.name, module, config, history, half=True, seen=seen)
         models = [load_model(path) for path in (folder, box / folder.name)]
         effects = [model.predict_log2(alternative) - model.predict_log2(reference) for model in models]
         r = pearson(*effects)

@@ -89,7 +89,17 @@ def scoring(options: argparse.Namespace) -> list[object]:
     given = [part for path in options.checkpoint or [] for part in ("--checkpoint", path)]
     output = ["--output", options.output] if options.output else []
     name = ["--name", "checkpoint"] if given else []
-    return [*(given or ["--model", options.model]), *output, *name, "--threads", options.threads, "--device", "cpu"]
+    # All variants: those whose sequence is like one that was trained on are told apart by ``unseen``.
+    return [
+        "--all-models",
+        *(given or ["--model", options.model]),
+        *output,
+        *name,
+        "--threads",
+        options.threads,
+        "--device",
+        "cpu",
+    ]
 
 
 def fit_baseline(options: argparse.Namespace) -> np.ndarray:

@@ -126,7 +126,10 @@ def test_the_box_is_small_described_and_runs_no_code() -> None:
     """Half precision, under 20 MB together; nothing in it but numbers and text."""
     files = [path for path in LENTIMPRA.parent.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 20e6
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".tsv", ".md"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".tsv", ".md", ".npz"}
+    for path in (path for path in files if path.suffix == ".npz"):
+        with np.load(path, allow_pickle=False) as parts:
+            assert all(parts[name].dtype.kind in "uiU" for name in parts.files)
     card = (LENTIMPRA / "README.md").read_text(encoding="utf-8")
     for part in ("doi:10.1038/s41586-024-08430-9", "held out", "licence", "limits", "joint_lentimpra.py"):
         assert part in card, part
@@ -212,3 +215,38 @@ def test_measured_effects_of_any_kind_are_scored_on_the_sequences_they_bring(tmp
         ["--checkpoint", "model", "--variants", "plain.tsv", "--kind", "qtl", "--out", "s.tsv"],
     )
     assert done.returncode == 2 and "--variants needs --fasta" in done.stderr
+
+
+def test_the_box_says_what_its_training_saw() -> None:
+    """An element of the joint library that was trained on (with an allele changed, on the other strand), and a random one."""
+    model = al.load("lentimpra", device="cpu")
+    element = (
+        "GCACCCTTCCCAGAAATTTTGACTCAGTGGGGCCTAGAAATCTGTGGGGTTTGTGTATGTGTCTGTGTGTGTGCGTGTGCGTGTGTGTGTGTGTGTGTGTGGCCAGCACACC"
+        "CCTCCTCCACCAAGTCATTGTAATGCAGGCAAGTTATCCAGGAACCACTCCCAGAGGGAACATGGCATCCAAATCAGGGGGATG"
+    )
+    other = element[:100] + {"G": "A"}.get(element[100], "G") + element[101:]
+    turned = other[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    assert model.saw([element, other, turned, sequences(1, 200)[0], "ACGT"]).tolist() == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(al.DataError, match="letters A C G T N"):
+        model.saw(["AC-T"])
+    saw = load_model(ONE).saw(pd.Series([".", "."]), pd.Series([-1, -1]), pd.Series([0, 0]), np.stack(
+        [encode(text) for text in (element, sequences(1, 200)[0])]
+    ))  # fmt: skip
+    assert saw.tolist() == [True, False]
+    assert sum(path.stat().st_size for path in LENTIMPRA.rglob("*") if path.is_file()) < 20e6
+
+
+def test_a_model_that_does_not_say_what_it_saw_is_named(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "silent")
+    (tmp_path / "silent" / "seen.npz").unlink(missing_ok=True)
+    document = json.loads((tmp_path / "silent" / "model.json").read_text())
+    document["checksums"].pop("seen.npz", None)
+    (tmp_path / "silent" / "model.json").write_text(json.dumps(document))
+    with pytest.raises(al.DataError, match="does not say what training saw"):
+        al.load(tmp_path / "silent", device="cpu").saw(["ACGT"])

@@ -335,3 +335,21 @@ def test_pairs_without_coordinates_are_compared_by_sequence(wide: Toy, tmp_path:
     app(["--checkpoint", str(tmp_path / "start"), "--sequences", str(tmp_path / "pairs.tsv"), "--device", "cpu",
          "--out", str(tmp_path / "s.tsv")], standalone_mode=False)  # fmt: skip
     assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["status"].tolist() == ["seen_by_every_model"] * 2 + ["scored"] * 2
+
+
+def test_kmers_come_back_from_either_layout(tmp_path: Path) -> None:
+    """All of them, and which belong to sequences without a place; files of an earlier version hold both lists."""
+    codes = random_codes(40, 200)
+    none: list[int | None] = [None] * 20
+    places = table_of(["chr1"] * 20 + [None] * 20, [*range(0, 4000, 200), *none], [*range(200, 4200, 200), *none])
+    seen = Seen.training(codes, places)
+    assert 0 < len(seen.unplaced) < len(seen.kmers)
+    seen.write(tmp_path / FILE)
+    now = Seen.read(tmp_path)
+    with np.load(tmp_path / FILE) as parts:
+        old = {name: parts[name] for name in parts.files if name not in ("kmer_steps", "unplaced_bits")}
+    np.savez_compressed(tmp_path / FILE, **old, kmers=seen.kmers, unplaced=seen.unplaced)
+    for again in (now, Seen.read(tmp_path)):
+        np.testing.assert_array_equal(again.kmers, seen.kmers)
+        np.testing.assert_array_equal(again.unplaced, seen.unplaced)
+        assert again.kmers.dtype == again.unplaced.dtype == np.uint32

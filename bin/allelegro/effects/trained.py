@@ -16,6 +16,7 @@ from allelegro.effects.scoring import Scorer
 from allelegro.effects.variants import VARIANT_COLUMNS, Dropped
 from allelegro.effects.windows import sequence_pairs
 from allelegro.errors import DataError
+from allelegro.io.dna import N, encode
 from allelegro.models.box import find_model
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.device import choose_device
@@ -39,6 +40,22 @@ class TrainedModel:
 
     def __repr__(self) -> str:
         return f"TrainedModel({self.name}, {len(self.models)} networks, {self.width} bp)"
+
+    def saw(self, sequences: Sequence[str]) -> NDArray[np.bool_]:
+        """Which sequences ``[n]`` are like one that some network was trained on, or chose its epoch by.
+
+        Alike: they share 30 % or more of their sampled 24-mers, on either strand, as overlapping elements and alleles
+        do. An effect in such a sequence was not trained on where training had one allele alone. Raises DataError for
+        letters that are no DNA, and for a network that does not say what it saw.
+        """
+        silent = [model.name for model in self.models if model.seen.unknown]
+        if silent:
+            raise DataError(f"{', '.join(silent)} does not say what training saw; a checkpoint with seen.npz does")
+        checked = _checked(sequences, "sequence")
+        codes = np.full((len(checked), max(map(len, checked), default=1)), N, np.uint8)
+        for row, sequence in enumerate(checked):
+            codes[row, : len(sequence)] = encode(sequence)
+        return np.any([model.seen.saw_sequences(codes) for model in self.models], axis=0)
 
     def effects(self, ref: Sequence[str], alt: Sequence[str]) -> NDArray[np.float32]:
         """log2 alt/ref ``[n]`` of pairs of sequences, positive when the alternative allele increases activity.

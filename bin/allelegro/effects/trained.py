@@ -55,7 +55,7 @@ class TrainedModel:
         codes = np.full((len(checked), max(map(len, checked), default=1)), N, np.uint8)
         for row, sequence in enumerate(checked):
             codes[row, : len(sequence)] = encode(sequence)
-        return np.any([model.seen.saw_sequences(codes) for model in self.models], axis=0)
+        return np.asarray(np.any([model.seen.saw_sequences(codes) for model in self.models], axis=0))
 
     def effects(self, ref: Sequence[str], alt: Sequence[str]) -> NDArray[np.float32]:
         """log2 alt/ref ``[n]`` of pairs of sequences, positive when the alternative allele increases activity.

@@ -31,7 +31,13 @@ from allelegro.statistics import mean_ci, pearson_ci, right_sign
 from allelegro.training.settings import LEFT_ADAPTOR, RIGHT_ADAPTOR
 
 INSERT = 200
-ERRORS = {"dsqtl": ("Beta", "Std. Error", None), "abell": ("log2FC", None, "pvalue")}  # effect, its error or p-value
+LEAST_Z = 0.3  # an effect nearer to nothing does not say how large its error is
+# Effect, its standard error or p-value, and what is significant.
+ERRORS = {
+    "dsqtl": ("Beta", "Std. Error", None, ("Pr(>|t|)", 1e-5)),
+    "abell": ("log2FC", None, "pvalue", ("fdr", 0.05)),
+    "k562_atac": ("comb_es", None, "comb_pval", ("fdr_comb_pval", 0.05)),
+}
 
 
 def main() -> None:
@@ -105,18 +111,16 @@ def print_ceiling(options: argparse.Namespace) -> None:
     """What r a model without error would have, by the table's own standard errors."""
     if options.name not in ERRORS:
         return
-    effect, error, p_value = ERRORS[options.name]
+    effect, error, p_value, (column, below) = ERRORS[options.name]
     given = read_table(options.data / SOURCES[options.name].path, others=GUESS)
     values = given[effect].to_numpy(float)
-    if error is not None:
-        spread = given[error].to_numpy(float)
-    else:
-        z = norm.isf(given[p_value].to_numpy(float) / 2)
-        values, spread = values[z > 0.3], np.abs(values[z > 0.3]) / z[z > 0.3]
-    reliability = 1 - np.nanmean(spread**2) / np.nanvar(values)
-    print(
-        f"{options.name}: reliability {reliability:.2f}, a model without error has r {np.sqrt(max(reliability, 0)):.2f}"
-    )
+    z = None if p_value is None else norm.isf(given[p_value].clip(1e-300, 1).to_numpy(float) / 2)
+    spread = given[error].to_numpy(float) if z is None else np.abs(values) / np.maximum(z, 1e-9)
+    known = np.isfinite(values) & np.isfinite(spread) & (True if z is None else z > LEAST_Z)
+    for subset, mask in {"all": known, "significant": known & (given[column] < below).to_numpy()}.items():
+        reliability = 1 - np.mean(spread[mask] ** 2) / np.mean(values[mask] ** 2)
+        ceiling = np.sqrt(max(reliability, 0))
+        print(f"{options.name}, {subset}, n {mask.sum()}: reliability {reliability:.2f}, r without error {ceiling:.2f}")
 
 
 if __name__ == "__main__":

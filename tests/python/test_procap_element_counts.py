@@ -63,7 +63,7 @@ def test_profiles_of_such_a_store_are_refused(tmp_path: Path) -> None:
     make(tmp_path)
     store = CountsStore.open(tmp_path / "counts")
     assert not store.resolved
-    with pytest.raises(DataError, match="without profiles; leave out CLIPNET"):
+    with pytest.raises(DataError, match="without profiles; take CLIPNET"):
         store.profiles([0])
     with pytest.raises(DataError, match="without profiles"):
         load_profiles(tmp_path / "counts", None)  # type: ignore[arg-type]

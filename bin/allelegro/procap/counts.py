@@ -159,7 +159,7 @@ class CountsStore:
         """Raise DataError when the store was made of reads by window, which have no bases."""
         if not self.resolved:
             raise DataError(
-                f"{self.path}: made of reads by element, without profiles; leave out CLIPNET, which needs them"
+                f"{self.path}: made of reads by element, without profiles; take CLIPNET, which needs them, out of --models"
             )
 
     def entries(self, windows: NDArray[np.integer] | Sequence[int]) -> Entries:

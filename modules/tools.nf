@@ -12,6 +12,14 @@ def repeated(String option, values) {
     [values].flatten().findAll { value -> value != null }.collect { value -> "${option} ${quoted(value)}" }.join(' ')
 }
 
+/**
+ * `NAME=PATH` for each pair. Here and not in a process, where Nextflow puts backslashes into paths that a string is
+ * made of, which quotes would keep.
+ */
+def namedPaths(names, paths) {
+    [names, [paths].flatten()].transpose().collect { name, path -> "${name}=${path}".toString() }
+}
+
 /** A glob that any of some names fits; braces around a single name fit nothing. */
 def anyOf(names) {
     names.size() == 1 ? names[0] : "{${names.join(',')}}"

@@ -1,4 +1,4 @@
-include { quoted ; repeated } from '../tools.nf'
+include { namedPaths ; quoted ; repeated } from '../tools.nf'
 
 // All models against one table of measured variant effects.
 process BENCHMARK_VARIANTS {
@@ -19,7 +19,7 @@ process BENCHMARK_VARIANTS {
     tuple val(task.process), eval('task_record.py'), emit: records
 
     script:
-    def outside = [names, [comparators].flatten()].transpose().collect { name, path -> "${name}=${path}" }
+    def outside = namedPaths(names, comparators)
     """
     benchmark_variants.py ${repeated('--scores', scores)} ${repeated('--comparator', outside)} \\
         ${repeated('--kmers', kmers)} \\

@@ -1,4 +1,4 @@
-include { anyOf ; quoted ; repeated } from '../tools.nf'
+include { anyOf ; namedPaths ; quoted ; repeated } from '../tools.nf'
 
 // The shards of a variant set: each model's scores in the order of the variants, what they cost and what was dropped.
 process GATHER_SCORES {
@@ -16,8 +16,8 @@ process GATHER_SCORES {
     path "${meta.set}.scored.*", optional: true, emit: annotated
 
     script:
-    def named = [scores].flatten().toSorted { path -> shardOf(meta, path).toInteger() }
-        .collect { path -> "${modelOf(meta, path)}=${path}" }
+    def shards = [scores].flatten().toSorted { path -> shardOf(meta, path).toInteger() }
+    def named = namedPaths(shards.collect { path -> modelOf(meta, path) }, shards)
     def annotated = meta.vcf
         ? "--variants ${quoted(variants)} --out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}"
         : ''

@@ -1,4 +1,4 @@
-include { anyOf ; quoted ; repeated } from '../tools.nf'
+include { anyOf ; namedPaths ; quoted ; repeated } from '../tools.nf'
 
 // A shard of a variant set scored by all models, each with all its folds and seeds where they did not see the locus.
 process SCORE_VARIANTS {
@@ -21,7 +21,7 @@ process SCORE_VARIANTS {
 
     script:
     out = shards > 1 ? "${meta.set}.${shard}" : meta.set
-    def named = [names, [models].flatten()].transpose().collect { name, path -> "${name}=${path}" }
+    def named = namedPaths(names, models)
     def annotated = meta.vcf ? "--out-vcf ${quoted("${meta.set}.scored.${meta.vcf}")}" : ''
     """
     score_variants.py ${repeated('--model', named)} ${repeated('--windows', windows)} \\

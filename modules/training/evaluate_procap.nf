@@ -1,4 +1,4 @@
-include { quoted ; repeated } from '../tools.nf'
+include { namedPaths ; quoted ; repeated } from '../tools.nf'
 
 // All models of the run against held-out loci and donors: tidy metrics with intervals, and the predictions.
 process EVALUATE_PROCAP {
@@ -19,7 +19,7 @@ process EVALUATE_PROCAP {
 
     script:
     // Checkpoints of one name are its folds and seeds: each predicts the loci that it did not see.
-    def named = [names, [models].flatten()].transpose().collect { name, path -> "${name}=${path}" }
+    def named = namedPaths(names, models)
     """
     evaluate_procap.py ${repeated('--model', named)} --counts counts --haplotypes haplotypes \\
         --out-metrics evaluation/metrics.tsv --out-predictions evaluation/predictions.parquet \\

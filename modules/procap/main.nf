@@ -32,7 +32,7 @@ workflow PROCAP {
     INDEX_GENOME(unindexed)
     index = given.bowtie2_index ? channel.value(bowtieIndex(given.bowtie2_index)) : INDEX_GENOME.out.index.first()
     reads_of = kind.fastq.map { meta, files -> [meta, files.fastq_1, files.fastq_2] }
-    ALIGN_READS(reads_of, index, givenFile(given.unwanted), tools.align_reads)
+    ALIGN_READS(reads_of, index, givenFile(given.unwanted), variants.ifEmpty([[], []]), tools.align_reads)
 
     aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], [], [], []] }
     readable = kind.other.combine(genome).map { meta, files, fasta, indices ->

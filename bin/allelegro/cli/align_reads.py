@@ -41,6 +41,20 @@ def main(
             "--deduplicate/--keep-duplicates", help="Collapse molecules by umi_tools dedup when --umi is given."
         ),
     ] = True,
+    vcf: Annotated[
+        list[Path],
+        typer.Option(
+            help="Genotypes of the donor, bgzipped VCF or BCF with its index, repeat for one a chromosome: reads that do not "
+            "come back to their place with alleles swapped (WASP) are marked by the tag vW."
+        ),
+    ] = [],  # noqa: B006
+    donor: Annotated[str | None, typer.Option(help="The donor, as the VCF calls it.")] = None,
+    min_mapq: Annotated[
+        int, typer.Option(min=0, max=255, help="Mapping quality that reads with swapped alleles must come back with.")
+    ] = 30,
+    skip_unusable: Annotated[
+        bool, typer.Option("--skip-unusable", help="Mark no read, and warn, where the genotypes cannot be used.")
+    ] = False,
     skip_bad_libraries: SkipBadLibraries = False,
     threads: Threads = 1,
     version: Version = False,
@@ -53,6 +67,8 @@ def main(
     limit_threads(threads)
     if fastq_2 and len(fastq_2) != len(fastq_1):
         raise typer.BadParameter("give as many --fastq-2 as --fastq-1", param_hint="--fastq-2")
+    if bool(vcf) != bool(donor):
+        raise typer.BadParameter("give --vcf and --donor together, or neither", param_hint="--donor")
     from allelegro.inputs.excluded import exclude_on_error
     from allelegro.procap.align import AlignmentPlan, align_reads
 
@@ -67,6 +83,10 @@ def main(
         local=local,
         deduplicate=deduplicate,
         threads=threads,
+        vcfs=vcf,
+        donor=donor,
+        skip_unusable=skip_unusable,
+        min_mapq=min_mapq,
     )
     mates: list[Path | None] = list(fastq_2) if fastq_2 else [None] * len(fastq_1)
     with exclude_on_error(library, out.with_suffix(".excluded.tsv") if skip_bad_libraries else None):

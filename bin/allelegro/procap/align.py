@@ -30,6 +30,8 @@ class AlignmentPlan:
     ``umi`` and ``umi_2`` are umi_tools patterns at the 5' ends of read 1 and 2 (``NNNNNNNN``); ``adapter`` and ``adapter_2``
     3' adaptors; ``genome`` a FASTA or the prefix of a bowtie2 index; ``unwanted`` the same for rRNA or spike-ins, whose reads are
     excluded first; ``local`` lets bowtie2 clip ends, as the cap's non-templated G needs; ``deduplicate`` runs umi_tools dedup.
+    With ``vcfs`` and ``donor``, reads that an allele swap moves are marked (:mod:`allelegro.procap.wasp`; ``min_mapq``
+    is what they must come back with); ``skip_unusable`` warns of genotypes that cannot be used, and marks none.
     """
 
     genome: Path
@@ -42,6 +44,10 @@ class AlignmentPlan:
     local: bool = True
     deduplicate: bool = True
     threads: int = 1
+    vcfs: Sequence[Path] = ()
+    donor: str | None = None
+    skip_unusable: bool = False
+    min_mapq: int = 30
 
 
 @dataclass
@@ -107,7 +113,8 @@ def align_reads(
     """Align one library's FASTQ runs into ``out`` (BAM sorted by coordinate, with ``.bai``) and ``out`` with ``.counts.json``.
 
     Reads are pairs when both mates are given. Returns the JSON: its ``steps``, reads ``dropped`` by reason, ``complexity`` before duplicates were
-    collapsed (else null; reads of mapping quality 30 and more), versions of the ``tools``, ``commands``.
+    collapsed (else null; reads of mapping quality 30 and more), reads over heterozygous SNVs by what their ``allele_swap``
+    does (null without genotypes), versions of the ``tools``, ``commands``.
     Raises DataError naming every missing tool, a missing file, a failed tool or the step that left no read.
     """
     from allelegro.inputs.references import check_fastq
@@ -130,20 +137,11 @@ def align_reads(
         if plan.unwanted is not None:
             reads = _without_unwanted(reads, plan, counted, folder)
         aligned = folder / "aligned.bam"
-        bowtie = [*_bowtie(plan, _index(plan.genome, folder / "genome", plan, counted), reads),
-                  "--rg-id", library, "--rg", f"SM:{library}"]  # fmt: skip
-        sort: list[str | Path] = [
-            "samtools",
-            "sort",
-            "-@",
-            str(plan.threads - 1),
-            "-T",
-            folder / "sort",
-            "-o",
-            aligned,
-            "-",
-        ]
-        said = counted.run(sort, feed=bowtie)
+        index_of_genome = _index(plan.genome, folder / "genome", plan, counted)
+        group = ["--rg-id", library, "--rg", f"SM:{library}"]
+        bowtie = [*_bowtie(plan, index_of_genome, reads), *group]
+        sort: list[str | Path] = ["samtools", "sort", "-@", str(plan.threads - 1), "-T", folder / "sort", "-o"]
+        said = counted.run([*sort, aligned, "-"], feed=bowtie)
         if plan.unwanted is not None:
             counted.add("not rRNA or spike-in", _bowtie_input(said), "rRNA or spike-in")
         counted.add("aligned", _count(aligned, paired), "unmapped")
@@ -151,11 +149,14 @@ def align_reads(
         if plan.umi and plan.deduplicate:
             complexity = complexity_of_reads(aligned, ReadRules(umi="name"))
             aligned = _deduplicate(aligned, paired, counted, folder)
+        swapped = None
+        if plan.vcfs:
+            aligned, swapped = _mark_moved(aligned, index_of_genome, plan, counted, folder, paired)
         with atomic_path(out) as bam, atomic_path(index_path) as index, atomic_path(counts_path) as counts:
             counted.run(["samtools", "index", aligned, index])
             shutil.move(aligned, bam)
             document = {"library": library, "unit": "read pairs" if paired else "reads", "steps": counted.steps, "dropped": counted.dropped,
-                        "deduplicated": complexity is not None, "complexity": complexity, "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in counted.commands]}  # fmt: skip
+                        "deduplicated": complexity is not None, "complexity": complexity, "allele_swap": swapped, "tools": versions, "commands": [line.replace(f"{folder}/", "") for line in counted.commands]}  # fmt: skip
             counts.write_text(json.dumps(document, indent=1) + "\n")
     return document
 
@@ -252,6 +253,34 @@ def _without_unwanted(
     for path in [path for run in reads for path in run if path is not None]:
         path.unlink()
     return [(folder / "kept_1.fq", folder / "kept_2.fq")] if paired else [(kept, None)]
+
+
+def _mark_moved(
+    aligned: Path, index: Path, plan: AlignmentPlan, counted: _Steps, folder: Path, paired: bool
+) -> tuple[Path, dict[str, int] | None]:
+    """Mark the reads that an allele swap moves; returns the reads and how many had each outcome."""
+    from allelegro.procap.wasp import mark_moved, sites_of
+
+    assert plan.donor is not None
+    try:
+        sites = sites_of(plan.vcfs, plan.donor, aligned)
+    except DataError as error:
+        if not plan.skip_unusable:
+            raise
+        log.warning("reads are not filtered for reference bias: %s", error)
+        return aligned, None
+
+    def realign(fastq: list[Path], out: Path) -> None:
+        counted.run(
+            ["samtools", "view", "-b", "-o", out, "-"],
+            feed=_bowtie(plan, index, [(fastq[0], fastq[1] if paired else None)]),
+        )
+
+    marked, outcomes = mark_moved(aligned, sites, realign, counted.run, folder, paired=paired, min_mapq=plan.min_mapq)
+    log.info(
+        "reads whose alleles were swapped: %s", ", ".join(f"{number:,} {what}" for what, number in outcomes.items())
+    )
+    return marked, outcomes
 
 
 def _index(genome: Path, stem: Path, plan: AlignmentPlan, counted: _Steps) -> Path:

@@ -6,8 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from allelegro.cli.call_allelic_events import app
 from allelegro.errors import DataError
 from allelegro.procap.allelic_events import call_events
+from allelegro.procap.allelic_windows import WINDOW_COLUMNS
+from helpers.toy_stores import make_toy, with_alleles
 
 
 def tables(folder: Path, effects: np.ndarray, bias: tuple[float, ...], seed: int = 1) -> list[Path]:
@@ -63,3 +66,63 @@ def test_what_cannot_be_tested_is_one_line(tmp_path: Path) -> None:
     assert (tmp_path / "e.tsv").read_text().startswith("chrom\tpos\tid\tref\talt\teffect\tn\tp\tfdr\tdonors")
     with pytest.raises(DataError, match="library L0 is in two of the tables"):
         call_events([paths[0], paths[0]], tmp_path / "e.tsv")
+
+
+def test_pairs_of_haplotypes_are_tested_over_the_donors_that_carry_them(tmp_path: Path) -> None:
+    """The toy's first SNV breaks a motif, which is an effect of exp(-0.8); the second SNV does nothing."""
+    toy = make_toy(tmp_path, loci=80, donors=14, second_libraries=4)
+    with_alleles(toy, swapped=False)
+    rows = [
+        f"chr{n % 4 + 1}\t{p}\tA\tC\t{p - 1}\t{p}\tC"
+        for n in range(80)
+        for p in (1064 + 2000 * (n // 4), 1071 + 2000 * (n // 4))
+    ]
+    (toy.haplotypes / "variants.tsv").write_text("chrom\tpos\tref\talt\tstart\tend\tbases\n" + "\n".join(rows) + "\n")
+    paths = tables(tmp_path, np.zeros(30), (0.0, 0.0))
+    arguments = [
+        "--snvs",
+        paths[0],
+        "--out",
+        tmp_path / "e.tsv",
+        "--counts",
+        toy.counts,
+        "--haplotypes",
+        toy.haplotypes,
+    ]
+    app([str(part) for part in (*arguments, "--out-windows", tmp_path / "w.tsv")], standalone_mode=False)
+    found = pd.read_csv(tmp_path / "w.tsv", sep="\t", keep_default_na=False)
+    assert list(found.columns) == WINDOW_COLUMNS and (found["haplotype_1"] < found["haplotype_2"]).all()
+    assert not found.duplicated(["window", "haplotype_1", "haplotype_2"]).any()
+    window = found["window"].str.removeprefix("w").astype(int).to_numpy()
+    true = (toy.log_rate[window, found["haplotype_2"]] - toy.log_rate[window, found["haplotype_1"]]) / np.log(2)
+    called = found["significant"] == "yes"
+    assert (np.sign(found["effect"])[called & (true != 0)] == np.sign(true)[called & (true != 0)]).all()
+    assert called[true != 0].mean() > 0.7 and called[true == 0].mean() < 0.1
+    assert np.abs(found["effect"] - true).mean() < 0.25
+    owner = [toy.donors.index(name.split("_")[0]) for name in toy.libraries]
+    one = found[found["donors"] > 1].iloc[0]
+    at = int(one["window"][1:])
+    carriers = [
+        library for library, donor in enumerate(owner)
+        if sorted(toy.index[at, donor]) == [one["haplotype_1"], one["haplotype_2"]]
+    ]  # fmt: skip
+    assert one["donors"] == len({owner[library] for library in carriers}) and one["n"] == 120 * len(carriers)
+    zero = found[(found["haplotype_1"] == 0) & (found["haplotype_2"] == 1)].iloc[0]
+    assert zero["alleles_1"] == "" and zero["alleles_2"].endswith(":A:C") and "," not in zero["alleles_2"]
+
+
+def test_windows_without_allelic_reads_are_one_line(tmp_path: Path) -> None:
+    toy = make_toy(tmp_path, loci=8, donors=3)
+    paths = tables(tmp_path, np.zeros(30), (0.0, 0.0))
+    arguments = [
+        "--snvs",
+        paths[0],
+        "--out",
+        tmp_path / "e.tsv",
+        "--counts",
+        toy.counts,
+        "--haplotypes",
+        toy.haplotypes,
+    ]
+    with pytest.raises(DataError, match="has no allelic reads"):
+        app([str(part) for part in (*arguments, "--out-windows", tmp_path / "w.tsv")], standalone_mode=False)

@@ -11,7 +11,7 @@ from allelegro.training.cohort import for_donors, load_cohort, with_genotypes
 from allelegro.training.finetune import finetune
 from allelegro.training.losses import AllelicLoss
 from allelegro.training.settings import FinetuneSettings
-from helpers.toy_stores import Toy, make_toy
+from helpers.toy_stores import make_toy, with_alleles
 
 
 def test_bias_and_overdispersion_of_libraries_are_found() -> None:
@@ -41,24 +41,6 @@ def test_the_likelihood_prefers_the_right_haplotype() -> None:
     right, level, wrong = (float(loss(torch.tensor([[[delta, 0.0]]]), reads, none)) for delta in (1.1, 0.0, -1.1))
     assert right < level < wrong
     assert float(loss(torch.tensor([[[2.0, 2.0]]]), torch.zeros(1, 1, 2), none)) == 0
-
-
-def with_alleles(toy: Toy, *, swapped: bool) -> None:
-    """Give the counts store of a toy the allelic reads of its libraries, 60 a heterozygous window, from the true rates."""
-    rng = np.random.default_rng(5)
-    owner = [toy.donors.index(name.split("_")[0]) for name in toy.libraries]
-    pair = np.take_along_axis(toy.log_rate, toy.index.reshape(len(toy.index), -1), axis=1).reshape(toy.index.shape)[
-        :, owner
-    ]
-    share = 1 / (1 + np.exp(pair[..., 1] - pair[..., 0]))
-    first = rng.binomial(60, share) * (toy.index[:, owner, 0] != toy.index[:, owner, 1])
-    total = 60 * (toy.index[:, owner, 0] != toy.index[:, owner, 1])
-    counts = np.stack([first, total - first], axis=-1)[:, :, None].repeat(2, axis=2)
-    if swapped:
-        flip = rng.random(counts.shape[:2]) < 0.5
-        counts[flip] = counts[flip][..., ::-1]
-    np.save(toy.counts / "allelic.npy", counts.astype(np.uint32))
-    np.save(toy.counts / "allelic_reference.npy", np.zeros(counts.shape[:2], np.float32))
 
 
 def test_reads_follow_their_donors(tmp_path: Path) -> None:

@@ -179,6 +179,17 @@ class HaplotypeStore:
         carried = self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]]
         return [tuple(edit) for edit in self._edits[carried].tolist()]
 
+    def differing_alleles(self, window: int, first: int, second: int) -> tuple[str, str]:
+        """Alleles (``chrom:pos:ref:alt``, by comma) that only the first, and only the second haplotype of a window carries."""
+        rows = [self.offsets[window] + row for row in (first, second)]
+        one, other = (self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]] for row in rows)
+        only = np.setdiff1d(one, other), np.setdiff1d(other, one)
+        named = [
+            self.variants.iloc[found][["chrom", "pos", "ref", "alt"]].astype(str).agg(":".join, axis=1)
+            for found in only
+        ]
+        return ",".join(named[0]), ",".join(named[1])
+
     def copies(self, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Alleles that occur in a window (rows of ``variants``), and how many copies of each a donor carries ``[allele, donor]``."""
         rows = range(self.offsets[window], self.offsets[window + 1])

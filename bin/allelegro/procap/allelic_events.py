@@ -88,16 +88,21 @@ def beta_binomial(ref: Floats, alt: Floats, logit: Floats, concentration: float)
     return np.asarray(betaln(alt + a, ref + b) - betaln(a, b))
 
 
-def fit_null(ref: Floats, alt: Floats, library: NDArray[np.intp], libraries: int) -> tuple[Floats, float]:
-    """Each library's bias (natural log odds of the alternative allele) and the concentration, by likelihood in turns."""
+def fit_null(
+    ref: Floats, alt: Floats, library: NDArray[np.intp], libraries: int, direction: Floats | float = 1.0
+) -> tuple[Floats, float]:
+    """Each library's bias (natural log odds of the alternative allele) and the concentration, by likelihood in turns.
+
+    ``direction`` ``[row]`` says how far the bias moves a row; 1 where ``alt`` are the alternative allele's own reads.
+    """
+    along = np.broadcast_to(direction, ref.shape)
     bias, concentration = np.zeros(libraries), 50.0
     for _ in range(_ROUNDS):
         by_bias = [
-            np.bincount(library, beta_binomial(ref, alt, np.full(len(ref), value), concentration), libraries)
-            for value in _BIASES
+            np.bincount(library, beta_binomial(ref, alt, value * along, concentration), libraries) for value in _BIASES
         ]
         bias = _peak(_BIASES, np.stack(by_bias, axis=1).astype(np.float64))
-        totals = [beta_binomial(ref, alt, bias[library], value).sum() for value in _CONCENTRATIONS]
+        totals = [beta_binomial(ref, alt, bias[library] * along, value).sum() for value in _CONCENTRATIONS]
         concentration = float(_CONCENTRATIONS[int(np.argmax(totals))])
     return bias, concentration
 

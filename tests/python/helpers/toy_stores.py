@@ -63,6 +63,24 @@ def make_toy(
     return Toy(folder / "counts", folder / "haplotypes", sequences, index, log_rate, counts, names, libraries)
 
 
+def with_alleles(toy: Toy, *, swapped: bool) -> None:
+    """Give the counts store of a toy the allelic reads of its libraries, 60 a heterozygous window, from the true rates."""
+    rng = np.random.default_rng(5)
+    owner = [toy.donors.index(name.split("_")[0]) for name in toy.libraries]
+    pair = np.take_along_axis(toy.log_rate, toy.index.reshape(len(toy.index), -1), axis=1).reshape(toy.index.shape)[
+        :, owner
+    ]
+    share = 1 / (1 + np.exp(pair[..., 1] - pair[..., 0]))
+    first = rng.binomial(60, share) * (toy.index[:, owner, 0] != toy.index[:, owner, 1])
+    total = 60 * (toy.index[:, owner, 0] != toy.index[:, owner, 1])
+    counts = np.stack([first, total - first], axis=-1)[:, :, None].repeat(2, axis=2)
+    if swapped:
+        flip = rng.random(counts.shape[:2]) < 0.5
+        counts[flip] = counts[flip][..., ::-1]
+    np.save(toy.counts / "allelic.npy", counts.astype(np.uint32))
+    np.save(toy.counts / "allelic_reference.npy", np.zeros(counts.shape[:2], np.float32))
+
+
 def toy_windows(loci: int, width: int, folds: int = 4) -> pd.DataFrame:
     """Windows on one chromosome a fold."""
     number = np.arange(loci)

@@ -7,10 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from allelegro.cli.benchmark_variants import app as benchmark
 from allelegro.effects.benchmark import join
 from allelegro.effects.measured import MeasuredEffects, MeasuredOptions, read_measured
 from allelegro.effects.variants import canonical_key
 from allelegro.errors import DataError
+from allelegro.io.metrics import read_metrics
+from allelegro.procap.allelic_events import call_events
 from allelegro.statistics import pearson, right_sign
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -92,6 +95,14 @@ def tensorqtl(t: Table) -> Table:
     })  # fmt: skip
 
 
+def allelic(t: Table) -> Table:
+    fdr = np.where(t["effect"].abs() > 1, 0.01, 0.8)
+    return pd.DataFrame({
+        "chrom": "chr3", "pos": t["pos"], "id": "rs1", "ref": t["ref"], "alt": t["alt"], "effect": t["effect"], "n": 60,
+        "p": fdr / 2, "fdr": fdr, "donors": 3, "ref_count": 30, "alt_count": 30, "significant": np.where(fdr < 0.05, "yes", "no"),
+    })  # fmt: skip
+
+
 def variant_ids(table: Table) -> Table:
     """The columns of a variant as tensorQTL writes them, in one."""
     parts = table[["chr", "pos", "ref", "alt"]].astype(str)
@@ -123,6 +134,7 @@ FORMATS: dict[str, tuple[str, Callable[[Table], Table], MeasuredOptions]] = {
     "tewhey": ("mpra", tewhey, MeasuredOptions()), "adastra": ("adastra", adastra, MeasuredOptions()),
     "mabel": ("adastra", mabel, MeasuredOptions()), "udacha": ("udacha", udacha, MeasuredOptions()),
     "mixalime": ("udacha", mixalime, MeasuredOptions()), "tensorqtl": ("qtl", tensorqtl, MeasuredOptions()),
+    "allelic": ("allelic", allelic, MeasuredOptions()),
     "qtl": ("qtl", qtl, MeasuredOptions()), "simulated": ("truth", simulated, MeasuredOptions()),
     "look_alike": ("table", look_alike, LOOK_ALIKE),
 }  # fmt: skip
@@ -270,3 +282,31 @@ def test_public_tables_are_read_whole() -> None:
     assert (len(tewhey_table), (tewhey_table["significant"] == 1).sum()) == (3_044, 108)
     satmut = read_measured(DATA / "satmut" / "elements.tsv.gz", "satmut", MeasuredOptions(release="GRCh38"))
     assert len(satmut.table) + satmut.dropped["no_coordinates"] == 41_734  # variants with at least 10 tags
+
+
+def test_allelic_events_are_a_benchmark_that_outside_scores_join(tmp_path: Path) -> None:
+    """From reads of both alleles to metrics: a score that follows the true effects against one that does not."""
+    rng = np.random.default_rng(6)
+    effects = np.where(np.arange(300) % 3 == 0, rng.normal(0, 1.5, 300), 0.0)
+    place = pd.DataFrame({"chrom": "chr1", "pos": 20_001 * np.arange(300) + 100, "ref": "A", "alt": "C"})
+    snvs = []
+    for library in ("L1", "L2", "L3"):
+        share = 1 / (1 + np.exp(-effects * np.log(2) + 0.2))
+        alt = rng.binomial(60, rng.beta(50 * share, 50 * (1 - share)))
+        snvs.append(tmp_path / f"{library}.snvs.tsv.gz")
+        place.assign(
+            library=library, donor=library, ref_count=60 - alt, alt_count=alt, id=".", use="used"
+        ).to_csv(snvs[-1], sep="\t", index=False)  # fmt: skip
+    events = tmp_path / "allelic_events.tsv"
+    call_events(snvs, events)
+    for name, score in (("close", effects + rng.normal(0, 0.2, 300)), ("none", rng.normal(size=300))):
+        place.assign(score=score).to_csv(tmp_path / f"{name}.tsv", sep="\t", index=False)
+    options = ["--truth", events, "--kind", "allelic", "--dataset", "own", "--n-boot", "100"]
+    others = [part for name in ("close", "none") for part in ("--comparator", f"{name}={tmp_path / name}.tsv")]
+    outputs = ["--out", tmp_path / "metrics.tsv", "--points", tmp_path / "points.tsv.gz"]
+    benchmark([str(part) for part in (*options, *others, *outputs)], standalone_mode=False)
+    metrics = read_metrics([tmp_path / "metrics.tsv"]).query("subset == 'all'").set_index(["model", "metric"])["value"]
+    assert metrics["close", "pearson"] > 0.8 and metrics["close", "auroc"] > 0.75
+    assert abs(metrics["none", "pearson"]) < 0.2
+    truth = read_measured(events, "allelic").table
+    assert truth["coverage"].tolist() == [180] * 300 and truth["measured"].corr(pd.Series(effects)) > 0.9

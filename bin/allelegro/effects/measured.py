@@ -107,6 +107,11 @@ _PATTERNS = {
     **{f"es_{allele}": re.compile(f".*effectsize{allele}") for allele in ("ref", "alt")},
     **{f"log_fdr_{allele}": re.compile(f".*fdr{allele}") for allele in ("ref", "alt")},
 }
+_ALLELIC: Columns = {
+    "measured": (maybe(NUMBER), ("effect", "measured")),
+    "fdr": (maybe(p_value(FDR_POSITIVE)), ("fdr",)),
+    "coverage": (maybe(NUMBER), ("n", "coverage")),
+}
 _QTL: Columns = {
     "measured": (maybe(NUMBER), ("beta", "slope", "effect_size", "effect", "measured")),
     "effect_allele": (TEXT, ("effect_allele", "assessed_allele", "tested_allele")),
@@ -315,6 +320,13 @@ def _allele_specific(rows: _Rows) -> None:
     rows["evidence"] = -np.log2(fdr + FDR_FLOOR) * np.where(alt_preferred, 1.0, -1.0)
 
 
+def _allelic(rows: _Rows) -> None:
+    """Allelic events (``allelic_events.tsv`` of call_allelic_events.py): log2 alt over ref, FDR and reads ``n``; 1-based."""
+    fdr = rows["fdr"]
+    rows["significant"] = _significance(fdr, FDR_POSITIVE, FDR_NEGATIVE)
+    rows["evidence"] = -np.log2(fdr + FDR_FLOOR) * np.where(rows["measured"] < 0, -1.0, 1.0)
+
+
 def _qtl(rows: _Rows) -> None:
     """Molecular QTLs: ``beta`` per copy of the alternative (or the named ``effect_allele``), significance or p; 1-based.
 
@@ -357,7 +369,7 @@ def _table(rows: _Rows) -> None:
 _READERS: Mapping[EffectKind, tuple[Columns, Callable[[_Rows], None]]] = {
     EffectKind.satmut: (_SATMUT, _satmut), EffectKind.mpra: (_MPRA, _mpra), EffectKind.qtl: (_QTL, _qtl),
     EffectKind.adastra: (_ALLELE_SPECIFIC, _allele_specific), EffectKind.udacha: (_ALLELE_SPECIFIC, _allele_specific),
-    EffectKind.truth: (_TRUTH, _truth), EffectKind.table: (_TABLE, _table),
+    EffectKind.allelic: (_ALLELIC, _allelic), EffectKind.truth: (_TRUTH, _truth), EffectKind.table: (_TABLE, _table),
 }  # fmt: skip
 
 

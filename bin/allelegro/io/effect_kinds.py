@@ -10,6 +10,7 @@ class EffectKind(StrEnum):
     mpra = "mpra"
     adastra = "adastra"
     udacha = "udacha"
+    allelic = "allelic"  # allelic_events.tsv of call_allelic_events.py
     qtl = "qtl"
     truth = "truth"  # a simulation's own effects
     table = "table"  # any other, by --column

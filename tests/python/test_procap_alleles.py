@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import re
 import shutil
+import subprocess
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,37 +270,69 @@ def test_one_allele_only_says_homozygous_when_many_reads_do() -> None:
     assert (odds > 10).tolist() == [False, False, True, False, True]
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="Debian's drop-seq-testdata is not installed")
-def test_real_reads_of_a_donor_are_counted_as_by_a_pileup(tmp_path: Path) -> None:
-    """Ten donors' reads over sites of chr22 with their genotypes; unphased calls are taken as phased here."""
-    donor = "HUES72_P20_150119"
+def real_donor(folder: Path, donor: str) -> tuple[Path, Path]:
+    """Reads and phased genotypes of one of ten donors on chr22; unphased calls are taken as phased here."""
     text = gzip.decompress((REAL / "10_donors_chr22.selected_sites.vcf.gz").read_bytes()).decode()
-    body = text.split("#CHROM", 1)[1]
-    header, *rows = ("#CHROM" + body).splitlines()
+    header, *rows = ("#CHROM" + text.split("#CHROM", 1)[1]).splitlines()
     column = header.split("\t").index(donor)
-    kept = [row.split("\t") for row in rows]
-    chosen = [row for row in kept if row[column][:3] in ("0/1", "1/1")]
+    chosen = [row for line in rows if (row := line.split("\t"))[column][:3] in ("0/1", "1/1")]
     lines = ["\t".join([*row[:7], ".", "GT", row[column][:3].replace("/", "|")]) for row in chosen]
-    vcf = tmp_path / "d.vcf"
+    vcf = folder / f"{donor}.vcf"
     vcf.write_text("##fileformat=VCFv4.2\n##contig=<ID=22>\n##FORMAT=<ID=GT,Number=1,Type=String,Description=\"x\">\n"
                    + "\t".join([*header.split("\t")[:9], donor]) + "\n" + "\n".join(lines) + "\n")  # fmt: skip
     packed = Path(pysam.tabix_index(str(vcf), preset="vcf", force=True))
-    whole, bam = tmp_path / "whole.bam", tmp_path / "d.bam"
-    whole.write_bytes(gzip.decompress((REAL / "10_donors_chr22.selected_sites.bam.gz").read_bytes()))
+    whole, bam = folder / "whole.bam", folder / f"{donor}.bam"
+    if not whole.exists():
+        whole.write_bytes(gzip.decompress((REAL / "10_donors_chr22.selected_sites.bam.gz").read_bytes()))
     with pysam.AlignmentFile(str(whole)) as source, pysam.AlignmentFile(str(bam), "wb", template=source) as out:
         for read in source:
             if read.get_tag("ZS") == donor:
                 out.write(read)
-    starts = range(16_000_000, 51_000_000, 1000)
-    names = "".join(f"22\t{start}\t{start + 1000}\tw{start}\t0\t.\t0\n" for start in starts)
-    (tmp_path / "w.bed").write_text("#chrom\tstart\tend\tname\tscore\tstrand\tfold\n" + names)
-    summary = count_alleles(
-        [bam], [packed], tmp_path / "w.bed", tmp_path / "a", library="L", donor=donor, read_rules=ReadRules()
-    )
+    return bam, packed
+
+
+def real_donors() -> list[str]:
+    text = gzip.decompress((REAL / "10_donors_chr22.selected_sites.vcf.gz").read_bytes()).decode()
+    return next(line for line in text.splitlines() if line.startswith("#CHROM")).split("\t")[9:]
+
+
+def real_windows(path: Path, width: int) -> Path:
+    starts = range(16_000_000, 51_000_000, width)
+    names = "".join(f"22\t{start}\t{start + width}\tw{start}\t0\t.\t0\n" for start in starts)
+    path.write_text("#chrom\tstart\tend\tname\tscore\tstrand\tfold\n" + names)
+    return path
+
+
+def pileup(bam: Path, table: pd.DataFrame, quality: int) -> dict[int, Counter[str]]:
+    """Bases of each site by samtools mpileup, as letters."""
+    sites = bam.with_suffix(".sites")
+    sites.write_text("".join(f"22\t{pos}\n" for pos in table["pos"]))
+    said = subprocess.run(
+        ["samtools", "mpileup", "-q", "30", "-Q", str(quality), "-A", "-B", "-x", "-d", "0", "--ff", "2820", "-l", sites, bam],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    found = {}
+    for line in said.splitlines():
+        fields = line.split("\t")
+        bases = re.sub(r"\^.|\$", "", fields[4])
+        bases = re.sub(r"[+-](\d+)", lambda match: "\0" + match[1] + "\0", bases)
+        while "\0" in bases:
+            before, size, after = bases.split("\0", 2)
+            bases = before + after[int(size) :]
+        found[int(fields[1])] = Counter(bases.upper())
+    return found
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="Debian's drop-seq-testdata is not installed")
+def test_real_reads_of_a_donor_are_counted_as_by_a_loop_over_reads(tmp_path: Path) -> None:
+    donor = "HUES72_P20_150119"
+    bam, vcf = real_donor(tmp_path, donor)
+    bed = real_windows(tmp_path / "w.bed", 1000)
+    summary = count_alleles([bam], [vcf], bed, tmp_path / "a", library="L", donor=donor, read_rules=ReadRules())
     counts, table = results(tmp_path / "a")
-    windows = pd.read_csv(tmp_path / "w.bed", sep="\t", dtype={"#chrom": str}).rename(columns={"#chrom": "chrom"})
+    windows = pd.read_csv(bed, sep="\t", dtype={"#chrom": str}).rename(columns={"#chrom": "chrom"})
     table["chrom"] = table["chrom"].astype(str)
-    slow = slow_count(bam, packed, donor, windows, table, umi=False)
+    slow = slow_count(bam, vcf, donor, windows, table, umi=False)
     columns = ["ref_count", "alt_count", "other", "low_quality"]
     assert len(table) > 100
     assert {(row["chrom"], row["pos"]): [row[name] for name in columns] for _, row in table.iterrows()} == dict(
@@ -306,6 +340,29 @@ def test_real_reads_of_a_donor_are_counted_as_by_a_pileup(tmp_path: Path) -> Non
     )
     excluded = windows["name"].isin(summary["windows"]["excluded"]).to_numpy()
     np.testing.assert_array_equal(counts[~excluded], slow.counts[~excluded])
+
+
+@pytest.mark.skipif(
+    not REAL.is_dir() or shutil.which("samtools") is None, reason="needs Debian's drop-seq-testdata and samtools"
+)
+def test_real_reads_of_ten_donors_are_counted_as_by_a_pileup(tmp_path: Path) -> None:
+    """Every base of every read at every heterozygous site of ten donors, against samtools mpileup."""
+    bed, sites, reads = real_windows(tmp_path / "w.bed", 100_000), 0, 0
+    for donor in real_donors():
+        bam, vcf = real_donor(tmp_path, donor)
+        count_alleles([bam], [vcf], bed, tmp_path / donor, library=donor, donor=donor, read_rules=ReadRules())
+        _, table = results(tmp_path / donor)
+        good, all_bases = pileup(bam, table, 20), pileup(bam, table, 0)
+        for row in table.itertuples():
+            bases = good.get(row.pos, Counter())
+            letters = Counter({letter: bases[letter] for letter in "ACGT"})
+            assert (row.ref_count, row.alt_count) == (letters.pop(row.ref), letters.pop(row.alt)), (donor, row.pos)
+            assert row.other == letters.total()
+            everything = sum(all_bases[row.pos][letter] for letter in "ACGTN")
+            assert row.low_quality == everything - row.ref_count - row.alt_count - row.other
+            reads += everything
+        sites += len(table)
+    assert sites > 3000 and reads > 10_000
 
 
 def test_the_counts_store_holds_the_alleles_of_its_libraries(cohorts: dict[str, Path], tmp_path: Path) -> None:

@@ -50,14 +50,37 @@ def pearson(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def pearson_ci(
-    x: ArrayLike, y: ArrayLike, clusters: ArrayLike | None = None, n_boot: int = 1000, seed: int = 0
+    x: ArrayLike,
+    y: ArrayLike,
+    clusters: ArrayLike | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
 ) -> Estimate:
     """Pearson r with a percentile bootstrap interval over rows, or over ``clusters`` when given.
 
-    ``clusters`` hold one label a row, or two (``[2, rows]``) for rows of two crossed factors. Rows with a NaN on either side are excluded and not counted in ``n``.
+    ``clusters`` hold one label a row, or two (``[2, rows]``) for rows of two crossed factors. ``weights`` say how much each
+    row counts (its information). Rows with a NaN on either side are excluded and not counted in ``n``.
     """
-    (a, b), units = complete(clusters, x, y)
-    return bootstrap(_pearson_of(a, b, units), units, n_boot, seed)
+    (a, b, w), units = complete(clusters, x, y, _row_weights(weights, x))
+    return bootstrap(_pearson_of(a, b, units, w), units, n_boot, seed)
+
+
+def slope_ci(
+    x: ArrayLike,
+    y: ArrayLike,
+    clusters: ArrayLike | None = None,
+    n_boot: int = 1000,
+    seed: int = 0,
+    weights: ArrayLike | None = None,
+) -> Estimate:
+    """Least-squares slope of ``y`` on ``x``, with the interval and arguments of :func:`pearson_ci`.
+
+    Of measured on predicted values it is their calibration: 1 where a predicted step is a measured one, below 1 where
+    predictions are too large.
+    """
+    (a, b, w), units = complete(clusters, x, y, _row_weights(weights, x))
+    return bootstrap(_slope_of(a, b, units, w), units, n_boot, seed)
 
 
 def spearman_ci(
@@ -89,26 +112,29 @@ def paired_bootstrap(
     clusters: ArrayLike | None = None,
     n_boot: int = 1000,
     seed: int = 0,
+    weights: ArrayLike | None = None,
 ) -> Estimate:
     """Difference of a statistic between two models on the same rows and draws: ``statistic(a) - statistic(b)``.
 
-    ``pearson`` and ``spearman`` correlate each model's predictions with ``measured``; ``mean`` and ``median`` take one
-    value a row from each model (a locus's r, a correct sign) and need none. Rows with any NaN are excluded.
-    Raises ValueError for an unknown statistic or when a correlation is asked for without it.
+    ``pearson``, ``spearman`` and ``slope`` set each model's predictions against ``measured``, rows of the first and last
+    counting by ``weights``; ``mean`` and ``median`` take one value a row from each model (a locus's r, a correct sign) and
+    need none. Rows with any NaN are excluded. Raises ValueError for an unknown statistic or when a correlation is asked for
+    without what was measured.
     """
-    if statistic in ("pearson", "spearman"):
+    if statistic in ("pearson", "spearman", "slope"):
         if measured is None:
             raise ValueError(f"a paired {statistic} needs what was measured")
-        (x, y, t), units = complete(clusters, a, b, measured)
+        (x, y, t, w), units = complete(clusters, a, b, measured, _row_weights(weights, a))
         if statistic == "spearman":
             x, y, t = _ranks(x), _ranks(y), _ranks(t)
-        first, second = _pearson_of(x, t, units), _pearson_of(y, t, units)
+        make_of = _slope_of if statistic == "slope" else _pearson_of
+        first, second = make_of(x, t, units, w), make_of(y, t, units, w)
     elif statistic in ("mean", "median"):
         (x, y), units = complete(clusters, a, b)
         make = _mean_of if statistic == "mean" else _median_of
         first, second = make(x, units), make(y, units)
     else:
-        raise ValueError(f"unknown statistic {statistic}; one of pearson, spearman, mean, median")
+        raise ValueError(f"unknown statistic {statistic}; one of pearson, spearman, slope, mean, median")
     return bootstrap(lambda *weights: first(*weights) - second(*weights), units, n_boot, seed)
 
 
@@ -266,17 +292,61 @@ def _weighted(sums: NDArray[np.float64], weights: Sequence[Weights]) -> NDArray[
     return total.T
 
 
-def _pearson_of(x: NDArray[np.float64], y: NDArray[np.float64], units: Units) -> Statistic:
-    if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return lambda *weights: np.full(len(weights[0]), np.nan)
-    a, b = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()  # standardised, so that the sums below stay exact
-    sums = _unit_sums(np.stack([np.ones_like(a), a, b, a * a, b * b, a * b]), units)
+def _row_weights(weights: ArrayLike | None, rows: ArrayLike) -> ArrayLike:
+    return np.ones(np.shape(np.ravel(rows))) if weights is None else weights
 
-    def statistic(*weights: Weights) -> NDArray[np.float64]:
+
+def _moments(
+    x: NDArray[np.float64], y: NDArray[np.float64], units: Units, row_weights: NDArray[np.float64] | None
+) -> tuple[Statistic, float]:
+    """Covariance and variances of two columns, ``[3, replicates]`` times the squared sum of weights; and sd of y over x.
+
+    The columns are standardised first, so that sums stay exact.
+    """
+    w = np.ones_like(x) if row_weights is None else row_weights
+    a, b = (column - np.average(column, weights=w) for column in (x, y))
+    scale = [float(np.sqrt(np.average(column**2, weights=w))) or 1.0 for column in (a, b)]
+    a, b = a / scale[0], b / scale[1]
+    sums = _unit_sums(np.stack([w, w * a, w * b, w * a * a, w * b * b, w * a * b]), units)
+
+    def moments(*weights: Weights) -> NDArray[np.float64]:
         n, sa, sb, saa, sbb, sab = _weighted(sums, weights)
         with np.errstate(divide="ignore", invalid="ignore"):
-            variances = np.maximum(saa - sa * sa / n, 0) * np.maximum(sbb - sb * sb / n, 0)
-            return np.asarray(np.clip((sab - sa * sb / n) / np.sqrt(variances), -1, 1))
+            return np.stack([sab - sa * sb / n, np.maximum(saa - sa * sa / n, 0), np.maximum(sbb - sb * sb / n, 0)])
+
+    return moments, scale[1] / scale[0]
+
+
+def _none_of(*weights: Weights) -> NDArray[np.float64]:
+    return np.full(len(weights[0]), np.nan)
+
+
+def _pearson_of(
+    x: NDArray[np.float64], y: NDArray[np.float64], units: Units, row_weights: NDArray[np.float64] | None = None
+) -> Statistic:
+    if x.size < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return _none_of
+    moments, _ = _moments(x, y, units, row_weights)
+
+    def statistic(*weights: Weights) -> NDArray[np.float64]:
+        both, first, second = moments(*weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.clip(both / np.sqrt(first * second), -1, 1))
+
+    return statistic
+
+
+def _slope_of(
+    x: NDArray[np.float64], y: NDArray[np.float64], units: Units, row_weights: NDArray[np.float64] | None = None
+) -> Statistic:
+    if x.size < 2 or np.ptp(x) == 0:
+        return _none_of
+    moments, scale = _moments(x, y, units, row_weights)
+
+    def statistic(*weights: Weights) -> NDArray[np.float64]:
+        both, first, _ = moments(*weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(scale * both / first)
 
     return statistic
 

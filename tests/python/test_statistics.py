@@ -11,6 +11,7 @@ from allelegro.statistics import (
     paired_bootstrap,
     pearson,
     pearson_ci,
+    slope_ci,
     spearman_ci,
 )
 
@@ -147,3 +148,18 @@ def test_fisher_equals_the_published_table():
     assert result.ci_low < 1.6 < result.ci_high
     assert result.p == pytest.approx(stats.fisher_exact(table).pvalue)
     assert result.n == 2300
+
+
+def test_weights_count_rows_as_often_and_a_slope_is_that_of_least_squares():
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=60)
+    y, times = 0.4 * x + rng.normal(size=60), rng.integers(1, 5, 60)
+    repeated = pearson(np.repeat(x, times), np.repeat(y, times))
+    assert pearson_ci(x, y, weights=times).value == pytest.approx(repeated)
+    assert pearson_ci(x, y, weights=times).n == 60
+    line = np.polyfit(x, y, 1, w=np.sqrt(times))
+    found = slope_ci(x, y, weights=times)
+    assert found.value == pytest.approx(line[0]) and found.ci_low < 0.4 < found.ci_high
+    assert slope_ci(2 * x, y).value == pytest.approx(np.polyfit(2 * x, y, 1)[0])
+    gap = paired_bootstrap(x, -x, y, statistic="slope", weights=times)
+    assert gap.value == pytest.approx(2 * line[0])

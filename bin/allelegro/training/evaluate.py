@@ -36,12 +36,14 @@ from allelegro.training.cohort import (
     open_stores,
     seen_before,
 )
+from allelegro.training.imbalance import Imbalance, observed_imbalance
 from allelegro.training.metrics import (
     MINIMAL_DONORS,
     Question,
     allele_questions,
     count_questions,
     donor_questions,
+    imbalance_questions,
     locus_questions,
     main_dosage,
     rowwise_r,
@@ -61,7 +63,7 @@ ROLES = ("validation_loci", "seen_loci", "unseen_loci")
 
 _RECORDED = ("test_fold", "validation_fold", "test_donors", "data_checksums")  # of a fine-tuned model
 LOCUS_MEAN, LINEAR, REPLICATES = "locus_mean", "linear_genotypes", "replicates"
-PERMUTED = "permuted_donors"
+PERMUTED, SWAPPED = "permuted_donors", "swapped_haplotypes"
 _BATCH = 256
 
 
@@ -113,6 +115,7 @@ def evaluate(
     # Which loci are asked about must not depend on what one model is blind to: the widest input, with all its alleles.
     cohort = cohorts[max(width for width, _ in cohorts), False]
     folds = without_seen_loci(common_folds(cohort, ensembles), ensembles, cohorts)
+    imbalance = _observed_imbalance(cohort)
     predicted: Predictions = {role: {} for role in ROLES}
     for name, ensemble in ensembles.items():
         for role, rpm in pooled_rpm(ensemble, folds, cohorts).items():
@@ -122,6 +125,13 @@ def evaluate(
     _cells(evaluation, cohort, folds, predicted, list(ensembles))
     _training(evaluation, cohort, folds, predicted, ensembles)
     _replicates(evaluation, counts, cohort, folds)
+    if imbalance is not None:
+        ratios: Predictions = {role: {} for role in ROLES}
+        for name, ensemble in ensembles.items():
+            for role, ratio in pooled_ratio(ensemble, folds, cohorts, imbalance.asked).items():
+                ratios[role][name] = ratio
+        _imbalance(evaluation, folds, imbalance, ratios, list(ensembles))
+        _imbalance_replicates(evaluation, cohort, folds)
     for name, ensemble in ensembles.items():
         if all(isinstance(model.module, Clipnet) for model in ensemble):
             _profiles(evaluation, counts, cohorts[input_of(ensemble[0])], folds, name, ensemble)
@@ -250,6 +260,22 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort]
     predicted = [log_rpm(model, cohorts[input_of(model)]) for model in ensemble]
     raw = isinstance(ensemble[0].module, Clipnet)
     predicted = [np.exp(rates) for rates in predicted] if raw else predicted
+    means = _pooled(ensemble, folds, cohorts, predicted)
+    return means if raw else {role: np.exp(mean) for role, mean in means.items()}
+
+
+def pooled_ratio(
+    ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort], asked: NDArray[np.bool_]
+) -> dict[str, Matrix]:
+    """log2 of haplotype 0 over haplotype 1 where ``asked`` ``[locus, donor]``, by role of the loci, checkpoints averaged."""
+    predicted = [log2_ratio(model, cohorts[input_of(model)], asked) for model in ensemble]
+    return _pooled(ensemble, folds, cohorts, predicted)
+
+
+def _pooled(
+    ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort], predicted: Sequence[Matrix]
+) -> dict[str, Matrix]:
+    """What the checkpoints of a model predict, ``[locus, donor]`` each, averaged over seeds and then over folds, by role."""
     loci, donors = predicted[0].shape
     total = {role: np.zeros((loci, donors)) for role in ROLES}
     folds_there = {role: np.zeros((loci, 1)) for role in ROLES}
@@ -260,8 +286,7 @@ def pooled_rpm(ensemble: Ensemble, folds: Folds, cohorts: Mapping[Input, Cohort]
             total[role][rows] += mean[rows]
             folds_there[role][rows] += 1
     with np.errstate(invalid="ignore"):
-        means = {role: total[role] / folds_there[role] for role in ROLES}
-    return means if raw else {role: np.exp(mean) for role, mean in means.items()}
+        return {role: total[role] / folds_there[role] for role in ROLES}
 
 
 def answering(ensemble: Ensemble, fold: int, cohorts: Mapping[Input, Cohort], loci: Rows) -> list[int]:
@@ -328,6 +353,26 @@ def log_rpm(model: LoadedModel, cohort: Cohort) -> Matrix:
     single = model.predict_log2(model.in_context(cohort.codes)).astype(np.float64) * LN2
     both = single[cohort.offsets[:-1, None, None] + cohort.index]
     return np.asarray(np.logaddexp(both[..., 0], both[..., 1]) - LN2)
+
+
+def log2_ratio(model: LoadedModel, cohort: Cohort, asked: NDArray[np.bool_]) -> Matrix:
+    """log2 that a model predicts of a donor's haplotype 0 over its haplotype 1, ``[locus, donor]``, NaN where not ``asked``.
+
+    CLIPNET knows no single haplotypes: it is given two copies of each.
+    """
+    locus, donor = np.nonzero(asked)
+    rows, place = np.unique(cohort.offsets[locus, None] + cohort.index[locus, donor], return_inverse=True)
+    if isinstance(model.module, Clipnet):
+        ends = np.searchsorted(rows, cohort.offsets)
+        copies = np.repeat((rows - np.repeat(cohort.offsets[:-1], np.diff(ends)))[:, None], 2, axis=1)
+        pairs = Diplotypes(copies, ends, np.zeros((0, 0), np.int64))
+        single = clipnet_diplotypes(model, cohort, pairs).astype(np.float64) / LN2
+    else:
+        single = model.predict_log2(model.in_context(cohort.codes[rows])).astype(np.float64)
+    both = single[place.reshape(-1, 2)]
+    ratio = np.full(asked.shape, np.nan)
+    ratio[locus, donor] = both[:, 0] - both[:, 1]
+    return ratio
 
 
 @torch.inference_mode()
@@ -402,6 +447,51 @@ def _permuted_donors(evaluation: Evaluation, subset: str, observed: Matrix, pred
         between = donor_questions(observed, {name: rpm, PERMUTED: permuted})[-1]
         difference = between.difference(name, PERMUTED, evaluation.n_boot, evaluation.seed)
         evaluation.add(f"{name} - {PERMUTED}", subset, f"{between.metric}_difference", difference)
+
+
+def _observed_imbalance(cohort: Cohort) -> Imbalance | None:
+    """What allelic reads say of donors whose haplotypes differ within the widest model's input."""
+    found = cohort.allelic and observed_imbalance(cohort.allelic, cohort.index[..., 0] != cohort.index[..., 1])
+    if not found:
+        log.info("no reads tell haplotypes apart: allelic imbalance is not evaluated")
+    return found or None
+
+
+def _imbalance(
+    evaluation: Evaluation, folds: Folds, seen: Imbalance, ratios: Predictions, models: Sequence[str]
+) -> None:
+    """Predicted against observed allelic imbalance, and each model less itself with haplotypes swapped at random."""
+    for subset, role, loci, donors in folds.cells():
+        inside = {name: ratio[np.ix_(loci, donors)] for name, ratio in ratios[role].items()}
+        here = seen.of(loci, donors)
+        evaluation.ask(subset, imbalance_questions(here, inside), models)
+        swap = np.random.default_rng(evaluation.seed).choice([-1.0, 1.0], here.observed.shape)
+        for name, ratio in inside.items():
+            for question in imbalance_questions(here, {name: ratio, SWAPPED: ratio * swap})[:1]:
+                difference = question.difference(name, SWAPPED, evaluation.n_boot, evaluation.seed)
+                evaluation.add(f"{name} - {SWAPPED}", subset, f"{question.metric}_difference", difference)
+
+
+def _imbalance_replicates(evaluation: Evaluation, cohort: Cohort, folds: Folds) -> None:
+    """The ceiling of allelic imbalance: how well one library of a donor predicts the other (:func:`_replicates`)."""
+    assert cohort.allelic is not None
+    owner = pd.DataFrame({"donor": [cohort.donors[donor] for donor in cohort.allelic.donor]})
+    pairs = replicate_pairs(owner)
+    differ = cohort.index[..., 0] != cohort.index[..., 1]
+    each = observed_imbalance(cohort.allelic, differ, by_library=True) if pairs else None
+    if each is None:
+        return
+    for where in ("seen_loci", "unseen_loci"):
+        first, second = (each.of(folds.loci(where), np.array([pair[side] for pair in pairs])) for side in (1, 2))
+        both = first.asked & second.asked
+        with np.errstate(invalid="ignore"):
+            shared = first.information * second.information / (first.information + second.information)
+        measured = Imbalance(np.where(both, first.observed, np.nan), shared, first.significant)
+        for question in imbalance_questions(measured, {REPLICATES: second.observed})[:1]:
+            reliability = question.estimate(REPLICATES, evaluation.n_boot, evaluation.seed)
+            subset = f"{where}/replicated_donors"
+            evaluation.add(REPLICATES, subset, f"{question.metric}_reliability", reliability)
+            evaluation.add(REPLICATES, subset, question.metric, ceiling(reliability))
 
 
 def _training(

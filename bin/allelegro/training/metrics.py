@@ -1,6 +1,6 @@
-"""The questions asked of a PRO-cap model: across loci, across donors within a locus, effect of an allele. Never pooled.
+"""The questions asked of a PRO-cap model: across loci, across donors within a locus, effect of an allele, allelic imbalance.
 
-Every array is ``[locus, donor]`` in log1p RPM, the one definition of quantity for all models: with small counts the
+They are never pooled. Every array of the first three is ``[locus, donor]`` in log1p RPM, the one definition of quantity for all models: with small counts the
 pseudocount moves a correlation, so it must not differ between those compared.
 """
 
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci, right_sign
+from allelegro.statistics import Estimate, mean_ci, median_ci, paired_bootstrap, pearson_ci, right_sign, slope_ci
+from allelegro.training.imbalance import Imbalance
 
 Matrix = NDArray[np.float64]
 
@@ -22,8 +23,9 @@ MINIMAL_DONORS = 3  # below this a correlation within a locus says nothing
 class Question:
     """One metric of a cell: each model's ``values`` (and the ``measured`` they are correlated with), one row a unit.
 
-    ``statistic`` is pearson, median or mean; ``clusters`` label rows that are not independent of each other (``[2, rows]``
-    where they belong to two crossed factors).
+    ``statistic`` is pearson, slope (measured on predicted), median or mean; ``clusters`` label rows that are not independent
+    of each other (``[2, rows]`` where they belong to two crossed factors); ``weights`` say how much a row counts for the
+    first two.
     """
 
     metric: str
@@ -31,12 +33,14 @@ class Question:
     values: Mapping[str, Matrix]
     measured: Matrix | None = None
     clusters: NDArray[np.int64] | None = None
+    weights: Matrix | None = None
 
     def estimate(self, model: str, n_boot: int, seed: int) -> Estimate:
         """The metric of one model with its interval."""
         value = self.values[model]
         if self.measured is not None:
-            return pearson_ci(value, self.measured, self.clusters, n_boot, seed)
+            correlate = slope_ci if self.statistic == "slope" else pearson_ci
+            return correlate(value, self.measured, self.clusters, n_boot, seed, self.weights)
         return (median_ci if self.statistic == "median" else mean_ci)(value, self.clusters, n_boot, seed)
 
     def difference(self, first: str, second: str, n_boot: int, seed: int) -> Estimate:
@@ -49,6 +53,7 @@ class Question:
             clusters=self.clusters,
             n_boot=n_boot,
             seed=seed,
+            weights=self.weights,
         )
 
 
@@ -137,6 +142,26 @@ def effect_questions(name: str, measured: Matrix, effects: Mapping[str, Matrix])
         Question(f"{name}_r", "pearson", effects, measured),
         Question(f"{name}_right_sign", "mean", signs),
     ]
+
+
+def imbalance_questions(seen: Imbalance, predicted: Mapping[str, Matrix]) -> list[Question]:
+    """Allelic imbalance: r weighted by information, its calibration, and right signs among significant events.
+
+    ``predicted`` are log2 of haplotype 0 over haplotype 1, ``[locus, donor]``. Rows are windows of donors, and loci and
+    donors are drawn together. The slope is of observed on predicted: below 1, predictions are too large.
+    """
+    asked, events = seen.asked, seen.asked & seen.significant
+    questions = []
+    if asked.any():
+        given = {model: ratio[asked] for model, ratio in predicted.items()}
+        for metric, statistic in (("allelic_imbalance_r", "pearson"), ("allelic_imbalance_slope", "slope")):
+            questions.append(
+                Question(metric, statistic, given, seen.observed[asked], np.array(np.nonzero(asked)), seen.information[asked])
+            )  # fmt: skip
+    if events.any():
+        signs = {model: right_sign(ratio[events], seen.observed[events]) for model, ratio in predicted.items()}
+        questions.append(Question("allelic_imbalance_right_sign", "mean", signs, clusters=np.array(np.nonzero(events))))
+    return questions
 
 
 def deviations(values: Matrix) -> Matrix:

@@ -24,6 +24,7 @@ QUESTIONS = (
     ("across_loci_r", "Across loci", "Pearson r over windows"),
     ("between_donors_r", "Between donors within a locus", "Pearson r of deviations from the locus mean"),
     ("allele_effect_r", "Effect of an allele", "Pearson r over loci"),
+    ("allelic_imbalance_r", "Allelic imbalance", "weighted Pearson r over windows of donors"),
     ("profile_r_median", "Shape of initiation", "median Pearson r of profiles"),
 )
 
@@ -120,6 +121,8 @@ def held_out(results: Results, report: Report) -> None:
     _control(results, report, section)
     for metric, title, axis in QUESTIONS:
         section.show(_by_model(metrics, metric, title, axis))
+    if not metrics["metric"].eq("allelic_imbalance_r").any():
+        section.say("No reads told haplotypes apart, so that allelic imbalance within donors was not asked about.")
     section.show(_scatter(results.predictions))
     section.show(_cells_table(metrics))
     section.show(_differences(metrics))
@@ -196,17 +199,25 @@ def _scatter(predictions: pd.DataFrame | None) -> Figure | None:
 
 
 def _cells_table(metrics: pd.DataFrame) -> Table:
-    """Across-locus and between-donor r in the four cells."""
-    rows = metrics[metrics["metric"].isin(["across_loci_r", "between_donors_r"]) & metrics["subset"].isin(CELLS)]
+    """r across loci, between donors and of allelic imbalance, with what else is known of this, in the four cells."""
+    asked = [
+        "across_loci_r",
+        "between_donors_r",
+        "allelic_imbalance_r",
+        "allelic_imbalance_slope",
+        "allelic_imbalance_right_sign",
+    ]
+    rows = metrics[metrics["metric"].isin(asked) & metrics["subset"].isin(CELLS)]
     wide = rows.assign(cell=rows["subset"].map(CELLS)).pivot_table(
         index=["metric", "model"], columns="cell", values="value", sort=False
     )
-    return Table("Across loci and between donors, in the four cells", wide.reset_index())
+    return Table("The questions, in the four cells", wide.reset_index())
 
 
 def _differences(metrics: pd.DataFrame) -> Table | None:
     """Paired differences between models at unseen loci."""
-    asked = [f"{metric}_difference" for metric in ("across_loci_r", "between_donors_r", "allele_effect_r")]
+    questions = ("across_loci_r", "between_donors_r", "allele_effect_r", "allelic_imbalance_r")
+    asked = [f"{metric}_difference" for metric in questions]
     rows = metrics[metrics["metric"].isin(asked) & metrics["subset"].eq(HARDEST)]
     if rows.empty:
         return None

@@ -304,11 +304,11 @@ def real_windows(path: Path, width: int) -> Path:
 
 
 def pileup(bam: Path, table: pd.DataFrame, quality: int) -> dict[int, Counter[str]]:
-    """Bases of each site by samtools mpileup, as letters."""
+    """Bases of each site by samtools mpileup, as letters, of first mates alone (flag 0x80 is excluded)."""
     sites = bam.with_suffix(".sites")
     sites.write_text("".join(f"22\t{pos}\n" for pos in table["pos"]))
     said = subprocess.run(
-        ["samtools", "mpileup", "-q", "30", "-Q", str(quality), "-A", "-B", "-x", "-d", "0", "--ff", "2820", "-l", sites, bam],
+        ["samtools", "mpileup", "-q", "30", "-Q", str(quality), "-A", "-B", "-x", "-d", "0", "--ff", "2948", "-l", sites, bam],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     found = {}
@@ -362,7 +362,7 @@ def test_real_reads_of_ten_donors_are_counted_as_by_a_pileup(tmp_path: Path) -> 
             assert row.low_quality == everything - row.ref_count - row.alt_count - row.other
             reads += everything
         sites += len(table)
-    assert sites > 3000 and reads > 10_000
+    assert sites > 1000 and reads > 2000
 
 
 def test_the_counts_store_holds_the_alleles_of_its_libraries(cohorts: dict[str, Path], tmp_path: Path) -> None:

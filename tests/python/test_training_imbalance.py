@@ -10,7 +10,8 @@ from allelegro.io.metrics import read_metrics
 from allelegro.training.cohort import AllelicReads
 from allelegro.training.evaluate import evaluate
 from allelegro.training.finetune import finetune
-from allelegro.training.imbalance import LEAST_READS, observed_imbalance
+from allelegro.training.imbalance import LEAST_READS, Imbalance, observed_imbalance
+from allelegro.training.metrics import imbalance_questions
 from allelegro.training.settings import FinetuneSettings
 from helpers.toy_stores import make_toy, with_alleles
 
@@ -48,6 +49,25 @@ def test_observed_imbalance_is_free_of_bias_and_knows_its_noise() -> None:
     found = seen.significant[:, 0]
     assert found[(effect[:, 0] > 0) & (total >= 40)].mean() > 0.7 and found[null].mean() < 0.02
     assert observed_imbalance(reads, np.zeros((loci, 1), bool)) is None
+
+
+def test_right_signs_are_asked_of_significant_events_alone_and_the_slope_is_calibration() -> None:
+    rng = np.random.default_rng(3)
+    observed = rng.normal(size=(40, 12))
+    significant = np.abs(observed) > 1
+    observed[0], observed[1, 0] = 2, np.nan
+    seen = Imbalance(observed, rng.uniform(1, 9, observed.shape), significant & np.isfinite(observed))
+    guess = np.where(significant, observed, -observed) / 2
+    r, slope, signs = imbalance_questions(seen, {"half": guess, "nothing": np.zeros_like(guess)})
+    assert [question.metric for question in (r, slope, signs)] == [
+        "allelic_imbalance_r", "allelic_imbalance_slope", "allelic_imbalance_right_sign"
+    ]  # fmt: skip
+    assert signs.estimate("half", 50, 1).value == 1 and signs.estimate("nothing", 50, 1).value == 0.5
+    assert signs.estimate("half", 50, 1).n == seen.significant.sum()
+    x, y, w = guess[seen.asked], observed[seen.asked], seen.information[seen.asked]
+    assert slope.estimate("half", 50, 1).value == pytest.approx(np.polyfit(x, y, 1, w=np.sqrt(w))[0])
+    assert np.isnan(r.estimate("nothing", 50, 1).value)
+    assert imbalance_questions(seen.of(np.array([1]), np.array([0])), {"half": guess[:1, :1]}) == []
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +108,6 @@ def test_imbalance_is_predicted_in_every_cell_and_not_of_swapped_haplotypes(meas
     ]:
         right = row(measured["right"], "legnet", subset, "allelic_imbalance_r")
         assert right["value"] > 0.5 and right["ci_low"] > 0.2 and right["n"] > 100
-        assert row(measured["right"], "legnet", subset, "allelic_imbalance_right_sign")["value"] > 0.9
         swapped = row(measured["swapped"], "legnet", subset, "allelic_imbalance_r")
         assert swapped["ci_low"] < 0 < swapped["ci_high"] and abs(swapped["value"]) < 0.2
         control = row(measured["right"], "legnet - swapped_haplotypes", subset, "allelic_imbalance_r_difference")

@@ -57,7 +57,7 @@ def _windows(counts: Path, haplotypes: Path, out: Path, min_reads: int, fdr: flo
     from allelegro.procap.allelic_windows import call_window_events
     from allelegro.procap.counts import CountsStore
 
-    signal, sequences = CountsStore.open(counts), HaplotypeStore.open(haplotypes)
+    signal, sequences = CountsStore.open(counts), HaplotypeStore(haplotypes)
     found = signal.allelic()
     if found is None:
         raise DataError(f"{counts}: has no allelic reads; give count_windows.py the reports of count_alleles.py")

@@ -183,12 +183,10 @@ class HaplotypeStore:
         """Alleles (``chrom:pos:ref:alt``, by comma) that only the first, and only the second haplotype of a window carries."""
         rows = [self.offsets[window] + row for row in (first, second)]
         one, other = (self.alleles[self.allele_offsets[row] : self.allele_offsets[row + 1]] for row in rows)
-        only = np.setdiff1d(one, other), np.setdiff1d(other, one)
-        named = [
-            self.variants.iloc[found][["chrom", "pos", "ref", "alt"]].astype(str).agg(":".join, axis=1)
-            for found in only
-        ]
-        return ",".join(named[0]), ",".join(named[1])
+        columns = self.variants[["chrom", "pos", "ref", "alt"]]
+        only = (columns.iloc[np.setdiff1d(*pair)].itertuples(index=False) for pair in ((one, other), (other, one)))
+        first_only, second_only = (",".join(":".join(map(str, allele)) for allele in found) for found in only)
+        return first_only, second_only
 
     def copies(self, window: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Alleles that occur in a window (rows of ``variants``), and how many copies of each a donor carries ``[allele, donor]``."""

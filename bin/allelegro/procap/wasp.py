@@ -3,7 +3,7 @@
 A read over heterozygous SNVs of its donor is aligned again with the other allele at each of them. Unless it comes back to
 its place it would not have been seen with that allele, and counting it prefers the allele it has. Such reads stay in
 the BAM, which coverage counts as ever; tag ``vW`` marks them as STAR's ``--waspOutputMode`` does, and count_alleles.py
-leaves them out.
+excludes them.
 """
 
 import re
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from allelegro.errors import DataError
 from allelegro.procap.bam import SitesOfContigs
 
-IN_PLACE, UNMAPPED, LOW_MAPQ, MOVED = 1, 4, 5, 6  # STAR's codes; above 1 a read is left out
+IN_PLACE, UNMAPPED, LOW_MAPQ, MOVED = 1, 4, 5, 6  # STAR's codes; above 1 a read is excluded
 OUTCOMES = {
     IN_PLACE: "back in place",
     UNMAPPED: "unmapped with the other allele",

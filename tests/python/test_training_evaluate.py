@@ -466,6 +466,12 @@ def test_models_of_different_splits_cannot_be_compared(toy, checkpoints, tmp_pat
     assert not (tmp_path / "m.tsv").exists()
 
 
+def test_profiles_of_another_width_are_refused(toy, checkpoints, tmp_path):
+    models = [("clipnet", checkpoints / "clipnet")]
+    with pytest.raises(DataError, match="central 60 bp; evaluate with --target-width 60"):
+        evaluate(toy.counts, toy.haplotypes, models, tmp_path / "m.tsv", tmp_path / "p.parquet", target_width=40)
+
+
 def test_models_of_other_windows_are_refused(study, tmp_path):
     other = make_toy(tmp_path, loci=40, donors=14)
     with pytest.raises(DataError, match="legnet: trained on other windows"):

@@ -111,6 +111,7 @@ def evaluate(
     differ in folds or held-out donors, or when stores and models do not fit.
     """
     ensembles = load_ensembles(models, choose_device(device))
+    _check_profiles(ensembles, target_width)
     cohorts = _cohorts(counts, haplotypes, ensembles, target_width)
     # Which loci are asked about must not depend on what one model is blind to: the widest input, with all its alleles.
     cohort = cohorts[max(width for width, _ in cohorts), False]
@@ -147,6 +148,17 @@ def load_ensembles(models: Sequence[tuple[str, Path]], device: torch.device) -> 
     for name, found in paths.items():
         require_one_model(name, found)
     return {name: [load_model(path, device) for path in found] for name, found in paths.items()}
+
+
+def _check_profiles(ensembles: Mapping[str, Ensemble], target_width: int) -> None:
+    """Profiles are compared base by base, so CLIPNET must predict those of the evaluated width."""
+    for ensemble in ensembles.values():
+        for model in ensemble:
+            own = model.module.profile_width if isinstance(model.module, Clipnet) else target_width
+            if own != target_width:
+                raise DataError(
+                    f"{model.name} predicts the profile of the central {own} bp; evaluate with --target-width {own}"
+                )
 
 
 def input_of(model: LoadedModel) -> Input:

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allelegro.errors import DataError
-from allelegro.procap.bam import SitesOfContigs
+from allelegro.io.dna import decode, encode, reverse_complement
+from allelegro.procap.bam import AlignmentStream, SitesOfContigs
+from allelegro.resources import end_with_parent
 
 IN_PLACE, UNMAPPED, LOW_MAPQ, MOVED = 1, 4, 5, 6  # STAR's codes; above 1 a read is excluded
 OUTCOMES = {
@@ -27,7 +29,6 @@ OUTCOMES = {
     MOVED: "elsewhere, or aligned otherwise, with the other allele",
 }
 _CIGAR = re.compile(r"(\d+)([MIDNSHP=X])")
-_COMPLEMENT = str.maketrans("ACGTN", "TGCAN")
 _REVERSE, _MATES, _NO_PRIMARY = 0x10, 0xC0, "0x904"
 
 Run = Callable[[Sequence[str | Path]], object]
@@ -84,7 +85,7 @@ class Alignment:
         """A FASTQ record of other bases, as the read came from the sequencer."""
         qualities = self.qualities if self.qualities != "*" else "I" * len(bases)
         if self.flag & _REVERSE:
-            bases, qualities = bases.translate(_COMPLEMENT)[::-1], qualities[::-1]
+            bases, qualities = decode(reverse_complement(encode(bases))), qualities[::-1]
         return f"@{self.name}\n{bases}\n+\n{qualities}\n"
 
 
@@ -159,7 +160,8 @@ def _outcomes(
 
 def _tag(over: Path, codes: Mapping[str, int], out: Path) -> None:
     """Write ``over`` with the tag ``vW``."""
-    with subprocess.Popen(["samtools", "view", "-b", "-o", out, "-"], stdin=subprocess.PIPE, text=True) as writer:
+    command = ["samtools", "view", "-b", "-o", str(out), "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True, preexec_fn=end_with_parent) as writer:
         assert writer.stdin is not None
         for line in _lines(over, "-h"):
             tag = "" if line.startswith("@") else f"\tvW:i:{codes[line.split(chr(9), 1)[0]]}"
@@ -177,7 +179,7 @@ def _alignments(bam: Path, *options: str | Path) -> Iterator[Alignment]:
 def _lines(bam: Path, *options: str | Path) -> Iterator[str]:
     """Lines of ``samtools view``."""
     command = ["samtools", "view", *map(str, options), str(bam)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent) as reader:
         assert reader.stdout is not None
         for line in reader.stdout:
             yield line.rstrip("\n")
@@ -185,19 +187,14 @@ def _lines(bam: Path, *options: str | Path) -> Iterator[str]:
             raise DataError(f"{bam}: samtools view failed")
 
 
-def contigs_of(bam: Path) -> dict[str, int]:
-    """Contigs of a BAM and their lengths."""
-    fields = [line.split("\t") for line in _lines(bam, "-H") if line.startswith("@SQ\t")]
-    named = [dict(field.split(":", 1) for field in row[1:] if ":" in field) for row in fields]
-    return {row["SN"]: int(row["LN"]) for row in named}
-
-
 def sites_of(vcfs: Sequence[Path], donor: str, bam: Path) -> dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]]:
     """Heterozygous SNVs of a donor on the contigs of a BAM; DataError as of count_alleles.py, but phase is not needed."""
     from allelegro.io.contigs import check_shared
     from allelegro.procap.heterozygotes import DonorGenotypes
 
-    genotypes, contigs = DonorGenotypes.open(vcfs, donor), contigs_of(bam)
+    genotypes, stream = DonorGenotypes.open(vcfs, donor), AlignmentStream(bam)
+    contigs = stream.contigs
+    stream.close()
     check_shared(contigs, str(bam), genotypes.lengths, vcfs[0])
     genotypes.require_contigs(contigs, bam)
     found = {name: genotypes.on(name) for name in contigs if name in genotypes.lengths}

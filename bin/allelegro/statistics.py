@@ -353,7 +353,7 @@ def _slope_of(
 
 def _mean_of(values: NDArray[np.float64], units: Units) -> Statistic:
     if values.size == 0:
-        return lambda *weights: np.full(len(weights[0]), np.nan)
+        return _none_of
     sums = _unit_sums(np.stack([np.ones_like(values), values]), units)
 
     def statistic(*weights: Weights) -> NDArray[np.float64]:
@@ -365,7 +365,7 @@ def _mean_of(values: NDArray[np.float64], units: Units) -> Statistic:
 
 def _median_of(values: NDArray[np.float64], units: Units) -> Statistic:
     if values.size == 0:
-        return lambda weights: np.full(weights.shape[0], np.nan)
+        return _none_of
     order = np.argsort(values, kind="stable")
     ordered, ordered_units = values[order], units[order]
 

@@ -82,8 +82,18 @@ class Evaluation:
             for model in question.values:
                 self.add(model, subset, question.metric, question.estimate(model, self.n_boot, self.seed))
             for first, second in combinations([name for name in compared if name in question.values], 2):
-                difference = question.difference(first, second, self.n_boot, self.seed)
-                self.add(f"{first} - {second}", subset, f"{question.metric}_difference", difference)
+                self.compare(subset, question, first, second)
+
+    def compare(self, subset: str, question: Question, first: str, second: str) -> None:
+        """Add the paired difference of two models, or of a model and its control."""
+        difference = question.difference(first, second, self.n_boot, self.seed)
+        self.add(f"{first} - {second}", subset, f"{question.metric}_difference", difference)
+
+    def add_ceiling(self, where: str, question: Question) -> None:
+        """Add how well ``REPLICATES`` predict each other, and the ceiling that follows."""
+        subset, reliability = f"{where}/replicated_donors", question.estimate(REPLICATES, self.n_boot, self.seed)
+        self.add(REPLICATES, subset, f"{question.metric}_reliability", reliability)
+        self.add(REPLICATES, subset, question.metric, ceiling(reliability))
 
     def add(self, model: str, subset: str, metric: str, estimate: Estimate) -> None:
         """Add one row."""
@@ -457,8 +467,7 @@ def _permuted_donors(evaluation: Evaluation, subset: str, observed: Matrix, pred
     for name, rpm in predicted.items():
         permuted = np.random.default_rng(evaluation.seed).permuted(rpm, axis=1)
         between = donor_questions(observed, {name: rpm, PERMUTED: permuted})[-1]
-        difference = between.difference(name, PERMUTED, evaluation.n_boot, evaluation.seed)
-        evaluation.add(f"{name} - {PERMUTED}", subset, f"{between.metric}_difference", difference)
+        evaluation.compare(subset, between, name, PERMUTED)
 
 
 def _observed_imbalance(cohort: Cohort) -> Imbalance | None:
@@ -480,8 +489,7 @@ def _imbalance(
         swap = np.random.default_rng(evaluation.seed).choice([-1.0, 1.0], here.observed.shape)
         for name, ratio in inside.items():
             for question in imbalance_questions(here, {name: ratio, SWAPPED: ratio * swap})[:1]:
-                difference = question.difference(name, SWAPPED, evaluation.n_boot, evaluation.seed)
-                evaluation.add(f"{name} - {SWAPPED}", subset, f"{question.metric}_difference", difference)
+                evaluation.compare(subset, question, name, SWAPPED)
 
 
 def _imbalance_replicates(evaluation: Evaluation, cohort: Cohort, folds: Folds) -> None:
@@ -500,10 +508,7 @@ def _imbalance_replicates(evaluation: Evaluation, cohort: Cohort, folds: Folds) 
             shared = first.information * second.information / (first.information + second.information)
         measured = Imbalance(np.where(both, first.observed, np.nan), shared, first.significant)
         for question in imbalance_questions(measured, {REPLICATES: second.observed})[:1]:
-            reliability = question.estimate(REPLICATES, evaluation.n_boot, evaluation.seed)
-            subset = f"{where}/replicated_donors"
-            evaluation.add(REPLICATES, subset, f"{question.metric}_reliability", reliability)
-            evaluation.add(REPLICATES, subset, question.metric, ceiling(reliability))
+            evaluation.add_ceiling(where, question)
 
 
 def _training(
@@ -558,13 +563,9 @@ def _replicates(evaluation: Evaluation, counts: Path, cohort: Cohort, folds: Fol
             index = cohort.index[np.ix_(rows, np.array([cohort.donors.index(donor) for donor, _, _ in pairs]))]
             varied = rows[(np.ptp(index.sum(axis=2), axis=1) > 0) & (np.ptp(first[rows], axis=1) > 0)]
             questions += donor_questions(first[varied], {REPLICATES: second[varied]})
-        subset = f"{where}/replicated_donors"
         for question in questions:
-            if question.metric.endswith("_right_sign"):
-                continue  # no correlation, so no reliability
-            reliability = question.estimate(REPLICATES, evaluation.n_boot, evaluation.seed)
-            evaluation.add(REPLICATES, subset, f"{question.metric}_reliability", reliability)
-            evaluation.add(REPLICATES, subset, question.metric, ceiling(reliability))
+            if not question.metric.endswith("_right_sign"):  # no correlation, so no reliability
+                evaluation.add_ceiling(where, question)
 
 
 def ceiling(reliability: Estimate) -> Estimate:

@@ -10,7 +10,7 @@ from allelegro.cli.call_allelic_events import app
 from allelegro.errors import DataError
 from allelegro.procap.allelic_events import call_events
 from allelegro.procap.allelic_windows import WINDOW_COLUMNS
-from helpers.toy_stores import make_toy, with_alleles
+from helpers.toy_stores import Toy, make_toy, with_alleles
 
 
 def tables(folder: Path, effects: np.ndarray, bias: tuple[float, ...], seed: int = 1) -> list[Path]:
@@ -68,6 +68,14 @@ def test_what_cannot_be_tested_is_one_line(tmp_path: Path) -> None:
         call_events([paths[0], paths[0]], tmp_path / "e.tsv")
 
 
+def call_windows(toy: Toy, folder: Path) -> None:
+    """Test the windows of a toy's stores into ``w.tsv``, next to SNVs without effects."""
+    snvs = tables(folder, np.zeros(30), (0.0, 0.0))[0]
+    stores = ["--counts", toy.counts, "--haplotypes", toy.haplotypes]
+    outputs = ["--out", folder / "e.tsv", "--out-windows", folder / "w.tsv"]
+    app([str(part) for part in ("--snvs", snvs, *stores, *outputs)], standalone_mode=False)
+
+
 def test_pairs_of_haplotypes_are_tested_over_the_donors_that_carry_them(tmp_path: Path) -> None:
     """The toy's first SNV breaks a motif, which is an effect of exp(-0.8), here at a quarter of the loci."""
     toy = make_toy(tmp_path, loci=80, donors=14, second_libraries=4)
@@ -83,18 +91,7 @@ def test_pairs_of_haplotypes_are_tested_over_the_donors_that_carry_them(tmp_path
         for p in (1064 + 2000 * (n // 4), 1071 + 2000 * (n // 4))
     ]
     (toy.haplotypes / "variants.tsv").write_text("chrom\tpos\tref\talt\tstart\tend\tbases\n" + "\n".join(rows) + "\n")
-    paths = tables(tmp_path, np.zeros(30), (0.0, 0.0))
-    arguments = [
-        "--snvs",
-        paths[0],
-        "--out",
-        tmp_path / "e.tsv",
-        "--counts",
-        toy.counts,
-        "--haplotypes",
-        toy.haplotypes,
-    ]
-    app([str(part) for part in (*arguments, "--out-windows", tmp_path / "w.tsv")], standalone_mode=False)
+    call_windows(toy, tmp_path)
     found = pd.read_csv(tmp_path / "w.tsv", sep="\t", keep_default_na=False)
     assert list(found.columns) == WINDOW_COLUMNS and (found["haplotype_1"] < found["haplotype_2"]).all()
     assert not found.duplicated(["window", "haplotype_1", "haplotype_2"]).any()
@@ -118,17 +115,6 @@ def test_pairs_of_haplotypes_are_tested_over_the_donors_that_carry_them(tmp_path
 
 def test_windows_without_allelic_reads_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy = make_toy(tmp_path, loci=8, donors=3)
-    paths = tables(tmp_path, np.zeros(30), (0.0, 0.0))
-    arguments = [
-        "--snvs",
-        paths[0],
-        "--out",
-        tmp_path / "e.tsv",
-        "--counts",
-        toy.counts,
-        "--haplotypes",
-        toy.haplotypes,
-    ]
     with pytest.raises(SystemExit):
-        app([str(part) for part in (*arguments, "--out-windows", tmp_path / "w.tsv")], standalone_mode=False)
+        call_windows(toy, tmp_path)
     assert "has no allelic reads" in capsys.readouterr().err and not (tmp_path / "e.tsv").exists()

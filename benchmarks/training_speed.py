@@ -2,6 +2,7 @@
 """Training speed of the published LegNet at 230 bp on a CPU: the tool's own path against a plain PyTorch loop.
 
     python benchmarks/training_speed.py --threads 2 --repeats 3
+    python benchmarks/training_speed.py --threads 1 --precision fp32   # as fine-tuning computes
 
 Each measurement is a process of its own (the allocator's settings belong to a process), the two kinds take turns, and the ratio is
 that of the medians, by wall time and by CPU time (which says more on a machine that does other work; with 1 thread, since threads
@@ -46,7 +47,7 @@ class Stopwatch:
         return self.batch / statistics.median(later - earlier for earlier, later in pairwise(marks))
 
 
-def plain(batch: int, steps: int, threads: int) -> Rates:
+def plain(batch: int, steps: int, threads: int, _: str) -> Rates:
     """The plain loop."""
     import torch
     from torch import nn
@@ -105,7 +106,7 @@ def plain_legnet():  # type: ignore[no-untyped-def]
     return nn.Sequential(*layers, nn.Linear(256, 256), nn.BatchNorm1d(256), nn.SiLU(), nn.Linear(256, 1))
 
 
-def ours(batch: int, steps: int, threads: int) -> Rates:
+def ours(batch: int, steps: int, threads: int, precision: str) -> Rates:
     """The training engine; every epoch is one batch."""
     import numpy as np
     import pandas as pd
@@ -133,7 +134,7 @@ def ours(batch: int, steps: int, threads: int) -> Rates:
         }
     )
     # The marks are at the starts of epochs, so one epoch more ends the last interval.
-    settings = TrainingSettings(epochs=steps + 2, batch_size=batch, max_lr=0.001)
+    settings = TrainingSettings(epochs=steps + 2, batch_size=batch, max_lr=0.001, precision=precision)  # type: ignore[arg-type]
     fit(Watched(LegNet(), table, table[:8], Augmentation()), settings, "cpu")
     return watch.rates()
 
@@ -145,11 +146,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[256, 1024])
+    parser.add_argument(
+        "--precision", choices=("auto", "fp32"), default="auto", help="auto: bfloat16, of the tool's path"
+    )
     parser.add_argument("--one", nargs=2, metavar=("KIND", "BATCH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         kind, batch = arguments.one
-        print(json.dumps({"plain": plain, "ours": ours}[kind](int(batch), arguments.steps, arguments.threads)))
+        measure = {"plain": plain, "ours": ours}[kind]
+        print(json.dumps(measure(int(batch), arguments.steps, arguments.threads, arguments.precision)))
         return
     print("batch\tclock\tplain_seq_per_s\tours_seq_per_s\tratio")
     for batch in arguments.batches:
@@ -158,6 +163,7 @@ def main() -> None:
             for kind, results in rates.items():
                 command = [sys.executable, __file__, "--one", kind, str(batch)]
                 command += ["--steps", str(arguments.steps), "--threads", str(arguments.threads)]
+                command += ["--precision", arguments.precision]
                 environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
                 output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
                 results.append(json.loads(output))

@@ -1,8 +1,8 @@
-"""LegNet's layers with fewer passes over memory, in bfloat16 on a CPU; anywhere else they are torch's own.
+"""LegNet's layers with fewer passes over memory on a CPU; anywhere else they are torch's own.
 
 In training, normalisation and its activation become one operation, a squeeze-and-excitation another, and the weight gradient of a
 depthwise convolution a third; for prediction (:mod:`allelegro.models.inference`) activations are joined to what follows them.
-:mod:`allelegro.models.kernels` has the passes. The arithmetic is the same, in float32 between reading and writing bfloat16, so
+:mod:`allelegro.models.kernels` has the passes. The arithmetic is the same, in float32 between reading and writing, so
 results differ from torch's by no more than rounding.
 """
 
@@ -13,12 +13,17 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, max_pool2d
 
 from allelegro.models import kernels
-from allelegro.models.kernels import bits, by_sequences, empty
+from allelegro.models.kernels import by_sequences, empty, memory
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether layers run on our passes: bfloat16 on a CPU, not under ``torch.compile``, which fuses itself."""
-    return x.device.type == "cpu" and x.dtype == torch.bfloat16 and not torch.compiler.is_compiling()
+    """Whether training runs on our passes: float32 or bfloat16 on a CPU, not under ``torch.compile``, which fuses itself."""
+    return x.dtype in (torch.float32, torch.bfloat16) and x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def joins(x: Tensor) -> bool:
+    """Whether prediction does: in bfloat16 alone."""
+    return x.dtype == torch.bfloat16 and fuses(x)
 
 
 class Layers(nn.Sequential):
@@ -72,31 +77,31 @@ class Depthwise(nn.Conv2d):
 
 def silu(x: Tensor) -> Tensor:
     """SiLU, in place where it can be: for prediction only."""
-    if not fuses(x):
+    if not joins(x):
         return torch.nn.functional.silu(x, inplace=True)
     x = x.contiguous(memory_format=torch.channels_last)
-    by_sequences(kernels.silu, bits(x))
+    by_sequences(kernels.silu, memory(x))
     return x
 
 
 def gated_silu(x: Tensor, gate: nn.Module) -> Tensor:
     """SiLU and then squeeze-and-excitation with this ``gate``, in place where it can be: for prediction only."""
-    if not fuses(x):
+    if not joins(x):
         x = torch.nn.functional.silu(x, inplace=True)
         return x.mul_(gate(x.mean((2, 3), dtype=torch.float32)).to(x.dtype)[:, :, None, None])
     x = x.contiguous(memory_format=torch.channels_last)
     sums = torch.empty(x.shape[:2])
-    by_sequences(kernels.silu_sums, bits(x), sums.numpy())
-    by_sequences(kernels.gate, bits(x), gate(sums / x.shape[3]).numpy())
+    by_sequences(kernels.silu_sums, memory(x), sums.numpy())
+    by_sequences(kernels.gate, memory(x), gate(sums / x.shape[3]).numpy())
     return x
 
 
 def pooled_silu(x: Tensor, size: int) -> Tensor:
     """The largest SiLU of each ``size`` neighbours along the sequence: for prediction only."""
-    if not fuses(x):
+    if not joins(x):
         return max_pool2d(torch.nn.functional.silu(x, inplace=True), (1, size))
     result = empty(x[..., : x.shape[3] // size])
-    by_sequences(kernels.silu_max, bits(x), bits(result), size)
+    by_sequences(kernels.silu_max, memory(x), memory(result), size)
     return result
 
 
@@ -112,16 +117,16 @@ class _NormalisedSilu(torch.autograd.Function):
         shift = bias.double() - mean * scale
         ctx.save_for_backward(x, mean, deviation, scale, shift)
         result = empty(x)
-        by_sequences(kernels.scaled_silu, bits(x), bits(result), _single(scale), _single(shift))
+        by_sequences(kernels.scaled_silu, memory(x), memory(result), _single(scale), _single(shift))
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, mean, deviation, scale, shift = ctx.saved_tensors
         sums, result = torch.empty(len(x), 2, x.shape[1]), empty(x)
-        source, inner = bits(x), bits(result)
+        source, inner = memory(x), memory(result)
         by_sequences(
-            kernels.scaled_silu_gradient, source, bits(gradient), inner, sums.numpy(), _single(scale), _single(shift)
+            kernels.scaled_silu_gradient, source, memory(gradient), inner, sums.numpy(), _single(scale), _single(shift)
         )
         to_bias, to_product = sums.double().sum(0)
         to_weight = (to_product - mean * to_bias) * deviation
@@ -139,7 +144,7 @@ def _values(x: Tensor) -> int:
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and variance of each channel (float64)."""
     sums = torch.empty(len(x), 2, x.shape[1])
-    by_sequences(kernels.moments, bits(x), sums.numpy())
+    by_sequences(kernels.moments, memory(x), sums.numpy())
     mean, square = sums.double().sum(0) / _values(x)
     return mean, (square - mean.square()).clamp(min=0)
 
@@ -165,27 +170,29 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gate: nn.Module, *parameters: Tensor) -> Tensor:
         means = torch.empty(x.shape[:2])
-        by_sequences(kernels.position_sums, bits(x), means.numpy())
+        by_sequences(kernels.position_sums, memory(x), means.numpy())
         with torch.enable_grad(), torch.autocast("cpu", enabled=False):
             means = (means / x.shape[3]).requires_grad_()
             factors = gate(means)
         ctx.save_for_backward(x)
         ctx.means, ctx.factors, ctx.parameters = means, factors, parameters
         result = empty(x)
-        by_sequences(kernels.scaled, bits(x), bits(result), factors.detach().numpy(), torch.zeros_like(means).numpy())
+        by_sequences(
+            kernels.scaled, memory(x), memory(result), factors.detach().numpy(), torch.zeros_like(means).numpy()
+        )
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
-        incoming = bits(gradient)
+        incoming = memory(gradient)
         to_factors = torch.empty(x.shape[:2])
-        by_sequences(kernels.product_sums, bits(x), incoming, to_factors.numpy())
+        by_sequences(kernels.product_sums, memory(x), incoming, to_factors.numpy())
         wanted = [parameter for parameter in ctx.parameters if parameter.requires_grad]
         to_means, *to_parameters = torch.autograd.grad(ctx.factors, [ctx.means, *wanted], to_factors)
         result = empty(x)
         spread = (to_means / x.shape[3]).numpy()
-        by_sequences(kernels.scaled, incoming, bits(result), ctx.factors.detach().numpy(), spread)
+        by_sequences(kernels.scaled, incoming, memory(result), ctx.factors.detach().numpy(), spread)
         gradients = iter(to_parameters)
         return result, None, *(next(gradients) if parameter.requires_grad else None for parameter in ctx.parameters)
 
@@ -202,7 +209,7 @@ class _DepthwiseConvolution(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, weight = ctx.saved_tensors
         sums = torch.empty(-(-len(x) // kernels.PIECE), weight.shape[3], weight.shape[0])
-        by_sequences(kernels.tap_sums, bits(x), bits(gradient), sums.numpy())
+        by_sequences(kernels.tap_sums, memory(x), memory(gradient), sums.numpy())
         return _convolve(gradient, weight.flip(3)), sums.sum(0).T.reshape(weight.shape)
 
 

@@ -1,8 +1,8 @@
-"""Passes over a bfloat16 layer's memory on the CPU, each doing all that its numbers are read for at once.
+"""Passes over a layer's memory on the CPU, each doing all that its numbers are read for at once.
 
-Layers are ``[n, width, channels]`` (channels-last memory) as the raw bits of bfloat16 (uint16); sums are float32, kept for every
-sequence apart, so that results do not depend on the number of threads. torch's own operations pass over memory once for
-each of normalising, activating, averaging and gating, and again for each of their gradients; in bfloat16 that is most of a training step.
+Layers are ``[n, width, channels]`` (channels-last memory), float32 or the raw bits of bfloat16 (uint16); sums are float32, kept for
+every sequence apart, so that results do not depend on the number of threads. torch's own operations pass over memory once for
+each of normalising, activating, averaging and gating, and again for each of their gradients, which is most of a training step.
 
 Every kernel takes its arrays and a range of sequences; :func:`by_sequences` deals the ranges out to torch's number of threads.
 """
@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from torch import Tensor
 
 PIECE = 8  # sequences whose products are summed in float32 before they meet the others
@@ -26,9 +27,13 @@ _kernel = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc",
 _inlined = njit(inline="always", error_model="numpy")
 
 
-def bits(x: Tensor) -> np.ndarray[Any, np.dtype[np.uint16]]:
-    """The memory of ``[n, channels, 1, width]`` (bfloat16) as ``[n, width, channels]``; copied only when laid out otherwise."""
-    return x.detach().squeeze(2).transpose(1, 2).contiguous().view(torch.uint16).numpy()
+def memory(x: Tensor) -> np.ndarray[Any, Any]:
+    """The memory of ``[n, channels, 1, width]`` as ``[n, width, channels]``; copied only when laid out otherwise.
+
+    float32, and of bfloat16 the bits (uint16).
+    """
+    rows = x.detach().squeeze(2).transpose(1, 2).contiguous()
+    return rows.numpy() if rows.dtype == torch.float32 else rows.view(torch.uint16).numpy()
 
 
 def empty(x: Tensor) -> Tensor:
@@ -52,28 +57,44 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads)
 
 
-@_inlined
-def _wide(bits):  # type: ignore[no-untyped-def]
-    """bfloat16 to float32."""
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+def _wide(stored: Any) -> Any:
+    """What is stored (float32, or the bits of bfloat16) as float32."""
 
 
-@_inlined
-def _narrow(value):  # type: ignore[no-untyped-def]
-    """float32 to the nearest bfloat16, ties to even."""
-    bits = np.float32(value).view(np.uint32)
-    return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+def _narrow(value: Any, layer: Any) -> Any:
+    """float32 as it is stored in ``layer``: of bfloat16 the nearest, ties to even."""
+
+
+@overload(_wide, inline="always")
+def _wide_of(stored):  # type: ignore[no-untyped-def]
+    if stored == types.float32:
+        return lambda stored: stored
+    return lambda stored: np.uint32(np.uint32(stored) << np.uint32(16)).view(np.float32)
+
+
+@overload(_narrow, inline="always")
+def _narrow_of(value, layer):  # type: ignore[no-untyped-def]
+    if layer.dtype == types.float32:
+        return lambda value, layer: np.float32(value)
+
+    def rounded(value, layer):  # type: ignore[no-untyped-def]
+        bits = np.float32(value).view(np.uint32)
+        return np.uint16((bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16))
+
+    return rounded
 
 
 @_inlined
 def _sigmoid(x):  # type: ignore[no-untyped-def]
-    """1 / (1 + exp(-x)), the exponential to a relative 3e-6: 2 to the whole part by its bits, to the rest by a polynomial."""
+    """1 / (1 + exp(-x)), the exponential to a relative 1e-8: 2 to the whole part by its bits, to the rest by a polynomial."""
     power = -x * _LOG2_E
     power = power if power < _LARGEST else _LARGEST
     power = power if power > -_LARGEST else -_LARGEST
     whole = np.int32(power + np.float32(127.5))
     rest = power - (np.float32(whole) - np.float32(127))
-    series = np.float32(1.3333558e-3)
+    series = np.float32(1.5252734e-5)
+    series = series * rest + np.float32(1.5403530e-4)
+    series = series * rest + np.float32(1.3333558e-3)
     series = series * rest + np.float32(9.6181291e-3)
     series = series * rest + np.float32(5.5504109e-2)
     series = series * rest + np.float32(2.4022651e-1)
@@ -101,7 +122,7 @@ def scaled_silu(x, result, scale, shift, start, stop):  # type: ignore[no-untype
         for t in range(x.shape[1]):
             for c in range(x.shape[2]):
                 y = _wide(x[i, t, c]) * scale[c] + shift[c]
-                result[i, t, c] = _narrow(y * _sigmoid(y))
+                result[i, t, c] = _narrow(y * _sigmoid(y), result)
 
 
 @_kernel
@@ -111,7 +132,7 @@ def silu(x, start, stop):  # type: ignore[no-untyped-def]
         for t in range(x.shape[1]):
             for c in range(x.shape[2]):
                 y = _wide(x[i, t, c])
-                x[i, t, c] = _narrow(y * _sigmoid(y))
+                x[i, t, c] = _narrow(y * _sigmoid(y), x)
 
 
 @_kernel
@@ -120,7 +141,7 @@ def gate(x, scale, start, stop):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         for t in range(x.shape[1]):
             for c in range(x.shape[2]):
-                x[i, t, c] = _narrow(_wide(x[i, t, c]) * scale[i, c])
+                x[i, t, c] = _narrow(_wide(x[i, t, c]) * scale[i, c], x)
 
 
 @_kernel
@@ -133,7 +154,7 @@ def silu_sums(x, sums, start, stop):  # type: ignore[no-untyped-def]
                 y = _wide(x[i, t, c])
                 activated = y * _sigmoid(y)
                 sums[i, c] += activated
-                x[i, t, c] = _narrow(activated)
+                x[i, t, c] = _narrow(activated, x)
 
 
 @_kernel
@@ -151,7 +172,7 @@ def silu_max(x, result, size, start, stop):  # type: ignore[no-untyped-def]
                     y *= _sigmoid(y)
                     largest[c] = y if y > largest[c] else largest[c]
             for c in range(x.shape[2]):
-                result[i, t, c] = _narrow(largest[c])
+                result[i, t, c] = _narrow(largest[c], result)
 
 
 @_kernel
@@ -167,7 +188,7 @@ def scaled_silu_gradient(x, gradient, inner, sums, scale, shift, start, stop):  
                 before = _wide(gradient[i, t, c]) * gate * (_ONE + y * (_ONE - gate))
                 sums[i, 0, c] += before
                 sums[i, 1, c] += before * value
-                inner[i, t, c] = _narrow(before)
+                inner[i, t, c] = _narrow(before, inner)
 
 
 @_kernel
@@ -176,7 +197,7 @@ def combine(first, second, a, b, c0, start, stop):  # type: ignore[no-untyped-de
     for i in range(start, stop):
         for t in range(first.shape[1]):
             for c in range(first.shape[2]):
-                first[i, t, c] = _narrow(_wide(first[i, t, c]) * a[c] + _wide(second[i, t, c]) * b[c] + c0[c])
+                first[i, t, c] = _narrow(_wide(first[i, t, c]) * a[c] + _wide(second[i, t, c]) * b[c] + c0[c], first)
 
 
 @_kernel
@@ -205,7 +226,7 @@ def scaled(x, result, scale, shift, start, stop):  # type: ignore[no-untyped-def
     for i in range(start, stop):
         for t in range(x.shape[1]):
             for c in range(x.shape[2]):
-                result[i, t, c] = _narrow(_wide(x[i, t, c]) * scale[i, c] + shift[i, c])
+                result[i, t, c] = _narrow(_wide(x[i, t, c]) * scale[i, c] + shift[i, c], result)
 
 
 @_kernel

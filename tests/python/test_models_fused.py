@@ -13,6 +13,7 @@ from allelegro.models.legnet import PRESETS, LegNet
 CHANNELS = 12
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "normalisation and activation": lambda: Layers(nn.BatchNorm2d(CHANNELS), nn.SiLU()),
+    "normalisation of all batches": lambda: Layers(nn.BatchNorm2d(CHANNELS, momentum=None), nn.SiLU()),
     "squeeze and excitation": lambda: SqueezeExcite(CHANNELS, 4),
     "depthwise convolution of 3": lambda: Depthwise(CHANNELS, 3),
     "depthwise convolution of 9": lambda: Depthwise(CHANNELS, 9),

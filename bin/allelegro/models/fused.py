@@ -150,11 +150,12 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _track(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    assert norm.num_batches_tracked is not None and norm.momentum is not None
-    assert norm.running_mean is not None and norm.running_var is not None
+    """The running moments: their momentum's share is new; without one they are the mean of all batches."""
+    assert norm.num_batches_tracked is not None and norm.running_mean is not None and norm.running_var is not None
     norm.num_batches_tracked.add_(1)
-    norm.running_mean.lerp_(mean.float(), norm.momentum)
-    norm.running_var.lerp_(variance.float(), norm.momentum)
+    share = norm.momentum if norm.momentum is not None else 1 / int(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.float(), share)
+    norm.running_var.lerp_(variance.float(), share)
 
 
 def _single(values: Tensor) -> Any:

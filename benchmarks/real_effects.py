@@ -6,9 +6,9 @@
 
 DATA holds ``lcl_mpra_abell tewhey_lcl lcl_dsqtl asv_hg38_context satmut``. Every table brings its sequences, so that no
 genome is needed; saturation mutagenesis is scored in its elements. The model is one in the box (``--model lentimpra``) or
-``--checkpoint``. TABLE is the training table that benchmarks/joint_lentimpra.py leaves in its WORK: the k-mer baseline is
-fitted on it, and variants whose sequence is like one that was trained on are told apart (``unseen``). Outside scores join
-by ``--comparator SET:NAME=SCORES``. Prints the main figures with intervals as Markdown; all are in WORK/SET.metrics.tsv.
+``--checkpoint``. Variants in elements that its training saw are excluded and counted. TABLE is the training table that
+benchmarks/joint_lentimpra.py leaves in its WORK: the k-mer baseline is fitted on it. Outside scores join by
+``--comparator SET:NAME=SCORES``. Prints the main figures with intervals as Markdown; all are in WORK/SET.metrics.tsv.
 """
 
 import argparse
@@ -19,20 +19,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bin"))
 
-import numpy as np
 import pandas as pd
 import pysam
 
 from allelegro.effects.measured import MeasuredOptions, read_measured
-from allelegro.io.dna import encode, reverse_complement
 from allelegro.io.metrics import read_metrics
 from allelegro.io.tables import GUESS, read_table, write_table
-from allelegro.statistics import mean_ci, pearson_ci, right_sign
 from allelegro.training.mpra import activity_columns, read_training_table
 
 ROOT = Path(__file__).parents[1]
-K = 24  # letters that tell a stretch of the genome
-SHARED = 0.3  # share of them that makes two sequences alike
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,15 @@ def main() -> None:
     parser.add_argument("--output", help="of a network with several outputs this one")
     parser.add_argument("--training", type=Path, help="training table of the model")
     parser.add_argument("--test-fold", type=int, default=1, help="fold of --training that the model did not see")
+    parser.add_argument("--include-seen", action="store_true", help="also variants whose element training saw")
     parser.add_argument("--comparator", action="append", default=[], help="SET:NAME=SCORES; repeatable")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    seen = None
     if options.training:
-        seen = fit_baseline(options)
+        fit_baseline(options)
     for name in options.sets or (*SOURCES, "satmut"):
-        satmut(options) if name == "satmut" else on_own_sequences(options, name, SOURCES[name], seen)
+        satmut(options) if name == "satmut" else on_own_sequences(options, name, SOURCES[name])
 
 
 def tool(name: str, *arguments: object) -> None:
@@ -89,9 +84,7 @@ def scoring(options: argparse.Namespace) -> list[object]:
     given = [part for path in options.checkpoint or [] for part in ("--checkpoint", path)]
     output = ["--output", options.output] if options.output else []
     name = ["--name", "checkpoint"] if given else []
-    # All variants: those whose sequence is like one that was trained on are told apart by ``unseen``.
     return [
-        "--all-models",
         *(given or ["--model", options.model]),
         *output,
         *name,
@@ -102,8 +95,8 @@ def scoring(options: argparse.Namespace) -> list[object]:
     ]
 
 
-def fit_baseline(options: argparse.Namespace) -> np.ndarray:
-    """The k-mer model of the rows that the networks were trained on (the mean of the cell lines), and their 24-mers."""
+def fit_baseline(options: argparse.Namespace) -> None:
+    """The k-mer model of the rows that the networks were trained on: the mean of the cell lines."""
     table = read_training_table(options.training)
     table = table[table["fold_num"] != options.test_fold]
     mean = table[activity_columns(table)].mean(axis=1)
@@ -118,38 +111,13 @@ def fit_baseline(options: argparse.Namespace) -> np.ndarray:
             "--threads",
             options.threads,
         )
-    parts = table["seq"].str.slice(15, -15)
-    return np.unique(np.concatenate([kmers(sequence) for sequence in parts]))
 
 
-def kmers(sequence: str) -> np.ndarray:
-    """24-mers as integers, the smaller of both strands."""
-    codes = encode(sequence)
-    powers = 4 ** np.arange(K, dtype=np.uint64)
-    both = [
-        np.lib.stride_tricks.sliding_window_view(strand, K).astype(np.uint64) @ powers
-        for strand in (codes, reverse_complement(codes))
-    ]
-    return np.minimum(both[0], both[1][::-1])
-
-
-def unseen(table: pd.DataFrame, seen: np.ndarray) -> pd.Series:
-    """Which reference sequences share fewer than 30 % of their 24-mers with what was trained on."""
-    shares = []
-    for sequence in table["ref_sequence"]:
-        mine = kmers(sequence)
-        place = np.searchsorted(seen, mine).clip(max=len(seen) - 1)
-        shares.append((seen[place] == mine).mean() if mine.size else 0.0)
-    return pd.Series(shares, table.index) < SHARED
-
-
-def on_own_sequences(options: argparse.Namespace, name: str, source: Source, seen: np.ndarray | None) -> None:
+def on_own_sequences(options: argparse.Namespace, name: str, source: Source) -> None:
     """Alleles as they come with the table, between the adaptors of the model's construct."""
     path, scores = options.data / source.path, options.work / f"{name}.scores.tsv"
     tool("score_variants", *scoring(options), "--variants", path, "--kind", source.kind, "--out", scores)
     compare(options, name, source.title, scores, path, source.kind)
-    if seen is not None:
-        print_unseen(options, name, path, source.kind, seen)
 
 
 def compare(
@@ -159,13 +127,14 @@ def compare(
     metrics = options.work / f"{name}.metrics.tsv"
     outside = [text.split(":", 1)[1] for text in options.comparator if text.startswith(f"{name}:")]
     given = [part for text in outside for part in ("--comparator", text)]
+    more = (*more, "--include-seen") if options.include_seen else more
     baseline = ["--kmers", options.work / "kmers.npz"] if (options.work / "kmers.npz").is_file() else []
     tool(
         "benchmark_variants", "--scores", scores, "--truth", truth, "--kind", kind, "--dataset", name, "--out", metrics,
         "--points", options.work / f"{name}.points.tsv.gz", *baseline, *given, *more, "--threads", options.threads,
     )  # fmt: skip
     rows = read_metrics([metrics])
-    rows = rows[rows["metric"].isin(["pearson", "sign_accuracy", "auroc"])]
+    rows = rows[rows["metric"].isin(["pearson", "sign_accuracy", "auroc", "excluded_seen"])]
     rows = rows[rows["subset"].isin(["all", "significant", "matched", "within_groups", "strength_5_of_5"])]
     print(
         f"\n### {title}\n\n| subset | n | model | metric | value | 95 % interval |\n| --- | ---: | --- | --- | ---: | --- |"
@@ -173,33 +142,6 @@ def compare(
     for row in rows[rows["value"].notna()].itertuples():
         print(
             f"| {row.subset} | {int(row.n):,} | {row.model} | {row.metric} | {row.value:.3f} | {row.ci_low:.3f} to {row.ci_high:.3f} |"
-        )
-
-
-def print_unseen(options: argparse.Namespace, name: str, path: Path, kind: str, seen: np.ndarray) -> None:
-    """The same of variants whose sequence is like none that was trained on."""
-    measured = read_measured(path, kind).table
-    points = pd.read_csv(
-        options.work / f"{name}.points.tsv.gz",
-        sep="\t",
-        dtype={"chrom": str},
-        keep_default_na=False,
-        na_values=["", "NA", "nan"],
-    )
-    key = ["chrom", "pos", "ref", "alt"]
-    own = measured.drop_duplicates(key).set_index(key)
-    sequences = own.reindex(pd.MultiIndex.from_frame(points[key])).reset_index(drop=True)
-    new = unseen(sequences, seen).to_numpy()
-    model = points.columns[
-        len(["chrom", "pos", "ref", "alt", "group", "measured", "significant"]) + ("matched" in points)
-    ]
-    for subset, mask in {"unseen": new, "unseen, significant": new & (points["significant"] == 1).to_numpy()}.items():
-        rows = points[mask]
-        r = pearson_ci(rows[model], rows["measured"])
-        sign = mean_ci(right_sign(rows[model], rows["measured"]))
-        print(f"| {subset} | {r.n:,} | {model} | pearson | {r.value:.3f} | {r.ci_low:.3f} to {r.ci_high:.3f} |")
-        print(
-            f"| {subset} | {sign.n:,} | {model} | sign_accuracy | {sign.value:.3f} | {sign.ci_low:.3f} to {sign.ci_high:.3f} |"
         )
 
 

@@ -24,7 +24,7 @@ process GATHER_SCORES {
     """
     gather_scores.py ${repeated('--scores', named)} ${repeated('--cost', costs)} ${repeated('--counts', counts)} \\
         --out ${quoted("${meta.set}.{model}.tsv")} --out-cost ${quoted("${meta.set}.{model}.cost.json")} \\
-        --out-counts ${quoted("${meta.set}.counts.tsv")} ${annotated} ${meta.kind ? '--allow-seen' : ''} ${tool.args}
+        --out-counts ${quoted("${meta.set}.counts.tsv")} ${annotated} ${tool.args}
     """
 
     stub:

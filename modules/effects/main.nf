@@ -57,8 +57,9 @@ workflow EFFECTS {
     gathered.filter { meta, _effects, _costs, _counts -> !meta.kind }
         .subscribe { meta, _effects, _costs, counts -> log.info(countsText(meta.set, counts)) }
 
-    // Models that saw every locus of a set score none of its variants.
-    scores = gathered.filter { _meta, _effects, _costs, counts -> workflow.stubRun || anyScored(counts) }
+    // Of a set that training of every model saw whole there is no benchmark.
+    seen_too = tools.benchmark_variants.args.contains('--include-seen')
+    scores = gathered.filter { _meta, _effects, _costs, counts -> workflow.stubRun || anyScored(counts, !seen_too) }
         .map { meta, effects, _costs, _counts -> [meta.subMap('set', 'kind', 'release'), [effects].flatten()] }
     training = tables.toSortedList(byPath()).flatMap { found -> found.take(1) }
     FIT_KMERS(
@@ -121,14 +122,17 @@ def countsText(set, counts) {
     def rows = counts.readLines().drop(1).collect { line -> line.tokenize('\t') }
     rows.groupBy { row -> row[0] }.collect { model, found ->
         def scored = found.findAll { row -> row[1] == 'scored' }.collect { row -> row[2] }.join()
-        def others = found.findAll { row -> row[1] != 'scored' }.collect { row -> "${row[2]} ${row[1]} (${row[3]})" }
-        "${set}, ${model}: ${scored} variants scored; not scored: ${others.join(', ') ?: 'none'}"
+        def seen = found.findAll { row -> row[1] == 'seen' }.collect { row -> ", ${row[2]} ${row[3]}" }.join()
+        def others = found.findAll { row -> !(row[1] in ['scored', 'seen']) }.collect { row -> "${row[2]} ${row[1]} (${row[3]})" }
+        "${set}, ${model}: ${scored} variants scored${seen}; not scored: ${others.join(', ') ?: 'none'}"
     }.join('\n')
 }
 
-/** Whether a model scored a variant of the set. */
-def anyScored(counts) {
-    counts.readLines().drop(1)*.tokenize('\t').any { row -> row[1] == 'scored' && row[2] != '0' }
+/** Whether a model scored a variant of the set; `unseen`: one that its training did not see. */
+def anyScored(counts, unseen = false) {
+    def rows = counts.readLines().drop(1)*.tokenize('\t')
+    def seen = rows.findAll { row -> unseen && row[1] == 'seen' }.collectEntries { row -> [row[0], row[2].toInteger()] }
+    rows.any { row -> row[1] == 'scored' && row[2].toInteger() > seen.getOrDefault(row[0], 0) }
 }
 
 /** Suffix of the annotated copy of a VCF or BCF; null for a table and for a set with measured effects. */

@@ -191,10 +191,37 @@ def test_near_and_far_and_both_views_are_told_apart(tmp_path: Path, truth: pd.Da
 def test_a_model_that_scored_nothing_is_said_and_not_compared(
     tmp_path: Path, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nothing = scores_of(truth, np.full(len(truth), np.nan), "unseen").assign(status="seen_by_every_model")
+    nothing = scores_of(truth, np.full(len(truth), np.nan), "unseen").assign(status="ref_mismatch")
     metrics = run(tmp_path, truth, scores_of(truth, truth["measured"], "good"), nothing)
     assert set(metrics["model"]) == {"good", "baseline_majority"}
     assert "unseen has no score of a measured variant, and is not compared" in caplog.text
+
+
+def test_variants_that_training_saw_are_excluded_and_counted(
+    tmp_path: Path, truth: pd.DataFrame, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a model was trained it knows the answer, elsewhere its opposite: the figure is that of elsewhere."""
+    seen = np.where(np.arange(len(truth)) % 3 == 0, "yes", "no")
+    knows = scores_of(truth, truth["measured"] * np.where(seen == "yes", 1, -1), "knows").assign(seen=seen)
+    other = scores_of(truth, truth["measured"], "other").assign(seen="unknown")
+    with caplog.at_level("INFO"):
+        metrics = run(tmp_path, truth, knows, other)
+    number = int((seen == "yes").sum())
+    assert (
+        f"knows: {len(truth)} of {len(truth)} variants scored, {number} of them excluded: training saw their place"
+        in caplog.text
+    )
+    assert value(metrics, "pearson", "knows") == pytest.approx(-1)
+    assert value(metrics, "excluded_seen", "knows") == number
+    assert set(read_table(tmp_path / "points.tsv.gz", others=GUESS)["seen"]) == {"unknown"}
+    kept = run(tmp_path, truth, knows, other, extra=("--include-seen",))
+    assert kept.loc[kept["metric"] == "pearson", "n"].max() == len(truth)
+    assert (
+        read_table(tmp_path / "points.tsv.gz", others=GUESS)["seen"] == np.where(seen == "yes", "yes", "unknown")
+    ).all()
+    metrics = run(tmp_path, truth, knows.assign(seen="yes"), other)
+    assert "knows" not in set(metrics["model"])
+    assert "knows saw in training all variants that it scored, and is not compared" in caplog.text
 
 
 def test_the_mean_with_lentimpra_is_compared_with_a_control_of_equal_size(

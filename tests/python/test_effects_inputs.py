@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,8 @@ from allelegro.effects.measured import MeasuredOptions, read_measured
 from allelegro.effects.score_files import read_comparator, read_scores
 from allelegro.effects.score_set import Outputs, VariantSet, score_set
 from allelegro.effects.scoring import Scorer
-from allelegro.effects.variants import read_counts, read_sequence_pairs, require_any_scores
+from allelegro.effects.variants import Counts, read_counts, read_sequence_pairs
 from allelegro.errors import DataError
-from allelegro.io.effect_kinds import EffectKind
 from helpers.toy_variants import write_checkpoint, write_genome, write_vcf
 
 WIDTH = 60
@@ -338,34 +338,17 @@ def test_a_file_without_a_variant_that_can_be_scored_says_why(
     assert (counts.scored, dict(counts.dropped)) == (0, {reason: len(rows)} if shard == (1, 2) else {})
 
 
-@pytest.mark.parametrize("measured", [True, False], ids=["measured effects", "variants alone"])
-def test_a_set_that_training_saw_is_refused_unless_it_has_measured_effects(
-    toy: Toy, tmp_path: Path, measured: bool
+def test_a_set_that_training_saw_is_scored_flagged_and_counted(
+    toy: Toy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A shard never is: gathering tells. Without measured effects nobody has a use for a set without scores."""
     model = write_checkpoint(tmp_path / "seen", WIDTH, held_out_chromosomes=["chr9"])
-    (tmp_path / "v.tsv").write_text(tsv(look_alike(toy) if measured else snvs(toy)))
-    kind = EffectKind.table if measured else None
-    outputs = Outputs(tmp_path / "s.tsv", counts=tmp_path / "c.tsv")
-
-    def score(shard: tuple[int, int] | None) -> None:
-        given = VariantSet(tmp_path / "v.tsv", None, toy.folder / "genome.fa", kind, shard=shard)
-        score_set(given, [Scorer("m", [model])], outputs, stop_on_mismatch=False)
-
-    score((1, 2))
-    counts = read_counts([tmp_path / "c.tsv"])
-    assert counts["m"].dropped == {"seen_by_every_model": 6}
-    require_any_scores(counts, "gathered", seen_is_enough=True)
-    with pytest.raises(
-        DataError, match=r"gathered: no variant was left to score; dropped: seen_by_every_model 6 \(every"
-    ):
-        require_any_scores(counts, "gathered", seen_is_enough=False)
-    for whole in (None, (1, 1)):
-        if measured:
-            score(whole)
-            continue
-        with pytest.raises(DataError, match=r"v\.tsv: no variant was left to score; dropped: seen_by_every_model 6"):
-            score(whole)
+    (tmp_path / "v.tsv").write_text(tsv(snvs(toy)))
+    given = VariantSet(tmp_path / "v.tsv", None, toy.folder / "genome.fa")
+    score_set(given, [Scorer("m", [model])], Outputs(tmp_path / "s.tsv", counts=tmp_path / "c.tsv"), False)
+    scores = read_scores(tmp_path / "s.tsv")
+    assert (scores["seen"] == "yes").all() and scores["effect"].notna().all()
+    assert read_counts([tmp_path / "c.tsv"])["m"] == Counts(6, Counter(), 6)
+    assert "m: 6 of 6 variants scored; of these training saw 6 (column seen): no held-out predictions" in caplog.text
 
 
 def test_several_alternatives_of_a_table_are_split_as_in_a_vcf(toy: Toy, tmp_path: Path) -> None:

@@ -56,6 +56,11 @@ def test_windows_are_taken_where_a_model_did_not_train(tmp_path: Path) -> None:
     table = pd.read_csv(tmp_path / "sat" / "saturation.tsv", sep="\t")
     assert set(table["region"]) == {"held_out"}
     assert (table["pos"].min(), table["pos"].max(), len(table)) == (146, 155, 30)
+    assert (table["seen"] == "no").all()
+    saturate(
+        [*arguments, "--out", str(tmp_path / "named"), "--window", "best", "--device", "cpu"], standalone_mode=False
+    )
+    assert (pd.read_csv(tmp_path / "named" / "saturation.tsv", sep="\t")["seen"] == "yes").all()
     with pytest.raises(SystemExit):
         saturate([*arguments, "--out", str(tmp_path / "none"), "--window", "nowhere"], standalone_mode=False)
     assert not (tmp_path / "none").exists()

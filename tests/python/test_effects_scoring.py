@@ -258,11 +258,14 @@ def test_held_out_chromosomes_and_regions_decide_who_scores(room: Path) -> None:
         "--variants",
         str(room / "v.vcf"),
     ]
-    scores = score(room, *both, "--dropped", str(room / "d.tsv"))
-    assert list(zip(scores["pos"], scores["n_models"], strict=True)) == [(90, 1), (300, 2), (50, 1), (500, 0)]
-    assert scores["status"].tolist() == ["scored"] * 3 + ["seen_by_every_model"]
-    assert pd.read_csv(room / "d.tsv", sep="\t")["reason"].tolist() == ["seen_by_every_model"]
-    assert score(room, *both, "--all-models", out="all.tsv")["n_models"].tolist() == [2, 2, 2, 2]
+    scores = score(room, *both)
+    assert list(zip(scores["pos"], scores["n_models"], strict=True)) == [(90, 1), (300, 2), (50, 1), (500, 2)]
+    assert scores["seen"].tolist() == ["no"] * 3 + ["yes"]
+    assert (scores["status"] == "scored").all()
+    by_all = score(room, *both, "--all-models", out="all.tsv")
+    assert by_all["n_models"].tolist() == [2, 2, 2, 2]
+    assert by_all["seen"].tolist() == ["yes", "no", "yes", "yes"]
+    np.testing.assert_allclose(by_all["effect"].iloc[[1, 3]], scores["effect"].iloc[[1, 3]], rtol=1e-3)
 
 
 def test_annotated_vcf_declares_its_fields_and_keeps_alleles_apart(room: Path) -> None:
@@ -335,10 +338,11 @@ def test_several_models_score_a_set_in_one_go(room: Path) -> None:
     alone = score(room, *given[:4], "--checkpoint", str(room / "b1"), "--checkpoint", str(room / "b2"), "--name", "b")
     pd.testing.assert_frame_equal(read_scores(room / "s.b.tsv"), alone)
     counts = pd.read_csv(room / "counts.tsv", sep="\t")[["model", "status", "variants"]].to_numpy().tolist()
-    assert counts == [["a", "scored", 1], ["a", "seen_by_every_model", 1], ["b", "scored", 2]]
+    assert counts == [["a", "scored", 2], ["a", "seen", 1], ["b", "scored", 2]]
     with pysam.VariantFile(str(room / "o.vcf")) as annotated:
         second = list(annotated)[1]
-    assert second.info["a_status"] == ("seen_by_every_model",) and "a_effect" not in second.info
+    assert second.info["a_status"] == ("scored",) and second.info["a_seen"] == ("yes",)
+    assert second.info["b_seen"] == ("no",)
     assert second.info["b_effect"][0] == pytest.approx(alone["effect"].iloc[1], rel=1e-4)
 
 

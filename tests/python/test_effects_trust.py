@@ -105,8 +105,8 @@ def table_of(model: str, effects: list[float | None]) -> pd.DataFrame:
             "chrom": "chr1", "pos": np.arange(n) * 100 + 50, "ref": "A", "alt": "C", "id": [f"rs{k}" for k in range(n)],
             "model": model, "effect": effects, "effect_sd": 0.1, "ref_prediction": 1.0, "alt_prediction": 1.5,
             "view": "centred", "window": ".", "distance": np.nan, "effect_element": np.nan, "effect_centred": effects,
-            "effect_sd_models": np.nan, "status": ["seen_by_every_model" if e is None else "scored" for e in effects],
-            "reason": ["seen" if e is None else "" for e in effects],
+            "effect_sd_models": np.nan, "status": ["ref_mismatch" if e is None else "scored" for e in effects],
+            "reason": ["other bases" if e is None else "" for e in effects],
         }
     )  # fmt: skip
 
@@ -141,7 +141,7 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
     ]  # other has the larger r with measured effects
     assert table["best_score"].tolist()[:3] == [0.5, 1.5, 0.01] and np.isnan(table["best_score"].iloc[3])
     assert table["rank"].tolist()[:3] == [2, 1, 3] and np.isnan(table["rank"].iloc[3])
-    assert table["status"].tolist() == ["scored"] * 3 + ["seen_by_every_model"]
+    assert table["status"].tolist() == ["scored"] * 3 + ["ref_mismatch"]
     assert table["effect_legnet"].tolist()[:2] == [0.5, -0.5]
     p = table["sign_probability"]
     assert p.iloc[1] > 0.9 and 0.4 < p.iloc[0] < 0.6 < p.iloc[1] and np.isnan(p.iloc[3])
@@ -150,6 +150,30 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
     assert table["tss_distance"].tolist() == [-51, 49, 10, -90]
     calibration = read_table(tmp_path / "c.tsv", others=GUESS)
     assert set(calibration["model"]) == {"legnet", "other"} and calibration["n"].min() > 0
+
+
+def test_a_model_that_did_not_see_a_variant_comes_before_a_better_one_that_did(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    measured = rng.normal(size=200)
+    points = pd.DataFrame(
+        {"chrom": "chr1", "pos": np.arange(200), "ref": "A", "alt": "C", "group": "", "measured": measured, "significant": 1,
+         "good": measured, "poor": measured + 2 * rng.normal(size=200)}
+    )  # fmt: skip
+    points.to_csv(tmp_path / "p.tsv", sep="\t", index=False)
+    given = []
+    for model, seen in (("good", ["no", "yes", "yes"]), ("poor", ["no", "no", "yes"])):
+        table_of(model, [0.5, 0.6, 0.7]).assign(seen=seen).to_csv(
+            tmp_path / f"{model}.tsv", sep="\t", index=False, na_rep="NA"
+        )
+        given += ["--scores", str(tmp_path / f"{model}.tsv")]
+    rank(
+        [*given, "--points", str(tmp_path / "p.tsv"), "--out", str(tmp_path / "v.tsv"), "--out-calibration",
+         str(tmp_path / "c.tsv")], standalone_mode=False,
+    )  # fmt: skip
+    table = read_table(tmp_path / "v.tsv", others=GUESS)
+    assert table["best_model"].tolist() == ["good", "poor", "good"]
+    assert table["seen"].tolist() == ["no", "no", "yes"]
+    assert table["sign_probability"].notna().tolist() == [True, True, False]  # calibrated on what no model saw
 
 
 def test_names_of_genes_in_gff3_and_what_is_no_annotation(tmp_path: Path) -> None:

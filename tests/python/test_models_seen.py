@@ -258,15 +258,15 @@ def variants_at(toy: Toy, fasta: Path, offset: int) -> pd.DataFrame:
     return pd.DataFrame({"chrom": windows["chrom"], "pos": middle + 1, "ref": refs, "alt": alts})
 
 
-def refused(toy: Toy, folder: Path, fasta: Path, checkpoint: Path, offset: int = 0) -> np.ndarray:
-    """Which loci's variants a checkpoint does not score since training saw them."""
+def scored_as_seen(toy: Toy, folder: Path, fasta: Path, checkpoint: Path, offset: int = 0) -> np.ndarray:
+    """Which loci's variants a checkpoint scores and flags: training saw them."""
     variants_at(toy, fasta, offset).to_csv(folder / "v.tsv", sep="\t", index=False)
-    status = score(folder / "v.tsv", fasta, checkpoint, device="cpu", precision="fp32")["status"]
-    assert status.isin(["scored", "seen_by_every_model"]).all()
-    return (status == "seen_by_every_model").to_numpy()
+    scores = score(folder / "v.tsv", fasta, checkpoint, device="cpu", precision="fp32")
+    assert (scores["status"] == "scored").all() and scores["effect"].notna().all()
+    return (scores["seen"] == "yes").to_numpy()
 
 
-def flagged(toy: Toy, fasta: Path, checkpoint: Path) -> list[str]:
+def flagged_in_points(toy: Toy, fasta: Path, checkpoint: Path) -> list[str]:
     """What the benchmark says of the loci's variants."""
     points = Points(variants_at(toy, fasta, 0), [])
     flag_overlap(points, [checkpoint], [], Genome(fasta))
@@ -274,7 +274,7 @@ def flagged(toy: Toy, fasta: Path, checkpoint: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("coordinates", [True, False])
-def test_what_any_stage_saw_is_refused_flagged_and_left_out(
+def test_what_any_stage_saw_is_flagged_everywhere_and_left_out(
     wide: Toy, tmp_path: Path, coordinates: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A user's start, pretrained with and without coordinates on two loci of the test fold, fine-tuned here."""
@@ -286,11 +286,14 @@ def test_what_any_stage_saw_is_refused_flagged_and_left_out(
     finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=tmp_path / "start"), "cpu", None)
     by_start, by_both = np.isin(np.arange(24), mine), np.isin(np.arange(24), mine) | (folds != 0)
     for checkpoint, seen in ((tmp_path / "start", by_start), (tmp_path / "m", by_both)):
-        np.testing.assert_array_equal(refused(wide, tmp_path, fasta, checkpoint), seen)
-        assert flagged(wide, fasta, checkpoint) == ["yes" if one else "no" for one in seen]
-        assert not refused(wide, tmp_path, fasta, checkpoint, 900).any()  # between the loci
+        np.testing.assert_array_equal(scored_as_seen(wide, tmp_path, fasta, checkpoint), seen)
+        assert flagged_in_points(wide, fasta, checkpoint) == ["yes" if one else "no" for one in seen]
+        assert not scored_as_seen(wide, tmp_path, fasta, checkpoint, 900).any()  # between the loci
     if coordinates:  # exact to the base: the sequence ends 100 bp from the centre
-        assert [refused(wide, tmp_path, fasta, tmp_path / "start", at)[mine].all() for at in (99, 100)] == [True, False]
+        assert [scored_as_seen(wide, tmp_path, fasta, tmp_path / "start", at)[mine].all() for at in (99, 100)] == [
+            True,
+            False,
+        ]
     model = load_model(tmp_path / "m")
     cohorts = {input_of(model): load_cohort(wide.counts, wide.haplotypes, 200, 120)}
     folds_left = without_seen_loci(common_folds(cohorts[200, False], {"m": [model]}), {"m": [model]}, cohorts)
@@ -298,7 +301,7 @@ def test_what_any_stage_saw_is_refused_flagged_and_left_out(
     assert "a stage of its training saw 2 of 6 loci of test fold 0" in caplog.text
 
 
-def test_a_published_start_is_unknown_and_the_rest_is_refused(
+def test_a_published_start_is_unknown_and_the_rest_is_seen(
     wide: Toy, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fasta, published = genome_of(wide, tmp_path / "genome.fa"), tmp_path / "published.ckpt"
@@ -309,9 +312,9 @@ def test_a_published_start_is_unknown_and_the_rest_is_refused(
     )
     finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=published), "cpu", None)
     folds = load_cohort(wide.counts, wide.haplotypes, 200, 120).windows["fold"].to_numpy()
-    np.testing.assert_array_equal(refused(wide, tmp_path, fasta, tmp_path / "m"), folds != 0)
+    np.testing.assert_array_equal(scored_as_seen(wide, tmp_path, fasta, tmp_path / "m"), folds != 0)
     assert "m: what published.ckpt saw in training is unknown" in caplog.text
-    assert flagged(wide, fasta, tmp_path / "m") == ["yes" if fold else "unknown" for fold in folds]
+    assert flagged_in_points(wide, fasta, tmp_path / "m") == ["yes" if fold else "unknown" for fold in folds]
 
 
 def test_a_start_of_an_earlier_version_says_what_it_held_out_through_fine_tuning(wide: Toy, tmp_path: Path) -> None:
@@ -320,7 +323,9 @@ def test_a_start_of_an_earlier_version_says_what_it_held_out_through_fine_tuning
     fasta, told = genome_of(wide, tmp_path / "genome.fa"), kept[["chrom", "start", "end"]].values.tolist()
     write_checkpoint(tmp_path / "earlier", 200, held_out_regions=told)
     finetune(wide.counts, wide.haplotypes, tmp_path / "m", replace(WIDE, init=tmp_path / "earlier"), "cpu", None)
-    np.testing.assert_array_equal(refused(wide, tmp_path, fasta, tmp_path / "m"), ~windows.index.isin(kept.index))
+    np.testing.assert_array_equal(
+        scored_as_seen(wide, tmp_path, fasta, tmp_path / "m"), ~windows.index.isin(kept.index)
+    )
 
 
 def test_pairs_without_coordinates_are_compared_by_sequence(wide: Toy, tmp_path: Path) -> None:
@@ -334,7 +339,7 @@ def test_pairs_without_coordinates_are_compared_by_sequence(wide: Toy, tmp_path:
     pairs.to_csv(tmp_path / "pairs.tsv", sep="\t", index=False)
     app(["--checkpoint", str(tmp_path / "start"), "--sequences", str(tmp_path / "pairs.tsv"), "--device", "cpu",
          "--out", str(tmp_path / "s.tsv")], standalone_mode=False)  # fmt: skip
-    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["status"].tolist() == ["seen_by_every_model"] * 2 + ["scored"] * 2
+    assert pd.read_csv(tmp_path / "s.tsv", sep="\t")["seen"].tolist() == ["yes"] * 2 + ["no"] * 2
 
 
 def test_kmers_come_back_from_either_layout(tmp_path: Path) -> None:

@@ -647,7 +647,7 @@ def scored_folder(folder: Path, donors: bool = False) -> Path:
     ranked = ranked.assign(
         best_model=np.where(scored, "legnet", "."), rank=[2, 1, np.nan], sign_probability=[0.6, 0.95, np.nan], af=0.25,
         null_quantile=[0.3, 0.99, np.nan], motif=[".", "MA1 SP1", "."], motif_change=[".", "broken", "."], motif_bits=[np.nan, -7.5, np.nan],
-        tss_distance=-40, window=".", distance=np.nan,
+        tss_distance=-40, window=".", distance=np.nan, seen=["yes", "no", "."],
     )  # fmt: skip
     status = [ranked.pop(name) for name in ("status", "reason")]
     effects = {f"effect_{model}": of["effect"].to_numpy() for model, of in table.groupby("model")}
@@ -682,8 +682,10 @@ def test_scored_variants_come_first_with_table_and_cards(tmp_path: Path) -> None
         said["What was scored of my.set?"] == "2 of 3 variants by legnet. Without a score: REF is not in the FASTA (1)."
     )
     assert said["How far can the scores of my.set be trusted?"].startswith(
-        "1 of 2 have the right sign with probability 0.9 or more. 1 of 2 effects are larger than those of 95 %"
+        "1 of 2 have the right sign with probability 0.9 or more. 1 of 2 lie where training saw the element"
     )
+    assert "1 of 2 effects are larger than those of 95 %" in said["How far can the scores of my.set be trusted?"]
+    assert "Training saw this element, so this is no held-out prediction." in html
     assert said["Which variants of my.set stand out?"].startswith("The largest: 2.8-fold less activity.")
     table = html[html.index("my.set: effects") :]
     firsts = re.findall(r"<tr><td>(chr1:[^<]+)</td><td[^>]*>([^<]+)</td>", table[: table.index("</table>")])

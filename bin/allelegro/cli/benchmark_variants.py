@@ -41,6 +41,13 @@ def main(
     ] = "alt",
     release: Annotated[str | None, typer.Option(help="Kind satmut: which assembly's rows, as GRCh38.")] = None,
     min_tags: Annotated[int, typer.Option(min=0, help="Kind satmut: least barcodes of a variant.")] = 10,
+    include_seen: Annotated[
+        bool,
+        typer.Option(
+            "--include-seen",
+            help="Count variants whose place training saw (column seen of --scores) as well: no held-out predictions.",
+        ),
+    ] = False,
     checkpoint: Annotated[
         list[Path] | None,
         typer.Option(
@@ -70,7 +77,7 @@ def main(
 ) -> None:
     """Compare predicted with measured variant effects; all models on the variants that every one of them scored.
 
-    Needs --scores, --comparator or both.
+    Variants whose place training of a model saw are excluded and counted. Needs --scores, --comparator or both.
     """
     if not scores and not comparator:
         raise typer.BadParameter("give --scores, --comparator or both")
@@ -85,7 +92,7 @@ def main(
     from allelegro.io.metrics import write_metrics
 
     options = MeasuredOptions(columns, zero_based, positive_allele, release, min_tags)
-    joined = join(read_measured(truth, kind, options), scores or [], others, cluster_distance)
+    joined = join(read_measured(truth, kind, options), scores or [], others, cluster_distance, include_seen)
     flag_overlap(joined, checkpoint or [], truth_donor or [], Genome(fasta) if fasta else None)
     flag_matched(joined, seed)
     found = sequences_of(joined.table, fasta, sequences)

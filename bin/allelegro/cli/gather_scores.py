@@ -24,9 +24,6 @@ def main(
     out_counts: Annotated[Path, typer.Option(help="Counts of all shards together.")],
     variants: Annotated[Path | None, typer.Option(help="The VCF or BCF that was scored, for --out-vcf.")] = None,
     out_vcf: Annotated[Path | None, typer.Option(help="Copy of --variants with the scores as INFO fields.")] = None,
-    allow_seen: Annotated[
-        bool, typer.Option("--allow-seen", help="A set of which every model saw all variants in training is no error.")
-    ] = False,
     version: Version = False,
 ) -> None:
     """Join the shards of a variant set: rows in the order of the variants, costs and counts added up.
@@ -45,7 +42,7 @@ def main(
     from allelegro.io.atomic import written
 
     found = read_counts(counts)
-    require_any_scores(found, out.name.removesuffix(".{model}.tsv"), allow_seen)
+    require_any_scores(found, out.name.removesuffix(".{model}.tsv"))
     tables = gather(named, cost, out, out_cost)
     write_counts(found, out_counts)
     for model, told in found.items():

@@ -22,7 +22,8 @@ HeldOutOnly = Annotated[
     bool,
     typer.Option(
         "--held-out-only/--all-models",
-        help="Use a checkpoint only for positions it did not see in training (where it says what it saw).",
+        help="Score a variant by the checkpoints that did not see its place in training, and by all (column seen: yes) where "
+        "each of them did; or always by all.",
     ),
 ]
 DroppedList = Annotated[

@@ -70,8 +70,8 @@ class Points:
     """The measured variants that every model scored: ``table`` with one effect column a model.
 
     Of each model ``spread`` has what the protocol of human_legnet needs, ``seeds`` ``[variants, seeds]`` the effect by the
-    checkpoints of each seed, ``centred`` the effect in windows centred on the variants and ``networks`` how many
-    checkpoints scored a variant (median).
+    checkpoints of each seed, ``centred`` the effect in windows centred on the variants, ``networks`` how many
+    checkpoints scored a variant (median) and ``excluded`` how many variants were, because training saw their place.
     """
 
     table: pd.DataFrame
@@ -80,19 +80,26 @@ class Points:
     seeds: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     centred: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     networks: dict[str, float] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
 
 
 def join(
-    measured: MeasuredEffects, scores: Sequence[Path], comparators: Sequence[tuple[str, Path]], cluster_distance: int
+    measured: MeasuredEffects,
+    scores: Sequence[Path],
+    comparators: Sequence[tuple[str, Path]],
+    cluster_distance: int,
+    include_seen: bool = False,
 ) -> Points:
-    """Join scores with measurements, keeping the variants that every model scored.
+    """Join scores with measurements, keeping the variants that every model scored and that training of none saw.
 
+    With ``include_seen`` the latter are kept. ``seen`` of the points says it of all models together, where a table does.
     Files meet on position and alleles whatever their spelling (``chr``, VCF or ``-`` indels). Raises DataError when a
     model has no variant in common with the measured ones, or when two models have one name (``my net``, ``my_net``).
     """
     table = measured.table.copy()
     key = canonical_key(table)
     found: dict[str, pd.DataFrame] = {}
+    excluded: dict[str, int] = {}
     for name, effects, source in _effects(scores, comparators):
         _require_new(name, list(found), source)
         if repeats := int((again := effects.index.duplicated()).sum()):
@@ -108,19 +115,30 @@ def join(
             )
         rows = effects.iloc[at.clip(min=0)].set_axis(table.index)
         rows = rows.where(pd.Series(at >= 0, table.index))
-        scored = int(rows["effect"].notna().sum())
-        logger.info("%s: %s of %s variants scored", name, f"{scored:,}", f"{len(table):,}")
-        if scored:
+        scored, told = int(rows["effect"].notna().sum()), ""
+        if not include_seen:
+            again = rows["effect"].notna() & (rows["seen"] == "yes")
+            rows, excluded[name] = rows.assign(effect=rows["effect"].mask(again)), int(again.sum())
+            told = f", {excluded[name]:,} of them excluded: training saw their place" if excluded[name] else ""
+        logger.info("%s: %s of %s variants scored%s", name, f"{scored:,}", f"{len(table):,}", told)
+        if rows["effect"].notna().any():
             found[name] = rows
             continue
-        logger.warning("%s: %s has no score of a measured variant, and is not compared", source, name)
+        why = "saw in training all variants that it scored" if scored else "has no score of a measured variant"
+        logger.warning("%s: %s %s, and is not compared", source, name, why)
     shared = np.all([rows["effect"].notna() for rows in found.values()], axis=0)
-    if not np.any(shared):
-        raise DataError("no variant is scored by every model; exclude the model with the fewest variants")
+    if not found or not np.any(shared):
+        raise DataError(
+            "no variant is scored by every model that did not see it in training; exclude the model with the fewest variants"
+        )
     kept = {name: rows[shared].reset_index(drop=True) for name, rows in found.items()}
     table = table[shared]
     table = table.assign(cluster=clusters_of(table, cluster_distance)).reset_index(drop=True)
     table = table.assign(**{name: rows["effect"].astype(float) for name, rows in kept.items()})
+    told = [rows["seen"] for rows in kept.values() if rows["seen"].notna().any()]
+    if told:
+        seen = pd.concat(told, axis=1)
+        table["seen"] = np.select([(seen == "yes").any(axis=1), (seen != "no").any(axis=1)], ["yes", "unknown"], "no")
     distances = [rows["distance"].astype(float).abs() for rows in kept.values()]
     table["summit_distance"] = pd.concat(distances, axis=1).min(axis=1)
     if table["summit_distance"].notna().any():
@@ -132,6 +150,7 @@ def join(
         {name: _seed_effects(rows) for name, rows in kept.items()},
         {name: rows["effect_centred"].to_numpy(float) for name, rows in kept.items()},
         {name: float(rows["n_models"].astype(float).median()) for name, rows in kept.items()},
+        {name: number for name, number in excluded.items() if number},
     )  # fmt: skip
 
 
@@ -162,7 +181,7 @@ def _effects(
     scores: Sequence[Path], comparators: Sequence[tuple[str, Path]]
 ) -> Iterator[tuple[str, pd.DataFrame, Path]]:
     """Each model's effect with what is known of its spread and views, indexed by canonical key."""
-    columns = ["effect", *_SPREAD, "effect_by_seed", "effect_centred", "distance", "n_models"]
+    columns = ["effect", *_SPREAD, "effect_by_seed", "effect_centred", "distance", "n_models", "seen"]
     for path in scores:
         table = read_scores(path)
         for name, rows in table.groupby("model", sort=False):
@@ -264,6 +283,7 @@ class Benchmark:
     ) -> None:
         self.dataset, self.models, self.spread = dataset, points.models, points.spread
         self.seeds, self.centred, self.networks = points.seeds, points.centred, points.networks
+        self.excluded = points.excluded
         self.table = points.table.assign(**dict(signed or {}))
         self.baselines, self.unsigned = list(signed or {}), dict(unsigned or {})
         self.n_boot, self.seed = n_boot, seed
@@ -287,6 +307,9 @@ class Benchmark:
                 for model in ("measured", *self.models, *self.baselines):
                     rows += self._against_truth(model, subset, mask)
         for model in self.models:
+            if model in self.excluded:
+                excluded = Estimate(self.excluded[model], np.nan, np.nan, len(self.table))
+                rows.append(self._row(model, "all", "excluded_seen", excluded))
             rows += self._within_groups(model)
             rows += self._strata(model)
             rows += self._calibration(model)

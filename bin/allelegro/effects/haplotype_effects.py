@@ -13,7 +13,7 @@ from allelegro.io.dna import N, encode
 
 HAPLOTYPE_COLUMNS = [
     "chrom", "pos", "ref", "alt", "id", "model", "window", "backgrounds", "haplotypes",
-    "effect_reference", "effect_mean", "effect_sd", "effect_min", "effect_max",
+    "effect_reference", "effect_mean", "effect_sd", "effect_min", "effect_max", "seen",
 ]  # fmt: skip
 
 
@@ -63,8 +63,6 @@ def _one_variant(
         return AllelePairs(alleles[0][:, None], np.arange(len(places)), alleles[1][:, None])
 
     scores = scorer.score(frame, make_pairs, dropped)
-    if scores.empty:
-        return None
     effect = scores["effect"].to_numpy()
     weight = carriers[[number for number, _ in places]].astype(float)
     weight = weight if weight.any() else np.ones_like(weight)
@@ -74,6 +72,7 @@ def _one_variant(
     return [
         *(row[name] for name in ("chrom", "pos", "ref", "alt", "id")), scorer.name, store.windows["name"].iloc[window],
         len(places), int(weight.sum()), reference, mean, spread, effect.min(), effect.max(),
+        scores["seen"].iloc[0],
     ]  # fmt: skip
 
 

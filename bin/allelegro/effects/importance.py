@@ -32,7 +32,7 @@ def top_scores(scores: pd.DataFrame, count: int, ranked: pd.DataFrame | None = N
 def importance(scores: pd.DataFrame, scorer: Scorer, genome: Genome, span: int) -> Iterator[pd.DataFrame]:
     """``IMPORTANCE_COLUMNS`` of each scored variant: of every base within ``span`` / 2 of it, in both alleles.
 
-    The importance of a base is minus the mean effect (log2) of its three changes, the mean over the models that may score
+    The importance of a base is minus the mean effect (log2) of its three changes, the mean over the models that score
     the variant. Offsets count from the variant's first base; in the alternative allele they go on behind an insertion.
     A variant with a ``distance`` (bp from its window's centre, ``view`` element) is looked at in that window, as it was
     scored; indels and all others in a window centred on them.
@@ -46,9 +46,7 @@ def importance(scores: pd.DataFrame, scorer: Scorer, genome: Genome, span: int) 
     around = partial(reference_around, frame["chrom"], start, genome)
     allowed = scorer.eligible(frame["chrom"], start, start + frame["ref"].str.len(), around)
     for number, (_, row) in enumerate(frame.iterrows()):
-        models = np.flatnonzero(allowed[:, number])
-        if len(models):
-            yield _of_variant(row, scorer, models, genome, span)
+        yield _of_variant(row, scorer, np.flatnonzero(allowed[:, number]), genome, span)
 
 
 def _of_variant(row: pd.Series, scorer: Scorer, models: NDArray[np.intp], genome: Genome, span: int) -> pd.DataFrame:

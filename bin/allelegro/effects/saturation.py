@@ -18,7 +18,7 @@ from allelegro.io.contigs import contig_hint
 from allelegro.io.dna import decode
 from allelegro.io.tables import write_table
 
-SATURATION_COLUMNS = ["region", "chrom", "pos", "ref", "alt", "model", "effect", "effect_sd", "ref_prediction"]
+SATURATION_COLUMNS = ["region", "chrom", "pos", "ref", "alt", "model", "effect", "effect_sd", "ref_prediction", "seen"]
 BASES = "ACGT"
 
 logger = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ def central_regions(
 ) -> pd.DataFrame:
     """``chrom start end name``: the central ``span`` bp of the named windows, else of the ``count`` best by score.
 
-    Without names only windows that a model of ``scorer`` may score (it did not see them) are considered; with the
-    ``haplotypes`` of these windows, those where donors differ within the span come first. ``genome`` is needed where a
-    model saw sequences without places.
+    Without names only windows that a model of ``scorer`` did not see in training are considered, all where there is none;
+    with the ``haplotypes`` of these windows, those where donors differ within the span come first. ``genome`` is needed
+    where a model saw sequences without places.
     """
     middle = (windows["start"] + windows["end"]) // 2
     if names:
@@ -47,8 +47,9 @@ def central_regions(
         chosen = windows[windows["name"].isin(names)]
     else:
         around = partial(reference_around, windows["chrom"], middle, genome) if genome is not None else None
-        eligible = np.flatnonzero(scorer.eligible(windows["chrom"], middle, around=around).any(axis=0))
-        ranked = eligible[np.argsort(-windows["score"].to_numpy()[eligible], kind="stable")].tolist()
+        seen = scorer.choose(windows["chrom"], middle, around=around)[1] == "yes"
+        pool = np.flatnonzero(seen.all() | ~seen)
+        ranked = pool[np.argsort(-windows["score"].to_numpy()[pool], kind="stable")].tolist()
         if haplotypes is not None:
             haplotypes.check_windows(windows)
             varied = (place for place in ranked if haplotypes.common_alleles(place, span))
@@ -82,7 +83,7 @@ def all_changes(region: pd.Series, genome: Genome, deletions: bool) -> pd.DataFr
 
 
 def saturate(regions: pd.DataFrame, genome: Genome, scorer: Scorer, deletions: bool) -> Iterator[pd.DataFrame]:
-    """One table (``SATURATION_COLUMNS``) a region; regions that every model saw in training are skipped and named."""
+    """One table (``SATURATION_COLUMNS``) a region; regions without a change that can be scored are skipped and named."""
     for _, region in regions.iterrows():
         changes = all_changes(region, genome, deletions)
         with Dropped() as dropped:
@@ -91,13 +92,16 @@ def saturate(regions: pd.DataFrame, genome: Genome, scorer: Scorer, deletions: b
         if not tables:
             logger.warning("%s: skipped (%s)", region["name"], dropped.summary())
             continue
-        yield pd.concat(tables).rename(columns={"id": "region"})[SATURATION_COLUMNS]
+        table = pd.concat(tables)
+        if (table["seen"] == "yes").any():
+            logger.warning("%s: training of %s saw it (column seen)", region["name"], scorer.name)
+        yield table.rename(columns={"id": "region"})[SATURATION_COLUMNS]
 
 
 def write_saturation(tables: Iterator[pd.DataFrame], folder: Path) -> int:
     """Write ``saturation.tsv`` into ``folder``; the number of regions."""
     done = list(tables)
     if not done:
-        raise DataError("no region could be scored: every model saw all of them in training; use --all-models")
+        raise DataError("no region could be scored; the warnings above say why")
     write_table(pd.concat(done), folder / "saturation.tsv")
     return len(done)

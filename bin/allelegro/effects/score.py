@@ -42,12 +42,13 @@ def score(
         device: ``auto``, ``cpu`` or ``cuda``.
         stop_on_mismatch: raise an error at a REF that the genome does not have, rather than give the variant no score.
         **options: fields of :class:`allelegro.effects.scoring.Scorer`, such as ``name``, ``shifts=[-10, 0, 10]`` or
-            ``held_out_only=False``, by which a model also scores variants that it saw in training.
+            ``held_out_only=False``, by which all networks score every variant, also those that saw it in training.
 
     Returns:
         One row an allele, in the order of the file: ``chrom pos ref alt id model effect effect_sd … status reason``.
         ``effect`` is log2 of alternative over reference activity, positive when the alternative allele increases
-        activity. It is NaN where ``status`` is not ``scored``; ``reason`` then says why.
+        activity. It is NaN where ``status`` is not ``scored``; ``reason`` then says why. ``seen`` is ``yes`` where training
+        of the networks behind the score saw the place of the variant: such an effect is no held-out prediction.
 
     Raises:
         DataError: for anything wrong with the files, and when no variant can be scored.

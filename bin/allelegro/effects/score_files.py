@@ -19,9 +19,9 @@ _KEY = ["chrom", "pos", "ref", "alt"]
 SCORE_COLUMNS = [
     *_KEY, "id", "model", "effect", "effect_sd", "ref_prediction", "alt_prediction", "n_models", "ref_sd", "alt_sd",
     "n_predictions", "n_unknown", "view", "window", "distance", "effect_element", "effect_centred", "effect_sd_models",
-    "effect_by_seed", "null_quantile", "status", "reason",
+    "effect_by_seed", "null_quantile", "seen", "status", "reason",
 ]  # fmt: skip
-_TEXTS = ("id", "view", "window", "effect_by_seed", "status", "reason")
+_TEXTS = ("id", "view", "window", "effect_by_seed", "seen", "status", "reason")
 FIGURES = [
     "effect", "effect_sd", "ref_prediction", "alt_prediction", "ref_sd", "alt_sd", "distance", "effect_element",
     "effect_centred", "effect_sd_models", "null_quantile",
@@ -167,7 +167,7 @@ def annotate_vcf(source: Path, scores: Mapping[str, Iterable[pd.DataFrame]], tar
 
     ``scores`` are each model's chunks: one row an alternative allele (one where there is none), in the order of the
     file. Fields: ``<model>_effect``, ``_sd`` (log2 alt/ref and its spread) and ``_alt``, one value an alternative
-    allele, ``.`` where not scored; ``<model>_ref`` one a record; ``<model>_status`` of each allele. All else is copied
+    allele, ``.`` where not scored; ``<model>_ref`` one a record; ``<model>_seen`` and ``_status`` of each allele. All else is copied
     letter by letter (of a BCF: as its text). Raises DataError when the file has such fields already.
     """
     models = {model: _prefix(model) for model in scores}
@@ -202,6 +202,8 @@ def _prefix(model: str) -> str:
 def _declared(model: str) -> Iterator[tuple[str, str]]:
     for field, (_, number_, said) in _ANNOTATED.items():
         yield field, f'Number={number_},Type=Float,Description="{said.format(model)}">'
+    saw = "whether training saw its place: a score of yes is no held-out prediction"
+    yield "seen", f'Number=A,Type=String,Description="Of each alternative allele that {model} scored, {saw}">'
     statuses = f"{SCORED}, or why there is no score: {', '.join(REASONS)}"
     yield "status", f'Number=.,Type=String,Description="Of each alternative allele by {model}: {statuses}">'
 
@@ -214,6 +216,8 @@ def _info(rows: Sequence[tuple[Any, ...]], prefix: str) -> str:
         shown = scored[:1] if number_ == "1" else rows
         texts = ["." if pd.isna(row[place]) else f"{row[place]:.6g}" for row in shown]
         entries.append(f"{prefix}_{field}={','.join(texts)}")
+    if scored:
+        entries.append(f"{prefix}_seen={','.join(row[-2] for row in rows)}")
     return ";".join([*entries, f"{prefix}_status={','.join(row[-1] for row in rows)}"])
 
 
@@ -221,7 +225,7 @@ class _Rows:
     """The rows of a model's scores, taken record by record while the file that they are of is read again."""
 
     def __init__(self, source: Path, scores: Iterable[pd.DataFrame]) -> None:
-        columns = [*_KEY, *(column for column, _, _ in _ANNOTATED.values()), "status"]
+        columns = [*_KEY, *(column for column, _, _ in _ANNOTATED.values()), "seen", "status"]
         self._source = source
         self._rows = (row for chunk in scores for row in chunk[columns].itertuples(index=False, name=None))
 

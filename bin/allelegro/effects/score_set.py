@@ -85,15 +85,10 @@ class VariantSet:
         chunks = chunks_of(table, self.chunk_size)
         return (chunk for number, chunk in enumerate(chunks) if number % total == index - 1)
 
-    @property
-    def seen_is_enough(self) -> bool:
-        """Whether a set of which training saw every variant is no error: one with measured effects, or a shard."""
-        return self.kind is not None or self.in_parts
-
     def require_scores(self, counts: Mapping[str, Counts]) -> None:
         """Raise DataError when no model scored a variant of the set. A shard may be without."""
         if not self.in_parts:
-            require_any_scores(counts, self.variants or self.sequences, self.seen_is_enough)
+            require_any_scores(counts, self.variants or self.sequences)
 
     @property
     def in_parts(self) -> bool:
@@ -173,7 +168,7 @@ class _ModelOutput:
         self._dropped = stack.enter_context(Dropped(path, keep_rows=True))
         table = of_model(outputs.scores, scorer.name)
         self._write = stack.enter_context(table_writer(table, SCORE_COLUMNS))
-        self._scored = 0
+        self._scored, self._seen = 0, 0
         self._nulls = Nulls({})
 
     def compare_with(self, snvs: pd.DataFrame, score: ScoreChunk) -> None:
@@ -188,17 +183,18 @@ class _ModelOutput:
             scored = score(rows, self.scorer, self._dropped)
         scored = scored.assign(null_quantile=self._nulls.quantiles(scored))
         self._scored += len(scored)
+        self._seen += int((scored["seen"] == "yes").sum())
         self._write(with_every_row(scored, self._dropped.take(), model=self.scorer.name))
 
     @property
     def counts(self) -> Counts:
         """What was scored so far, and dropped for each reason."""
-        return Counts(self._scored, self._dropped.counts)
+        return Counts(self._scored, self._dropped.counts, self._seen)
 
     def finish(self, outputs: Outputs) -> None:
         """Say what was scored, and write what it cost."""
         scorer = self.scorer
-        logger.info("%s: %s", scorer.name, self.counts.said())
+        logger.log(logging.WARNING if self._seen else logging.INFO, "%s: %s", scorer.name, self.counts.said())
         if scorer.with_unknown:
             logger.warning("%s variants have N in their window (column n_unknown)", f"{scorer.with_unknown:,}")
         if outputs.cost is not None:
@@ -215,14 +211,17 @@ def _random_snvs(
     each: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Random SNVs of elements that a model did not see, as far from their centres as a model reads, and around variants."""
+    """Random SNVs of elements, as far from their centres as a model reads, and around variants.
+
+    Of elements that a model did not see, where there are any.
+    """
     reach = max(scorer.widest for scorer in scorers) // 2
     if windows is not None:
         centres = pd.Series(window_centres(windows), windows.index)
         around = partial(reference_around, windows["chrom"], centres, genome)
-        may = [scorer.eligible(windows["chrom"], centres, around=around).any(axis=0) for scorer in scorers]
-        unseen = np.any(may, axis=0)
-        windows = windows[unseen] if unseen.any() else None
+        seen = np.stack([scorer.choose(windows["chrom"], centres, around=around)[1] for scorer in scorers])
+        unseen = (seen != "yes").any(axis=0)
+        windows = windows[unseen] if unseen.any() else windows
     return random_snvs(variants, windows, genome, reach, each, seed)
 
 

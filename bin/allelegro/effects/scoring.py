@@ -44,7 +44,9 @@ class Scorer:
     """One or several checkpoints that together are ``name``: their mean, with its spread.
 
     A member is one checkpoint, strand (CLIPNET's two count as one) and shift; ``effect`` is the mean over members of log2 alt/ref, ``effect_sd``
-    their standard deviation (NaN for a single member). ``slide``: see :func:`allelegro.effects.windows.genome_pairs`.
+    their standard deviation (NaN for a single member). With ``held_out_only`` a variant is scored by the checkpoints that did
+    not see it in training, and by all where each of them did; ``seen`` of its score says so. ``slide``: see
+    :func:`allelegro.effects.windows.genome_pairs`.
     """
 
     name: str
@@ -61,8 +63,7 @@ class Scorer:
         self._predictors = [StrandPredictor(model, self.precision, self.batch_size) for model in self.models]
         self.sequences = 0  # that went through a network so far
         self.with_unknown = 0  # variants so far with N in a window
-        if self.held_out_only:
-            self._say_unknown()
+        self._say_unknown()
         for model in self.models:
             if self.context == "construct" and not model.config["context"]:
                 raise DataError(f"{model.name}: this checkpoint has no construct context; use --context genomic")
@@ -86,15 +87,10 @@ class Scorer:
             if model.seen.unknown:
                 stages = ", ".join(model.seen.unknown)
                 logger.warning(
-                    "%s: what %s saw in training is unknown; it scores variants that may be among it",
+                    "%s: what %s saw in training is unknown; variants that it scores may be among it",
                     model.name,
                     stages,
                 )
-
-    @property
-    def knows_sequences(self) -> bool:
-        """Whether some checkpoint can tell by sequence alone, or says nothing of what it saw."""
-        return any(model.seen.held_out is None for model in self.models)
 
     def _in_construct(self, model: LoadedModel) -> bool:
         return self.context != "genomic" and bool(model.config["context"])
@@ -112,29 +108,27 @@ class Scorer:
         in_elements: PairMaker | None = None,
         around: PairMaker | None = None,
     ) -> pd.DataFrame:
-        """``SCORE_COLUMNS`` of the variants of a chunk by its index; those that every model saw in training are dropped.
+        """``SCORE_COLUMNS`` of the variants of a chunk by its index.
 
         ``make_pairs`` centres windows on the variants; ``in_elements`` makes those of the element of each variant with
         one (``window`` from 0 on), and ``around`` (``make_pairs`` without) the sequences that are compared with what a
         model saw where places do not tell.
         """
+        if frame.empty:
+            return pd.DataFrame(columns=SCORE_COLUMNS)
         start = frame["pos"] - 1
 
         def surroundings() -> Codes:
             pairs = (around or make_pairs)(frame, AROUND)
             return np.asarray(pairs.reference[pairs.reference_row, 0])
 
-        chosen = self.eligible(frame["chrom"], start, start + frame["ref"].str.len(), surroundings)
-        frame = dropped.keep(frame, chosen.any(axis=0), "seen_by_every_model")
-        chosen = chosen[:, chosen.any(axis=0)]
-        if frame.empty:
-            return pd.DataFrame(columns=SCORE_COLUMNS)
+        chosen, seen = self.choose(frame["chrom"], start, start + frame["ref"].str.len(), surroundings)
         centred = self._view(frame, chosen, make_pairs)
         element = None
         inside = frame["window"].to_numpy() >= 0 if in_elements else np.zeros(len(frame), bool)
         if in_elements and inside.any():
             element = self._view(frame[inside], chosen[:, inside], in_elements)
-        table = _table(self.name, frame, inside, centred, element)
+        table = _table(self.name, frame, inside, centred.assign(seen=seen), element)
         self.with_unknown += int((table["n_unknown"] > 0).sum())
         return table
 
@@ -145,16 +139,36 @@ class Scorer:
         end: pd.Series | None = None,
         around: Callable[[], Codes] | None = None,
     ) -> NDArray[np.bool_]:
-        """Which models may score which intervals (0-based, half-open; one base without ``end``), ``[models, n]``.
+        """The first of :meth:`choose`."""
+        return self.choose(chrom, start, end, around)[0]
 
-        Those may of which no stage of training saw a base, as far as their stages say. ``around`` gives the reference
-        sequence around each ``[n, AROUND]``; it is called only where places do not tell.
+    def choose(
+        self,
+        chrom: pd.Series,
+        start: pd.Series,
+        end: pd.Series | None = None,
+        around: Callable[[], Codes] | None = None,
+    ) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
+        """Which models score which intervals (0-based, half-open; one base without ``end``), and whether these saw them.
+
+        The first is ``[models, n]``: with ``held_out_only`` those of which no stage of training saw a base, all where there
+        is none of these. The second is ``[n]``: ``yes`` when one of them saw it, ``unknown`` when none is known to and a
+        stage of one does not say, else ``no``. ``around`` gives the reference sequence around each ``[n, AROUND]``; it is
+        called only where places do not tell.
         """
-        if not self.held_out_only or not len(chrom):
-            return np.ones((len(self.models), len(chrom)), bool)
+        if not len(chrom):
+            return np.ones((len(self.models), 0), bool), np.empty(0, "U7")
         by_sequence = bool((chrom == NO_PLACE).any()) or any(model.seen.by_sequence for model in self.models)
         codes = around() if by_sequence and around is not None else None
-        return ~np.stack([model.saw(chrom, start, start + 1 if end is None else end, codes) for model in self.models])
+        placeless = (chrom == NO_PLACE).to_numpy()
+        untold = np.stack(
+            [placeless & (model.seen.held_out is not None) | bool(model.seen.unknown) for model in self.models]
+        )
+        saw = np.stack([model.saw(chrom, start, start + 1 if end is None else end, codes) for model in self.models])
+        saw &= ~(placeless & untold)
+        chosen = ~saw | saw.all(axis=0) if self.held_out_only else np.ones_like(saw)
+        seen = np.select([(chosen & saw).any(axis=0), (chosen & untold).any(axis=0)], ["yes", "unknown"], "no")
+        return chosen, seen
 
     def _view(self, frame: pd.DataFrame, chosen: NDArray[np.bool_], make_pairs: PairMaker) -> pd.DataFrame:
         """Predictions of variants in windows of one kind: a column a figure, by the index of ``frame``."""
@@ -209,7 +223,7 @@ def with_every_row(scored: pd.DataFrame, *lost: pd.DataFrame, model: str) -> pd.
     unscored = pd.concat([scored.head(0), *lost])
     unscored = unscored.assign(
         model=model, view=".", window=".", effect_by_seed="", reason=unscored["status"].map(REASONS),
-        n_models=0, n_predictions=0, n_unknown=0,
+        n_models=0, n_predictions=0, n_unknown=0, seen=".",
     )  # fmt: skip
     parts = [part[SCORE_COLUMNS] for part in (scored, unscored) if not part.empty]
     table = pd.concat(parts).sort_index(kind="stable") if parts else unscored[SCORE_COLUMNS]
@@ -363,9 +377,7 @@ class GenomeCheck:
 def score_sequences(frame: pd.DataFrame, scorer: Scorer, dropped: Dropped) -> pd.DataFrame:
     """Score a chunk of pairs of allele sequences (``variants.read_sequence_pairs``).
 
-    Pairs without coordinates are matched by sequence with what a checkpoint saw. With ``held_out_only`` they are dropped
-    where every checkpoint knows places alone.
+    Pairs without coordinates are matched by sequence with what a checkpoint saw. Of one that knows places alone
+    it is unknown whether it saw them.
     """
-    if scorer.held_out_only and not scorer.knows_sequences:
-        frame = dropped.keep(frame, frame["chrom"] != NO_PLACE, "no_coordinates")
     return scorer.score(frame, sequence_pairs, dropped, around=partial(sequence_pairs, fill=False))

@@ -21,9 +21,9 @@ from allelegro.statistics import pearson
 CALIBRATION_COLUMNS = ["model", "class", "bin", "predicted", "observed", "n"]
 _FROM_BEST = [
     "effect_sd", "effect_sd_models", "null_quantile", "ref_prediction", "alt_prediction", "view", "window", "distance",
-    "effect_element", "effect_centred", "ref_sd", "alt_sd",
+    "effect_element", "effect_centred", "ref_sd", "alt_sd", "seen",
 ]  # fmt: skip
-_IF_THERE = ("null_quantile", "ref_sd", "alt_sd")
+_IF_THERE = ("null_quantile", "ref_sd", "alt_sd", "seen")
 SUMMARY_COLUMNS = [
     *VARIANT_COLUMNS, "rsid", "af", "rank", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_score",
     *GENE_COLUMNS, *MOTIF_COLUMNS, "status", "reason",
@@ -83,9 +83,10 @@ def summarise(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``SUMMARY_COLUMNS`` and one ``effect_MODEL`` column a model; and the calibration of signs (``CALIBRATION_COLUMNS``).
 
-    ``best_score`` is the effect by the best model that scored the variant (:func:`best_first`), ``rank`` its place by size
-    among them (1 is the largest, a repeated variant has none), ``sign_probability`` how likely its sign is right. What
-    shows top variants takes them by ``rank``.
+    ``best_score`` is the effect by the best model (:func:`best_first`) of those that scored the variant and whose training
+    did not see its place, where there is one, else of those that scored it (``seen`` is then ``yes``). ``rank`` is its place
+    by size among them (1 is the largest, a repeated variant has none), ``sign_probability`` how likely its sign is right:
+    calibrated on variants that training did not see, so only of such. What shows top variants takes them by ``rank``.
     """
     order = best_first(list(models), points)
     table = models[order[0]][VARIANT_COLUMNS].copy()
@@ -95,11 +96,11 @@ def summarise(
         rsid=table["id"].where(table["id"].astype(str).str.match(r"rs\d+"), "."), af=np.nan,
         best_score=best["effect"], best_model=best["model"].where(best["status"] == SCORED, "."),
         rank=_ranks(best), sign_probability=np.nan, window_score=np.nan, status=best["status"], reason=best["reason"],
-        **{name: best.get(name, np.nan) for name in _FROM_BEST},
+        **{name: best.get(name, "unknown" if name == "seen" else np.nan) for name in _FROM_BEST},
     )  # fmt: skip
     groups = sign_classes(best["view"], best["distance"])
     for name, (curves, _) in calibrations.items():
-        own = (table["best_model"] == name).to_numpy()
+        own = ((table["best_model"] == name) & (table["seen"] != "yes")).to_numpy()
         if own.any():
             effect = best["effect"].to_numpy(float)[own]
             table.loc[own, "sign_probability"] = curves.probability(effect, groups[own])
@@ -125,13 +126,19 @@ def summarise(
 
 
 def _best_rows(models: Mapping[str, pd.DataFrame], order: Sequence[str]) -> pd.DataFrame:
-    """Of each variant the row of the first model in order that scored it, of the first of all where none did."""
+    """Of each variant the row of the first model in order whose training did not see it, else of the first that scored it."""
     best = models[order[0]].copy()
     for name in order[1:]:
         rows = models[name]
-        better = (best["status"] != SCORED) & (rows["status"] == SCORED)
+        better = _worth(rows) > _worth(best)
         best.loc[better] = rows.loc[better]
     return best
+
+
+def _worth(rows: pd.DataFrame) -> pd.Series:
+    """0 without a score, 1 for one of a place that training saw, 2 for the others."""
+    seen = rows["seen"] == "yes" if "seen" in rows else pd.Series(False, rows.index)
+    return (rows["status"] == SCORED).astype(int) * (2 - seen.astype(int))
 
 
 def _ranks(best: pd.DataFrame) -> pd.Series:

@@ -30,7 +30,8 @@ VARIANT_COLUMNS = ["chrom", "pos", "ref", "alt", "id"]
 CHUNK = 4096  # variants that are scored together
 SHARD_CHUNK = 256  # of a shard: small, so that shards of a small set share its variants
 SCORED = "scored"
-HELD_OUT = frozenset({"seen_by_every_model", "no_coordinates"})  # reasons that say nothing against the file
+SEEN = "seen"  # of the scored ones, in counts: training of the networks behind the score saw them
+SEEN_SAID = "of those scored; training saw their place, so these are no held-out predictions"
 # Why a variant has no score, by its status.
 REASONS = {
     "no_alternative": "there is no alternative allele",
@@ -42,8 +43,6 @@ REASONS = {
     "beyond_contig_end": "the position is beyond the end of the chromosome",
     "ref_mismatch": "the genome has other bases at this position than REF",
     "allele_longer_than_window": "an allele is longer than half of what the model reads",
-    "seen_by_every_model": "every checkpoint of the model saw this locus in training (--all-models scores it)",
-    "no_coordinates": "the position is unknown, so training may have seen it (--all-models scores it)",
 }
 ALIASES = {
     "chrom": ("chr", "chromosome", "contig"), "pos": ("position",), "ref": ("refallele", "reference", "ref_allele"),
@@ -108,13 +107,14 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many variants were scored, and dropped for each reason."""
+    """How many variants were scored, and dropped for each reason; ``seen`` of the scored ones training saw."""
 
     scored: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
+    seen: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.scored + other.scored, self.dropped + other.dropped)
+        return Counts(self.scored + other.scored, self.dropped + other.dropped, self.seen + other.seen)
 
     def summary(self) -> str:
         """``ref_mismatch 3, not_acgt 1`` or ``none``."""
@@ -123,11 +123,12 @@ class Counts:
     def said(self) -> str:
         """What happened in words: ``5 of 9 variants scored; dropped: ref_mismatch 4 (the genome has …)``."""
         total = self.scored + self.dropped.total()
-        return f"{self.scored:,} of {total:,} variants scored; dropped: {_explained(self.dropped)}"
+        seen = f"; of these training saw {self.seen:,} (column seen): no held-out predictions" if self.seen else ""
+        return f"{self.scored:,} of {total:,} variants scored{seen}; dropped: {_explained(self.dropped)}"
 
-    def require_scores(self, source: object, seen_is_enough: bool = True) -> None:
-        """Raise DataError when nothing was scored, unless (``seen_is_enough``) some of it was seen in training."""
-        if not self.scored and not (seen_is_enough and self.dropped.keys() & HELD_OUT):
+    def require_scores(self, source: object) -> None:
+        """Raise DataError when nothing was scored."""
+        if not self.scored:
             raise DataError(f"{source}: no variant was left to score; dropped: {_explained(self.dropped)}")
 
 
@@ -148,11 +149,17 @@ def _explained(dropped: Counter[str]) -> str:
 
 
 def write_counts(counts: Mapping[str, Counts], path: Path) -> None:
-    """Write a table ``model status variants reason``: of each model how many were scored, then each reason in words."""
+    """Write a table ``model status variants reason``: of each model how many were scored, ``seen`` of these where there
+    are any, then each reason in words."""
+    said = {**REASONS, SEEN: SEEN_SAID}
     rows = [
-        (model, status, n, REASONS.get(status, ""))
+        (model, status, n, said.get(status, ""))
         for model, found in counts.items()
-        for status, n in [(SCORED, found.scored), *sorted(found.dropped.items())]
+        for status, n in [
+            (SCORED, found.scored),
+            *([(SEEN, found.seen)] if found.seen else []),
+            *sorted(found.dropped.items()),
+        ]
     ]
     write_table(pd.DataFrame(rows, columns=["model", "status", "variants", "reason"]), path)
 
@@ -164,16 +171,16 @@ def read_counts(paths: Iterable[Path]) -> dict[str, Counts]:
         table = read_table(path, {"model": NAME, "status": NAME, "variants": COUNT})
         for model, rows in table.groupby("model", sort=False):
             dropped = Counter(dict(zip(rows["status"], rows["variants"].tolist(), strict=True)))
-            scored = dropped.pop(SCORED, 0)
-            found[str(model)] = found.get(str(model), Counts()) + Counts(scored, dropped)
+            scored, seen = dropped.pop(SCORED, 0), dropped.pop(SEEN, 0)
+            found[str(model)] = found.get(str(model), Counts()) + Counts(scored, dropped, seen)
     return found
 
 
-def require_any_scores(counts: Mapping[str, Counts], source: object, seen_is_enough: bool) -> None:
+def require_any_scores(counts: Mapping[str, Counts], source: object) -> None:
     """Raise DataError when no model scored a variant, with what each dropped; see :meth:`Counts.require_scores`."""
     if not any(found.scored for found in counts.values()):
         for model, found in counts.items():
-            found.require_scores(source if len(counts) == 1 else f"{source}, {model}", seen_is_enough)
+            found.require_scores(source if len(counts) == 1 else f"{source}, {model}")
 
 
 def is_vcf(path: Path) -> bool:

@@ -259,7 +259,7 @@ class Results:
         counts: dict[tuple[str, str], Counter[str]] = {}
         for path in self._files("effects/scores/*.counts.tsv"):
             table = self._table(path)
-            for model, rows in table[table["status"] != "scored"].groupby("model", sort=False):
+            for model, rows in table[~table["status"].isin(["scored", "seen"])].groupby("model", sort=False):
                 found = Counter(dict(zip(rows["status"], rows["variants"], strict=True)))
                 counts[path.name.removesuffix(".counts.tsv"), str(model)] = found
         return counts

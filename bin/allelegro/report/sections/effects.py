@@ -102,6 +102,8 @@ def _one_benchmark(results: Results, section: Section, dataset: str, rows: pd.Da
         )
     )
     section.show(_all_models(dataset, rows))
+    for _, row in rows[rows["metric"] == "excluded_seen"].iterrows():
+        section.say(f"{int(row['value']):,} variants are excluded: training of {row['model']} saw their place.")
     points = results.benchmark_points.get(dataset)
     if points is None or points.empty:
         return

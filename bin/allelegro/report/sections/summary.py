@@ -61,7 +61,8 @@ def _overlap_warnings(results: Results, report: Report) -> None:
     """Whatever was scored or trained where it should not have been, or may have been."""
     if (results.document("pipeline_info", "params.json") or {}).get("score_seen"):
         report.warn(
-            "Variants were also scored by models that saw their place in training (--score_seen): figures may flatter."
+            "Nothing was held out (--score_seen): variants were also scored by networks that saw their place in training, and "
+            "benchmarks count them. Figures may flatter."
         )
     for dataset, points in results.benchmark_points.items():
         seen = int((points["seen"] == "yes").sum()) if "seen" in points else 0

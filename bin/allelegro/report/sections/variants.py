@@ -21,16 +21,19 @@ SURE = 0.9
 RARE = 0.95  # null quantile of an effect that few random SNVs reach
 KEY = ["chrom", "pos", "ref", "alt"]
 NOTHING = (".", "", "nan")
+EXPECTED = {"seen": "no"}  # a column of which this is all is not shown
 # Columns of the table: of a set's variants, and as readers see them.
 SHOWN = {
-    "best_score": "effect", "id": "id", "best_model": "model", "sign_probability": "P(sign right)", "null_quantile": "null quantile",
-    "effect_sd": "spread", "gene": "gene", "tss_distance": "bp from its start", "motif": "motif", "motif_change": "by alt",
+    "best_score": "effect", "id": "id", "best_model": "model", "seen": "seen in training",
+    "sign_probability": "P(sign right)", "null_quantile": "null quantile", "effect_sd": "spread",
+    "gene": "gene", "tss_distance": "bp from its start", "motif": "motif", "motif_change": "by alt",
     "motif_bits": "bits", "af": "allele frequency", "window": "window", "distance": "bp from its centre",
     "expression": "RPM of the window",
 }  # fmt: skip
 ABOUT = {
     "effect": "log2 of predicted activity, alternative over reference allele; positive: the alternative allele increases activity.",
     "model": "The model with the largest r with measured effects of those that scored the variant, without measured effects legnet.",
+    "seen in training": "yes: training of the networks behind the effect saw this element, so it is no held-out prediction.",
     "P(sign right)": "Probability that the sign of the effect is right, calibrated on measured effects that the model did not see.",
     "null quantile": "Share of random SNVs of the variant's class with a smaller effect; uniform where nothing happens.",
     "spread": "Standard deviation of the effect over checkpoints, strands and shifts.",
@@ -119,25 +122,36 @@ def _spread(row: pd.Series) -> str:
 
 def _trust(name: str, top: pd.DataFrame) -> Answer:
     """How many signs are sure and how many effects stand out of random SNVs; without measured effects, of their spread."""
-    question, because = f"How far can the scores of {name} be trusted?", ""
+    question, because = f"How far can the scores of {name} be trusted?", _seen_said(top)
     sure, quantile, sd = (_figures(top, column) for column in ("sign_probability", "null_quantile", "effect_sd"))
     if quantile.notna().any():
-        because = (
+        because += (
             f"{int((quantile > RARE).sum()):,} of {int(quantile.notna().sum()):,} effects are larger than those of 95 % of random "
-            f"SNVs of their class, where chance gives {(1 - RARE) * quantile.notna().sum():,.0f}."
+            f"SNVs of their class, where chance gives {(1 - RARE) * quantile.notna().sum():,.0f}. "
         )
     if sure.notna().any():
         answer = f"{int((sure >= SURE).sum()):,} of {len(top):,} have the right sign with probability {SURE} or more."
-        return Answer(
-            question, answer, f"{because} The probability is calibrated on held-out measured effects.".strip()
-        )
+        return Answer(question, answer, f"{because}The probability is calibrated on held-out measured effects.")
     if sd.notna().any():
         clear = int((top["best_score"].abs() > 2 * sd).sum())
         answer = f"{clear:,} of {len(top):,} effects are larger than twice their spread."
-        because = f"The spread is over checkpoints, strands and shifts. {because}".strip()
+        because = f"The spread is over checkpoints, strands and shifts. {because}"
     else:
         answer = "Nothing of this run says."
-    return Answer(question, answer, f"{because} Whether these signs are right was not measured in this run.".strip())
+    return Answer(question, answer, f"{because}Whether these signs are right was not measured in this run.")
+
+
+def _seen_said(top: pd.DataFrame) -> str:
+    """How many scores are no held-out predictions, or may be none."""
+    said = ""
+    if seen := int((top.get("seen", pd.Series("no", top.index)) == "yes").sum()):
+        said += (
+            f"{seen:,} of {len(top):,} lie where training saw the element (column seen): the model knows its activity, though not "
+            "necessarily this allele's, and no held-out figure says how good these scores are. "
+        )
+    if unknown := int((top.get("seen", pd.Series("no", top.index)) == "unknown").sum()):
+        said += f"Of {unknown:,} it is unknown whether training saw them. "
+    return said
 
 
 def _figures(table: pd.DataFrame, column: str) -> pd.Series:
@@ -158,7 +172,7 @@ def _table(name: str, top: pd.DataFrame) -> Table:
     shown = top.head(MOST_ROWS)
     columns: dict[str, object] = {"variant": [place(row) for _, row in shown.iterrows()]}
     for column, title in SHOWN.items():
-        if column in shown and not (shown[column].isna() | shown[column].isin(NOTHING)).all():
+        if column in shown and not shown[column].isin([*NOTHING, np.nan, EXPECTED.get(column)]).all():
             columns[title] = shown[column].mask(shown[column].isin(NOTHING), None).to_numpy()
     by_model = [column for column in map(str, shown.loc[:, "reason":]) if column.startswith("effect_")]
     if len(by_model) > 1:
@@ -225,6 +239,8 @@ def _facts(row: pd.Series) -> str:
 def _said(row: pd.Series) -> Iterator[str]:
     score = float(row["best_score"])
     yield f"effect {score:+.3f}{_spread(row)} log2 ({2**score:.2f}-fold) by {row['best_model']}"
+    if row.get("seen") == "yes":
+        yield "training saw this element, so this is no held-out prediction"
     if (sure := _known(row, "sign_probability")) is not None:
         yield f"the sign is right with probability {sure:.2f}"
     if (quantile := _known(row, "null_quantile")) is not None:

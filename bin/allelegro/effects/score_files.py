@@ -167,8 +167,8 @@ def annotate_vcf(source: Path, scores: Mapping[str, Iterable[pd.DataFrame]], tar
 
     ``scores`` are each model's chunks: one row an alternative allele (one where there is none), in the order of the
     file. Fields: ``<model>_effect``, ``_sd`` (log2 alt/ref and its spread) and ``_alt``, one value an alternative
-    allele, ``.`` where not scored; ``<model>_ref`` one a record; ``<model>_seen`` and ``_status`` of each allele. All else is copied
-    letter by letter (of a BCF: as its text). Raises DataError when the file has such fields already.
+    allele, ``.`` where not scored; ``<model>_ref`` one a record; ``<model>_status`` of each allele; and ``<model>_seen`` where
+    training saw the place. All else is copied letter by letter (of a BCF: as its text). Raises DataError when the file has such fields already.
     """
     models = {model: _prefix(model) for model in scores}
     declared = {
@@ -202,8 +202,8 @@ def _prefix(model: str) -> str:
 def _declared(model: str) -> Iterator[tuple[str, str]]:
     for field, (_, number_, said) in _ANNOTATED.items():
         yield field, f'Number={number_},Type=Float,Description="{said.format(model)}">'
-    saw = "whether training saw its place: a score of yes is no held-out prediction"
-    yield "seen", f'Number=A,Type=String,Description="Of each alternative allele that {model} scored, {saw}">'
+    saw = f"yes where training of {model} saw its place, so that the score is no held-out prediction"
+    yield "seen", f'Number=A,Type=String,Description="Of each alternative allele {saw}; absent where it saw none">'
     statuses = f"{SCORED}, or why there is no score: {', '.join(REASONS)}"
     yield "status", f'Number=.,Type=String,Description="Of each alternative allele by {model}: {statuses}">'
 
@@ -216,7 +216,7 @@ def _info(rows: Sequence[tuple[Any, ...]], prefix: str) -> str:
         shown = scored[:1] if number_ == "1" else rows
         texts = ["." if pd.isna(row[place]) else f"{row[place]:.6g}" for row in shown]
         entries.append(f"{prefix}_{field}={','.join(texts)}")
-    if scored:
+    if any(row[-2] == "yes" for row in scored):
         entries.append(f"{prefix}_seen={','.join(row[-2] for row in rows)}")
     return ";".join([*entries, f"{prefix}_status={','.join(row[-1] for row in rows)}"])
 

@@ -43,7 +43,7 @@ workflow {
         params.subMap('peaks', 'windows', 'counts', 'blacklist', 'tss', 'bowtie2_index', 'unwanted'), plan, tools,
     )
     GENOTYPE(
-        PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, params.haplotypes,
+        PROCAP.out.windows, INPUTS.out.variants, INPUTS.out.genome, PROCAP.out.donors, PROCAP.out.counts, params.haplotypes,
         tools + [extract_haplotypes: withOption(tools.extract_haplotypes, '--flank', plan.flank)],
     )
     TRAINING(

@@ -8,7 +8,7 @@ import pytest
 
 from allelegro.cli.call_allelic_events import app
 from allelegro.errors import DataError
-from allelegro.procap.allelic_events import call_events
+from allelegro.procap.allelic_events import call_events, fit, fit_concentration, fit_null, imbalance
 from allelegro.procap.allelic_windows import WINDOW_COLUMNS
 from helpers.toy_stores import Toy, make_toy, with_alleles
 
@@ -56,6 +56,25 @@ def test_effects_are_found_with_their_sign_and_size(tmp_path: Path) -> None:
     assert np.abs(true["effect"]).mean() == pytest.approx(2, abs=0.2)
     wrong = (found["significant"] == "yes").sum() - len(called)
     assert wrong <= 0.12 * len(called)
+
+
+@pytest.mark.parametrize("imbalanced", [0.0, 0.6])
+def test_effects_do_not_count_as_noise_however_many_there_are(imbalanced: float) -> None:
+    """Four donors a site, concentration 60: alike without effects and where three sites in five have one of either sign."""
+    rng = np.random.default_rng(5)
+    sites, donors = 1500, 4
+    effect = np.where(rng.random(sites) < imbalanced, rng.normal(0, 0.8, sites), 0.0)
+    site, donor = np.repeat(np.arange(sites), donors), np.tile(np.arange(donors), sites)
+    share = 1 / (1 + np.exp(-effect[site]))
+    depth = rng.poisson(40, len(site)) + 1
+    alt = rng.binomial(depth, rng.beta(60 * share, 60 * (1 - share))).astype(float)
+    bias, concentration = fit(depth - alt, alt, donor, donors, site, donor)
+    assert 45 < concentration < 80
+    _, p = imbalance(depth - alt, alt, bias[donor], concentration, site)
+    assert 0.03 < (p[effect == 0] < 0.05).mean() < 0.075
+    if imbalanced:  # as it was, most of them were noise
+        assert fit_null(depth - alt, alt, donor, donors)[1] < 20
+    assert fit_concentration(depth - alt, alt, bias[donor], site, np.zeros_like(donor)) is None  # one donor cannot tell
 
 
 def test_what_cannot_be_tested_is_one_line(tmp_path: Path) -> None:
@@ -111,6 +130,20 @@ def test_pairs_of_haplotypes_are_tested_over_the_donors_that_carry_them(tmp_path
     assert one["donors"] == len({owner[library] for library in carriers}) and one["n"] == 120 * len(carriers)
     zero = found[(found["haplotype_1"] == 0) & (found["haplotype_2"] == 1)].iloc[0]
     assert zero["alleles_1"] == "" and zero["alleles_2"].endswith(":A:C") and "," not in zero["alleles_2"]
+
+
+def test_windows_alone_are_tested_and_may_be_without_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy = make_toy(tmp_path, loci=8, donors=6)
+    with_alleles(toy, swapped=False)
+    given = [
+        str(part)
+        for part in ("--counts", toy.counts, "--haplotypes", toy.haplotypes, "--out-windows", tmp_path / "w.tsv")
+    ]
+    app([*given, "--min-reads", "1000000", "--allow-none"], standalone_mode=False)
+    assert (tmp_path / "w.tsv").read_text() == "\t".join(WINDOW_COLUMNS) + "\n"
+    with pytest.raises(SystemExit):
+        app([*given, "--min-reads", "1000000"], standalone_mode=False)
+    assert "lower --min-reads" in capsys.readouterr().err
 
 
 def test_windows_without_allelic_reads_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

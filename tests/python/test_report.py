@@ -769,6 +769,12 @@ def test_allelic_reads_and_events(tmp_path: Path) -> None:
         "significant": ["no", "yes"],
     }
     write_table(pd.DataFrame(events), alleles / "allelic_events.tsv")
+    windows = pd.DataFrame(
+        {"chrom": "chr1", "start": 0, "end": 500, "window": ["w1", "w1"], "haplotype_1": 0, "haplotype_2": [1, 2],
+         "alleles_1": "", "alleles_2": ["chr1:9:A:C", "chr1:7:A:C"], "effect": [-1.5, 0.2], "n": 90, "p": [1e-6, 0.4],
+         "fdr": [2e-6, 0.4], "donors": 3, "count_1": 60, "count_2": 30, "significant": ["yes", "no"]}
+    )  # fmt: skip
+    write_table(windows, alleles / "allelic_windows.tsv")
     report = build_report(folder, tmp_path / "out", "t")
     drawn = pd.read_csv(report.parent / "data" / "reference-share.tsv", sep="\t").set_index("label")["value"]
     assert drawn.to_dict() == {"D00_1 before": 0.55, "D00_1": 0.5125}
@@ -776,3 +782,4 @@ def test_allelic_reads_and_events(tmp_path: Path) -> None:
     assert re.search(r"<td>C</td><td[^>]*>9</td>.*<td>C</td><td[^>]*>7</td>", shown, re.DOTALL)
     assert (report.parent / "browser" / "allelic_events.bed").read_text().startswith("chr1\t8\t9\tchr1:9_A>C_-2.00")
     assert "2 variants were tested for allelic imbalance over donors; 1 are significant." in shown
+    assert "2 pairs of haplotypes in 1 windows were tested" in shown and "chr1:9:A:C" in shown

@@ -1,19 +1,21 @@
 """Allelic imbalance of SNVs over donors: beta-binomial tests with fitted overdispersion and reference bias.
 
 The share of alternative reads of a library at a site has the logit ``effect + bias``; ``bias`` is the library's preference
-for an allele, fitted to all its sites, and the concentration is one for all. An SNV's effect is shared by its donors and
-tested by a likelihood ratio (1 degree of freedom); rates of false discovery are Benjamini and Hochberg's.
+for an allele, fitted to all its sites, and the concentration is one for all. It is told by how donors that share a site
+differ, so that effects do not count as noise however many there are (:func:`fit_concentration`). An SNV's effect is shared
+by its donors and tested by a likelihood ratio (1 degree of freedom); rates of false discovery are Benjamini and Hochberg's.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import betaln, expit
-from scipy.stats import chi2, false_discovery_control
+from scipy.stats import chi2, false_discovery_control, norm
 
 from allelegro.errors import DataError
 from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, read_table, write_table
@@ -31,6 +33,9 @@ _EFFECTS = np.linspace(-5, 5, 201)  # natural log odds
 _BIASES = np.linspace(-1, 1, 201)
 _CONCENTRATIONS = np.geomspace(2, 5000, 60)
 _ROUNDS = 4
+# Effects as a mixture of none and of normal ones of these standard deviations, on a grid (natural log odds).
+_SPREADS, _GRID, _STEPS = (0.25, 0.5, 1.0, 2.0), np.linspace(-4, 4, 65), 30
+_FEWEST_SHARED, _MOST_SHARED = 50, 1500  # sites of several donors that the concentration is fitted on
 
 log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
@@ -62,13 +67,13 @@ def call_events(
         raise DataError(f"{tables[0]}: no SNV has {min_reads} reads of both alleles together; lower --min-reads")
     ref, alt = (rows[name].to_numpy(np.float64) for name in ("ref_count", "alt_count"))
     library, names = pd.factorize(rows["library"])
-    bias, concentration = fit_null(ref, alt, library, len(names))
+    sites = rows.groupby(_SITE, sort=False)
+    site = np.asarray(sites.ngroup(), np.int64)
+    bias, concentration = fit(ref, alt, library, len(names), site, pd.factorize(rows["donor"])[0])
     log.info(
         "concentration %.0f; reference share at balance %s",
         concentration, ", ".join(f"{name} {expit(-value):.3f}" for name, value in zip(names, bias, strict=True)),
     )  # fmt: skip
-    sites = rows.groupby(_SITE, sort=False)
-    site = np.asarray(sites.ngroup(), np.int64)
     effect, p = imbalance(ref, alt, bias[library], concentration, site)
     table = sites.agg(
         id=("id", "first"), donors=("donor", "nunique"), ref_count=("ref_count", "sum"), alt_count=("alt_count", "sum")
@@ -105,6 +110,74 @@ def fit_null(
         totals = [beta_binomial(ref, alt, bias[library] * along, value).sum() for value in _CONCENTRATIONS]
         concentration = float(_CONCENTRATIONS[int(np.argmax(totals))])
     return bias, concentration
+
+
+def fit(
+    ref: Floats,
+    alt: Floats,
+    library: NDArray[np.intp],
+    libraries: int,
+    site: NDArray[np.int64],
+    donor: NDArray[np.intp],
+    direction: Floats | float = 1.0,
+) -> tuple[Floats, float]:
+    """Each library's bias and the concentration (:func:`fit_null`), the latter from sites of several donors.
+
+    Where these are too few, imbalance itself is counted as noise, which makes tests conservative.
+    """
+    bias, concentration = fit_null(ref, alt, library, libraries, direction)
+    shared = fit_concentration(ref, alt, bias[library] * direction, site, donor)
+    if shared is None:
+        log.warning(
+            "fewer than %d contrasts are shared by donors: imbalance itself counts as noise, and tests are conservative",
+            _FEWEST_SHARED,
+        )
+    return bias, concentration if shared is None else shared
+
+
+def fit_concentration(
+    ref: Floats, alt: Floats, bias: Floats, site: NDArray[np.int64], donor: NDArray[np.intp], seed: int = 0
+) -> float | None:
+    """The concentration by which rows of one site differ from each other, whatever the site's effect.
+
+    The likelihood of a site integrates over its effect, a mixture of none and of normal ones whose shares are fitted
+    (as Stephens 2017, doi:10.1093/biostatistics/kxw041). A site of one donor cannot tell its effect from noise, so
+    those of several donors count, ``_MOST_SHARED`` at random. None where there are fewer than ``_FEWEST_SHARED``.
+    """
+    carried = np.unique(np.column_stack([site, donor]), axis=0)[:, 0]
+    several = np.flatnonzero(np.bincount(carried) > 1)
+    if len(several) < _FEWEST_SHARED:
+        return None
+    chosen = np.random.default_rng(seed).permutation(several)[:_MOST_SHARED]
+    place = np.full(int(site.max()) + 1, -1)
+    place[chosen] = np.arange(len(chosen))
+    rows = place[site] >= 0
+    place, ref, alt, bias = place[site[rows]], ref[rows], alt[rows], bias[rows]
+    kinds = np.stack([(_GRID == 0).astype(float), *(norm.pdf(_GRID, scale=spread) for spread in _SPREADS)])
+    kinds /= kinds.sum(axis=1, keepdims=True)
+
+    def likelihood(concentration: float) -> float:
+        of_effect = [np.bincount(place, beta_binomial(ref, alt, bias + effect, concentration)) for effect in _GRID]
+        each = np.stack(of_effect, axis=1)
+        top = each.max(axis=1)
+        of_kind = np.exp(each - top[:, None]) @ kinds.T
+        share = np.full(len(kinds), 1 / len(kinds))
+        for _ in range(_STEPS):
+            owned = of_kind * share
+            share = (owned / owned.sum(axis=1, keepdims=True)).mean(axis=0)
+        return float((np.log(of_kind @ share) + top).sum())
+
+    return _highest(likelihood, _CONCENTRATIONS)
+
+
+def _highest(function: Callable[[float], float], grid: Floats) -> float:
+    """Where on a grid a function with one peak is highest, by ternary search."""
+    known = cache(lambda place: function(float(grid[place])))
+    low, high = 0, len(grid) - 1
+    while high - low > 2:
+        first, second = low + (high - low) // 3, high - (high - low) // 3
+        low, high = (first, high) if known(first) < known(second) else (low, second)
+    return float(grid[max(range(low, high + 1), key=known)])
 
 
 def imbalance(

@@ -15,7 +15,7 @@ from scipy.stats import false_discovery_control
 
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
-from allelegro.procap.allelic_events import fit_null, imbalance
+from allelegro.procap.allelic_events import fit, imbalance
 
 WINDOW_COLUMNS = [
     "chrom", "start", "end", "window", "haplotype_1", "haplotype_2", "alleles_1", "alleles_2", "effect", "n", "p", "fdr",
@@ -37,6 +37,7 @@ def call_window_events(
     *,
     min_reads: int = 10,
     fdr: float = 0.05,
+    allow_none: bool = False,
 ) -> pd.DataFrame:
     """Test every window and pair of haplotypes over the donors that carry it, and write ``WINDOW_COLUMNS``.
 
@@ -44,7 +45,8 @@ def call_window_events(
     counts store (both strands); ``pairs`` ``[window, library, 2]`` rows of the haplotype store within the window (0 the
     reference); ``donors`` name each library's; ``alleles`` ``(window, row_1, row_2)`` gives the alleles that only the first
     and only the second haplotype carries. ``effect`` is log2 of haplotype_2 over haplotype_1, whose row is the lower one. Each
-    library's reference bias and one concentration are fitted to all. Raises DataError when no pair has ``min_reads``.
+    library's reference bias is fitted to all, and one concentration to the pairs of several donors. Raises DataError when
+    no pair has ``min_reads``, or with ``allow_none`` warns and writes a table without rows.
     """
     window, library = np.nonzero((reads.sum(axis=2) > 0) & (pairs[..., 0] != pairs[..., 1]))
     pair, counts = pairs[window, library], reads[window, library].astype(np.float64)
@@ -56,12 +58,17 @@ def call_window_events(
     event = event.ravel()
     kept = np.bincount(event, first + second, len(keys)) >= min_reads
     rows = kept[event]
+    if not rows.any() and allow_none:
+        log.warning("no window has %d reads of a pair of haplotypes: %s has no rows", min_reads, out)
+        write_table(pd.DataFrame(columns=WINDOW_COLUMNS), out)
+        return pd.DataFrame(columns=WINDOW_COLUMNS)
     if not rows.any():
         raise DataError(f"{out}: no window has {min_reads} reads of a pair of haplotypes; lower --min-reads")
     keys, event = keys[kept], (np.cumsum(kept) - 1)[event[rows]]
     first, second, direction = (np.asarray(part[rows], np.float64) for part in (first, second, direction))
     library = library[rows]
-    bias, concentration = fit_null(first, second, library, len(donors), direction)
+    donor = pd.factorize(np.array(donors))[0][library]
+    bias, concentration = fit(first, second, library, len(donors), event, donor, direction)
     effect, p = imbalance(first, second, bias[library] * direction, concentration, event)
     rate = false_discovery_control(p)
     who = pd.DataFrame({"event": event, "donor": np.array(donors)[library]})

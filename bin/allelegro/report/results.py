@@ -290,6 +290,11 @@ class Results:
         return self.table("procap", "alleles", "allelic_events.tsv")
 
     @cached_property
+    def allelic_windows(self) -> pd.DataFrame | None:
+        """Windows whose two haplotypes donors read unequally, where the run counted alleles."""
+        return self.table("procap", "alleles", "allelic_windows.tsv")
+
+    @cached_property
     def importance(self) -> dict[str, pd.DataFrame]:
         """Importance of each base around the top variants of a set, in both alleles, by set."""
         suffix = ".importance.tsv"

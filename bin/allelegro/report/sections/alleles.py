@@ -8,6 +8,10 @@ from allelegro.report.report import Figure, Report, Table
 from allelegro.report.results import Results
 
 MOST_EVENTS = 500
+MOST_WINDOWS = 20
+OF_WINDOW = [
+    "window", "chrom", "start", "end", "alleles_1", "alleles_2", "effect", "donors", "count_1", "count_2", "fdr",
+]  # fmt: skip
 ABOUT = {
     "reference share": "Share of allelic reads that carry the reference base; 0.5 without mapping bias.",
     "before": "Over all heterozygous sites with reads.",
@@ -45,6 +49,18 @@ def allelic_reads(results: Results, report: Report) -> None:
             f", the first {MOST_EVENTS} of {len(events):,}" if len(events) > MOST_EVENTS else ""
         )
         section.show(Table(title, shown, folded=False, search=True))
+    windows = results.allelic_windows
+    if windows is not None and len(windows):
+        significant = windows[windows["significant"] == "yes"]
+        section.say(
+            f"{len(windows):,} pairs of haplotypes in {windows['window'].nunique():,} windows were tested over all reads of the "
+            f"window and the donors that carry the pair; {len(significant):,} are significant. The effect is log2 of "
+            "haplotype 2 over haplotype 1 (0 is the reference)."
+        )
+        first = significant.sort_values("fdr", kind="stable").head(MOST_WINDOWS)
+        section.show(
+            Table(f"Windows with allelic imbalance, the first {len(first):,}", first[OF_WINDOW]) if len(first) else None
+        )
 
 
 def _shares(documents: list[dict[str, object]]) -> pd.DataFrame:

@@ -117,8 +117,8 @@ def join(
         rows = rows.where(pd.Series(at >= 0, table.index))
         scored, told = int(rows["effect"].notna().sum()), ""
         if not include_seen:
-            again = rows["effect"].notna() & (rows["seen"] == "yes")
-            rows, excluded[name] = rows.assign(effect=rows["effect"].mask(again)), int(again.sum())
+            saw = rows["effect"].notna() & (rows["seen"] == "yes")
+            rows, excluded[name] = rows.assign(effect=rows["effect"].mask(saw)), int(saw.sum())
             told = f", {excluded[name]:,} of them excluded: training saw their place" if excluded[name] else ""
         logger.info("%s: %s of %s variants scored%s", name, f"{scored:,}", f"{len(table):,}", told)
         if rows["effect"].notna().any():
@@ -135,9 +135,9 @@ def join(
     table = table[shared]
     table = table.assign(cluster=clusters_of(table, cluster_distance)).reset_index(drop=True)
     table = table.assign(**{name: rows["effect"].astype(float) for name, rows in kept.items()})
-    told = [rows["seen"] for rows in kept.values() if rows["seen"].notna().any()]
-    if told:
-        seen = pd.concat(told, axis=1)
+    statuses = [rows["seen"] for rows in kept.values() if rows["seen"].notna().any()]
+    if statuses:
+        seen = pd.concat(statuses, axis=1)
         table["seen"] = np.select([(seen == "yes").any(axis=1), (seen != "no").any(axis=1)], ["yes", "unknown"], "no")
     distances = [rows["distance"].astype(float).abs() for rows in kept.values()]
     table["summit_distance"] = pd.concat(distances, axis=1).min(axis=1)

@@ -51,13 +51,13 @@ def allelic_reads(results: Results, report: Report) -> None:
         section.show(Table(title, shown, folded=False, search=True))
     windows = results.allelic_windows
     if windows is not None and len(windows):
-        significant = windows[windows["significant"] == "yes"]
+        imbalanced = windows[windows["significant"] == "yes"]
         section.say(
             f"{len(windows):,} pairs of haplotypes in {windows['window'].nunique():,} windows were tested over all reads of the "
-            f"window and the donors that carry the pair; {len(significant):,} are significant. The effect is log2 of "
+            f"window and the donors that carry the pair; {len(imbalanced):,} are significant. The effect is log2 of "
             "haplotype 2 over haplotype 1 (0 is the reference)."
         )
-        first = significant.sort_values("fdr", kind="stable").head(MOST_WINDOWS)
+        first = imbalanced.sort_values("fdr", kind="stable").head(MOST_WINDOWS)
         section.show(
             Table(f"Windows with allelic imbalance, the first {len(first):,}", first[OF_WINDOW]) if len(first) else None
         )

@@ -138,3 +138,43 @@ def test_images_rights_and_gpus_of_every_task(tmp_path: Path, engine: str) -> No
         assert all(right in command for right in RIGHTS[engine]), launch
         assert f"images/allelegro-{'torch' if wanted else 'core'}:" in launch.replace("\\:", ":")
     assert seen == {True, False}
+
+
+# Stands for Slurm: a job is run where it is submitted, and none is ever waiting.
+SBATCH = """#!/bin/bash
+module() { :; }
+export -f module
+bash "${@: -1}" > /dev/null 2>&1
+echo Submitted batch job 1
+"""
+
+
+def test_slurm_jobs_carry_the_options_and_the_documented_site_file(tmp_path: Path) -> None:
+    for name, text in {"sbatch": SBATCH, "squeue": "#!/bin/bash\n"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "legnet").mkdir()
+    for name in ("mine.vcf", "genome.fa"):
+        (tmp_path / name).touch()
+    recipe = (ROOT / "docs" / "recipes" / "cluster.md").read_text()
+    (site,) = re.findall(r"```groovy\n(.*?)```", recipe, re.DOTALL)
+    (tmp_path / "my.config").write_text(site)
+    (tmp_path / "quick.config").write_text("executor.pollInterval = '100 ms'\n")
+    run = nextflow(
+        *(tmp_path, "-c", "my.config", "-c", "quick.config", "run", "PROJECT/main.nf", "-stub-run"),
+        *("-profile", "slurm,gpu", "--constraint", "avx2", "--gpu_constraint", "a100|h100", "--qos", "normal"),
+        *("--trained", "legnet", "--score", "mine.vcf", "--genome", "genome.fa", "--max_time", "12 h"),
+        environment={"PATH": f"{tmp_path}:{Path(NEXTFLOW or '').parent}:{os.environ['PATH']}"},
+    )
+    assert run.status == 0, run.output
+    seen = set()
+    for task in run.trace().itertuples():
+        command = next(tmp_path.glob(f"work/{task.hash}*/.command.run")).read_text()
+        options = " ".join(re.findall(r"^#SBATCH (.*)", command, re.MULTILINE))
+        on_gpu = "--gres=gpu:a100:1" in options
+        seen.add(on_gpu)
+        assert "--account=lab --qos=normal" in options
+        assert ("--constraint=a100|h100" if on_gpu else "--constraint=avx2") in options
+        assert f"-p {'gpu' if on_gpu else 'short'} " in f"{options} "
+        assert "nxf_module_load bowtie2" in command
+    assert seen == {True, False}

@@ -45,12 +45,12 @@ STUDIES: dict[str, dict[str, Variant]] = {
         "between_10": {"between_weight": 10.0},
     },
     "rates": {
-        "rate_0.0005": {},
+        "rate_0.0006": {},
         "rate_0.0002": {"max_lr": 0.0002},
         "rate_0.001": {"max_lr": 0.001},
         "rate_0.002": {"max_lr": 0.002},
         "decay_0.5": {"layer_decay": 0.5},
-        "decay_1": {"layer_decay": 1.0},
+        "decay_0.7": {"layer_decay": 0.7},
         "frozen_5": {"frozen_epochs": 5},
     },
 }

@@ -3,7 +3,7 @@
 
     benchmarks/personal_gain.py --work WORK --donors 60 --loci 2000 --seeds 3
     benchmarks/personal_gain.py --work WORK --set grammar_correlation=0.3 --try low="--max-lr 0.0001"
-    benchmarks/personal_gain.py --work WORK --allelic --set dispersion=0.1
+    benchmarks/personal_gain.py --work WORK --allelic --set donor_dispersion=0.1
 
 Runs the tools, one thread, a step at a time; what is there already is used again. Windows are centred on the simulated
 elements, chromosomes are folds. Scored are SNVs of the population near the centres of elements on the test chromosome, in
@@ -235,6 +235,7 @@ def main() -> None:
     parser.add_argument("--common", default="", help="options of finetune_model.py for every model")
     parser.add_argument("--allelic", action="store_true", help="also count and learn the reads of each haplotype")
     parser.add_argument("--shuffled", action="store_true", help="also shuffled genotypes")
+    parser.add_argument("--no-reference", action="store_true", help="no models of the reference genome (with --allelic)")
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="NAME=OPTIONS",
                         help="a variant of fine-tuning, trained on personal genomes and on the reference")  # fmt: skip
     options = parser.parse_args()
@@ -242,7 +243,10 @@ def main() -> None:
     options.work.mkdir(parents=True, exist_ok=True)
     study.stores()
     recipes = {"": ""} | dict(word.split("=", 1) for word in options.tries)
-    kinds = [*([ALLELIC] if options.allelic else []), "personal", CONTROL, *([SHUFFLED] if options.shuffled else [])]
+    if options.no_reference and not options.allelic:
+        parser.error("--no-reference: only with --allelic, where personal genomes are compared with themselves")
+    also = {ALLELIC: options.allelic, "personal": True, CONTROL: not options.no_reference, SHUFFLED: options.shuffled}
+    kinds = [kind for kind, wanted in also.items() if wanted]
     models = {START: [study.pretrained(seed) for seed in range(options.starts)]}
     for recipe, extra in recipes.items():
         for kind in kinds:
@@ -261,7 +265,7 @@ def main() -> None:
         with_start = f"{own[0]} + {START}"
         effects[with_start] = effects[own[0]] / 2 + effects[START][np.arange(options.seeds) % options.starts] / 2
         pairs += [(own[0], other) for other in (*own[1:], START)] + [(with_start, START)]
-        if options.allelic:
+        if options.allelic and not options.no_reference:
             pairs.append((own[1], own[2]))  # personal without allelic reads, and the reference
         if recipe:
             pairs.append((own[0], kinds[0]))

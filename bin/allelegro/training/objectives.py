@@ -237,7 +237,7 @@ class LegNetObjective(DiploidObjective):
         )
 
     def max_lr(self) -> float:
-        return self.settings.max_lr or (0.0003 if self.settings.init is not None else 0.005)
+        return self.settings.max_lr or (0.0006 if self.settings.init is not None else 0.005)
 
     def parameter_groups(self, max_lr: float) -> ParameterGroups:
         """From input to head, rates falling by ``layer_decay`` a layer towards the input when the trunk is pretrained."""

@@ -182,8 +182,8 @@ class FinetuneSettings:
     )
     clipnet_lr: float = _option(0.001, "Learning rate, constant as published (clipnet).", 0)
     batch_loci: int = _option(32, "Loci per batch, each with all its donors (legnet).", 1)
-    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0003 with --init, 0.005 without.")
-    layer_decay: float = _option(0.7, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
+    max_lr: float | None = _option(None, "Peak learning rate (legnet); default 0.0006 with --init, 0.005 without.")
+    layer_decay: float = _option(1.0, "Factor on the rate from each layer to the one below it (with --init).", 0, 1)
     frozen_epochs: int = _option(0, "Epochs in which only the head moves (with --init).", 0)
     weight_decay: float = _option(0.05, "Weight decay of AdamW (legnet).", 0)
     pull: float = _option(

@@ -132,6 +132,7 @@ def runPlan(Map given) {
         start_folds: words(given.pretrain_folds)[0].tokenize(':')*.toInteger(),
         state: "${given.checkpoints ?: checkpointsIn(workflow.workDir.toUriString())}/${workflow.sessionId}".toString(),
         shards: given.shards.toInteger(),
+        libraries_per_task: given.libraries_per_task.toInteger(),
         saturate: given.saturate,
         scoring: given.score_models ? words(given.score_models) : null,
         trained: trainedFolders(given.trained),

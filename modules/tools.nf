@@ -30,6 +30,35 @@ def tableCommand(String file, List rows) {
     "printf '%s\\n' ${rows.collect { row -> quoted(row.join('\t')) }.join(' ')} > ${quoted(file)}"
 }
 
+/** One command, or several of tools in one process: Python and its packages start once. */
+def together(List commands) {
+    commands.size() == 1 ? commands[0] : "run_tools.py ${commands.join(' \\\n    --then ')}"
+}
+
+/**
+ * Rows of [library, files of a kind, files of another…] in tasks of `size`: [libraries, how many files of each kind
+ * each has, all files of a kind…]. By name, so that -resume finds the tasks.
+ */
+def inTasks(rows, int size) {
+    def tasks = size == 1
+        ? rows.map { row -> [row] }
+        : rows.toSortedList { left, right -> left[0].library <=> right[0].library }.flatMap { all -> all.collate(size) }
+    tasks.map { task ->
+        def kinds = task.collect { row -> row.tail().collect { files -> [files].flatten() } }.transpose()
+        [task*.first(), kinds*.collect { files -> files.size() }] + kinds*.flatten()
+    }
+}
+
+/** The files of each library among those of one kind in a task. */
+def ofEach(List counts, files) {
+    counts.indexed().collect { i, n -> [files].flatten().drop(counts.take(i).sum(0)).take(n) }
+}
+
+/** What a task with several libraries is called. */
+def tagOf(List libraries) {
+    libraries.size() == 1 ? libraries[0].library : "${libraries[0].library} and ${libraries.size() - 1} more"
+}
+
 /**
  * What each tool is run with: `args`, its options from the parameters that the schema hands to it, and
  * `code`, a fingerprint of its library code, so that -resume re-runs exactly the tasks whose code was edited.

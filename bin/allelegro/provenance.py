@@ -26,13 +26,14 @@ def recorded() -> Iterator[None]:
     """Append a JSON line on what runs inside: start and end (s), CPU seconds, peak and peak GPU memory (MiB), versions.
 
     CPU time and memory are those of this process and the processes it waited for; memory is that of the largest one.
-    Without ``ALLELEGRO_RECORD`` nothing is written.
+    Without ``ALLELEGRO_RECORD`` nothing is written. What runs inside does not record itself again.
     """
-    start = time.time()
+    start, record = time.time(), os.environ.pop(RECORD, "")
     try:
         yield
     finally:
-        if os.environ.get(RECORD):
+        if record:
+            os.environ[RECORD] = record
             parts = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
             line = {
                 "start": start,
@@ -42,7 +43,7 @@ def recorded() -> Iterator[None]:
                 "gpu_memory_mib": gpu_memory(),
                 "versions": versions_in_use(),
             }
-            with Path(os.environ[RECORD]).open("a", encoding="utf-8") as file:
+            with Path(record).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
 

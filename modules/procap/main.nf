@@ -1,3 +1,4 @@
+include { inTasks } from '../tools.nf'
 include { INDEX_GENOME } from './index_genome.nf'
 include { ALIGN_READS } from './align_reads.nf'
 include { PROCAP_COVERAGE } from './procap_coverage.nf'
@@ -34,13 +35,12 @@ workflow PROCAP {
     reads_of = kind.fastq.map { meta, files -> [meta, files.fastq_1, files.fastq_2] }
     ALIGN_READS(reads_of, index, givenFile(given.unwanted), variants.ifEmpty([[], []]), tools.align_reads)
 
-    aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], [], [], []] }
-    readable = kind.other.combine(genome).map { meta, files, fasta, indices ->
-        def cram = files.bam.any { path -> path.name.endsWith('.cram') }
-        [meta, files.bam, [], cram ? fasta : [], cram ? indices : [], files.plus, files.minus]
-    }.mix(aligned)
-    PROCAP_COVERAGE(readable, givenFile(given.blacklist), tools.procap_coverage)
-    coverage = PROCAP_COVERAGE.out.coverage
+    aligned = ALIGN_READS.out.aligned.map { meta, bam, report -> [meta, [bam], report, [], []] }
+    readable = kind.other.map { meta, files -> [meta, files.bam, [], files.plus, files.minus] }.mix(aligned)
+    PROCAP_COVERAGE(
+        withReference(inTasks(readable, plan.libraries_per_task), genome), givenFile(given.blacklist), tools.procap_coverage,
+    )
+    coverage = byLibrary(PROCAP_COVERAGE.out.coverage, ['plus.bw', 'minus.bw'])
     libraries.count().combine(coverage.count()).subscribe { all, left ->
         requireLibraries(given.counts ? 0 : all, left)
     }
@@ -51,8 +51,8 @@ workflow PROCAP {
     rows = usable.toSortedList { left, right -> left.library <=> right.library }
     signal = coverage.flatMap { _meta, plus, minus -> [plus, minus] }.collect(sort: byName())
 
-    CALL_PEAKS(given.peaks ? channel.empty() : coverage, tools.call_peaks)
-    called = given.peaks ? peaks : CALL_PEAKS.out.peaks
+    CALL_PEAKS(inTasks(given.peaks ? channel.empty() : coverage, plan.libraries_per_task), tools.call_peaks)
+    called = given.peaks ? peaks : byLibrary(CALL_PEAKS.out.peaks, ['peaks.bed', 'elements.bed'])
     merged = (given.windows || given.counts ? channel.empty() : called)
         .toSortedList { left, right -> left[0].library <=> right[0].library }.filter { found -> found }
     MERGE_PEAKS(
@@ -66,23 +66,25 @@ workflow PROCAP {
     counted = given.counts ? channel.value(file("${given.counts}/windows.bed", checkIfExists: true)) : MERGE_PEAKS.out.windows
     windows = given.windows ? PREPARE_WINDOWS.out.windows : counted
 
-    reads = readable.filter { row -> row[1] }.join(coverage).map { row -> row[0..4] }
-    COUNT_ALLELES(given.counts ? channel.empty() : reads, variants, windows, tools.count_alleles)
-    snvs = COUNT_ALLELES.out.snvs.toSortedList(byName()).filter { found -> found }
+    reads = readable.filter { row -> row[1] }.join(coverage).map { row -> row[0..2] }
+    counting = given.counts ? channel.empty() : withReference(inTasks(reads, plan.libraries_per_task), genome)
+    COUNT_ALLELES(counting, variants, windows, tools.count_alleles)
+    snvs = COUNT_ALLELES.out.snvs.flatten().toSortedList(byName()).filter { found -> found }
     CALL_ALLELIC_EVENTS(snvs, tools.call_allelic_events)
     alleles = COUNT_ALLELES.out.counts.flatten().toSortedList(byName())
 
     COUNT_WINDOWS(given.counts ? channel.empty() : windows, rows, signal, alleles, tools.count_windows)
     counts = given.counts ? channel.value(file(given.counts, checkIfExists: true)) : COUNT_WINDOWS.out.counts
 
-    MATCH_DONORS(reads.map { row -> [row[0], row[1], row[3], row[4]] }, variants, tools.match_donors)
-    bad = excluded.mix(ALIGN_READS.out.excluded, PROCAP_COVERAGE.out.excluded)
+    matching = withReference(inTasks(reads.map { row -> row[0..1] }, plan.libraries_per_task), genome)
+    MATCH_DONORS(matching, variants, tools.match_donors)
+    bad = excluded.mix(ALIGN_READS.out.excluded, PROCAP_COVERAGE.out.excluded.flatten())
     called_files = called.flatMap { meta, found, elements ->
         [found, elements].findAll { path -> path.name.replaceFirst(/\.(peaks|elements)\.bed$/, '') == meta.library }
     }
     LIBRARY_QC(
         COUNT_WINDOWS.out.counts, PROCAP_COVERAGE.out.qc.collect(sort: byName()), signal,
-        called_files.toSortedList(byName()), MATCH_DONORS.out.qc.toSortedList(byName()),
+        called_files.toSortedList(byName()), MATCH_DONORS.out.qc.flatten().toSortedList(byName()),
         bad.toSortedList(byName()), givenFile(given.tss), tools.library_qc,
     )
 
@@ -93,9 +95,9 @@ workflow PROCAP {
     results  = windows.mix(
             MERGE_PEAKS.out.summary, PREPARE_WINDOWS.out.summary, MERGE_PEAKS.out.metrics, counts, LIBRARY_QC.out.qc,
         ).map { path -> ['procap', path] }.mix(
-            PROCAP_COVERAGE.out.qc.mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
+            PROCAP_COVERAGE.out.qc.flatten().mix(signal.flatMap()).map { path -> ['procap/coverage', path] },
             called_files.map { path -> ['procap/peaks', path] },
-            COUNT_ALLELES.out.snvs.mix(CALL_ALLELIC_EVENTS.out.events, alleles.flatMap().filter { path -> path.name.endsWith('.json') })
+            COUNT_ALLELES.out.snvs.flatten().mix(CALL_ALLELIC_EVENTS.out.events, alleles.flatMap().filter { path -> path.name.endsWith('.json') })
                 .map { path -> ['procap/alleles', path] },
             ALIGN_READS.out.aligned.map { _meta, _bam, report -> ['procap/alignment', report] },
         )
@@ -109,6 +111,25 @@ workflow PROCAP {
 /** One order of files on every run, so that -resume finds the task. */
 def byName() {
     { left, right -> left.name <=> right.name }
+}
+
+/** Tasks that begin with [libraries, counts, reads], with the genome and its indices where a CRAM needs it. */
+def withReference(tasks, genome) {
+    tasks.combine(genome).map { task ->
+        def cram = task[2].any { path -> path.name.endsWith('.cram') }
+        task[0..-3] + (cram ? task[-2..-1] : [[], []])
+    }
+}
+
+/** [library, file…] of what tasks made of their libraries: files called by the library; one that failed has none. */
+def byLibrary(made, List suffixes) {
+    made.flatMap { row ->
+        def files = row.tail().flatten()
+        def rows = row[0].collect { meta ->
+            [meta] + suffixes.collect { suffix -> files.find { path -> path.name == "${meta.library}.${suffix}" } }
+        }
+        rows.findAll { found -> found.every() }
+    }
 }
 
 /** Stop when no library can be used. */

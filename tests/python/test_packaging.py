@@ -17,7 +17,7 @@ import allelegro
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ROOT / "containers" / "requirements"
-TOOLS = {path.stem for path in (ROOT / "bin").glob("*.py")} - {"task_record"}
+TOOLS = {path.stem for path in (ROOT / "bin").glob("*.py")} - {"task_record", "run_tools"}
 NOT_IMPORTED = {"biopython"}  # pyfaidx reads bgzip by it
 OPTIONAL = {"enformer-pytorch"}
 

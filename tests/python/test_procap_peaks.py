@@ -18,7 +18,6 @@ from allelegro.procap.elements import pair_elements
 from allelegro.procap.peaks import (
     PEAK_COLUMNS,
     GenomeAxis,
-    benjamini_hochberg,
     call_peaks,
     flat,
     levels,
@@ -138,12 +137,6 @@ def test_leaks_of_a_tower_are_stutter_and_neighbours_of_a_gentle_peak_are_not() 
     assert tower.tolist() == [False, True, True, False]
     assert not null.stutters(np.array([10, 11, 12, 13]), np.array([4, 9, 6, 3])).any()
     assert null.stutters(np.array([5]), np.array([9])).tolist() == [False]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 30))
-def test_q_values_equal_scipys_with_the_unlisted_tests_at_one(p: list[float], more: int) -> None:
-    slow = stats.false_discovery_control([*p, *[1.0] * more])[: len(p)]
-    assert benjamini_hochberg(np.array(p), len(p) + more) == pytest.approx(slow)
 
 
 def test_levels_end_where_three_sites_remain() -> None:

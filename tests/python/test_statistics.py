@@ -2,17 +2,22 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from allelegro.statistics import (
+    benjamini_hochberg,
     fisher_exact,
     mean_ci,
     median_ci,
     paired_bootstrap,
     pearson,
     pearson_ci,
+    ranks,
     slope_ci,
     spearman_ci,
+    wilson_ci,
 )
 
 
@@ -163,3 +168,20 @@ def test_weights_count_rows_as_often_and_a_slope_is_that_of_least_squares():
     assert slope_ci(2 * x, y).value == pytest.approx(np.polyfit(2 * x, y, 1)[0])
     gap = paired_bootstrap(x, -x, y, statistic="slope", weights=times)
     assert gap.value == pytest.approx(2 * line[0])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(0, 30))
+def test_q_values_equal_scipys_with_the_unlisted_tests_at_one(p: list[float], more: int) -> None:
+    slow = stats.false_discovery_control([*p, *[1.0] * more])[: len(p)]
+    assert benjamini_hochberg(p, len(p) + more) == pytest.approx(slow)
+    assert benjamini_hochberg(p) == pytest.approx(stats.false_discovery_control(p))
+
+
+@given(st.lists(st.integers(-3, 3), max_size=30))
+def test_ranks_equal_scipys(values: list[int]) -> None:
+    assert ranks(values).tolist() == stats.rankdata(values).tolist()
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 7), (7, 7), (3, 11), (1, 1000)])
+def test_the_interval_of_a_share_equals_scipys(hits: int, n: int) -> None:
+    assert wilson_ci(hits, n) == pytest.approx(stats.binomtest(hits, n).proportion_ci(method="wilson"), abs=1e-12)

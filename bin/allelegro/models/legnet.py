@@ -105,6 +105,8 @@ class LegNet(nn.Module):
 
 def initialise(layer: nn.Module) -> None:
     """The published initial weights: normal, variance 2 / (kernel · outputs) for convolutions, SD 0.001 for linear."""
+    if isinstance(layer, nn.Conv2d | nn.Linear) and layer.weight.is_meta:
+        return  # nothing to fill, and torch takes two seconds to import what would fill it
     if isinstance(layer, nn.Conv2d):
         nn.init.normal_(layer.weight, 0.0, (2 / (layer.kernel_size[1] * layer.out_channels)) ** 0.5)
     elif isinstance(layer, nn.Linear):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import betaln, expit
-from scipy.stats import chi2, false_discovery_control, norm
+from scipy.special import betaln, chdtrc, expit
 
 from allelegro.errors import DataError
 from allelegro.io.tables import COUNT, NAME, POSITION, TEXT, read_table, write_table
 from allelegro.procap.alleles import USED
+from allelegro.statistics import benjamini_hochberg
 
 EVENT_COLUMNS = [
     "chrom", "pos", "id", "ref", "alt", "effect", "n", "p", "fdr", "donors", "ref_count", "alt_count", "significant",
@@ -78,7 +78,7 @@ def call_events(
     table = sites.agg(
         id=("id", "first"), donors=("donor", "nunique"), ref_count=("ref_count", "sum"), alt_count=("alt_count", "sum")
     ).reset_index()
-    rate = false_discovery_control(p)
+    rate = benjamini_hochberg(p)
     table = table.assign(effect=effect / np.log(2), p=p, fdr=rate, n=table["ref_count"] + table["alt_count"])
     table["significant"] = np.where(rate < fdr, "yes", "no")
     table = table.sort_values(["chrom", "pos"], kind="stable")[EVENT_COLUMNS]
@@ -153,7 +153,7 @@ def fit_concentration(
     place[chosen] = np.arange(len(chosen))
     rows = place[site] >= 0
     place, ref, alt, bias = place[site[rows]], ref[rows], alt[rows], bias[rows]
-    kinds = np.stack([(_GRID == 0).astype(float), *(norm.pdf(_GRID, scale=spread) for spread in _SPREADS)])
+    kinds = np.stack([(_GRID == 0).astype(float), *(np.exp(-((_GRID / spread) ** 2) / 2) for spread in _SPREADS)])
     kinds /= kinds.sum(axis=1, keepdims=True)
 
     def likelihood(concentration: float) -> float:
@@ -191,7 +191,7 @@ def imbalance(
     effect = _peak(_EFFECTS, likelihood)
     best = np.bincount(site, beta_binomial(ref, alt, bias + effect[site], concentration), number)
     none = likelihood[:, len(_EFFECTS) // 2]
-    return effect, np.asarray(chi2.sf(np.maximum(2 * (best - none), 0), 1))
+    return effect, np.asarray(chdtrc(1, np.maximum(2 * (best - none), 0)))
 
 
 def _peak(grid: Floats, values: Floats) -> Floats:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from allelegro.errors import DataError
 from allelegro.io.tables import write_table
 from allelegro.procap.allelic_events import fit, imbalance
+from allelegro.statistics import benjamini_hochberg
 
 WINDOW_COLUMNS = [
     "chrom", "start", "end", "window", "haplotype_1", "haplotype_2", "alleles_1", "alleles_2", "effect", "n", "p", "fdr",
@@ -70,7 +70,7 @@ def call_window_events(
     donor = pd.factorize(np.array(donors))[0][library]
     bias, concentration = fit(first, second, library, len(donors), event, donor, direction)
     effect, p = imbalance(first, second, bias[library] * direction, concentration, event)
-    rate = false_discovery_control(p)
+    rate = benjamini_hochberg(p)
     who = pd.DataFrame({"event": event, "donor": np.array(donors)[library]})
     names = [alleles(*map(int, key)) for key in keys]
     found = windows.iloc[keys[:, 0]].reset_index(drop=True)

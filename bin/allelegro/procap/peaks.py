@@ -13,6 +13,7 @@ from allelegro.intervals import Ints, chain_starts, concatenated_ranges, union
 from allelegro.io.signal import Counts, StrandedSignal
 from allelegro.io.tables import COUNT, NAME, NUMBER, TEXT, WHOLE, write_table
 from allelegro.procap.background import SCALES, Clumping, Floats, Level, Mask, exposures, stutters, tail
+from allelegro.statistics import benjamini_hochberg, ranks
 
 logger = logging.getLogger(__name__)
 
@@ -171,16 +172,6 @@ def _join(windows: Candidates) -> Candidates:
     return Candidates(start[first], np.maximum.reduceat(end, first), np.minimum.reduceat(p, first))
 
 
-def benjamini_hochberg(p: Floats, tests: int) -> Floats:
-    """q-values of ``p`` when ``tests`` hypotheses were tested and those not listed have p = 1."""
-    if len(p) == 0:
-        return p
-    order = np.argsort(p)
-    q = np.empty(len(p))
-    q[order] = np.minimum.accumulate((p[order] * tests / np.arange(1, len(p) + 1))[::-1])[::-1]
-    return np.minimum(q, 1)
-
-
 def _reads_between(sites: Counts, start: Ints, end: Ints) -> Ints:
     total = np.concatenate([[0], np.cumsum(sites.counts)])
     reads: Ints = total[np.searchsorted(sites.positions, end)] - total[np.searchsorted(sites.positions, start)]
@@ -215,14 +206,7 @@ def thinning(sites: Counts, start: int, end: int) -> float:
     middle = position[np.searchsorted(np.cumsum(count), count.sum() / 2)]
     if reads.min() == reads.max():
         return 0.0
-    return float(-np.corrcoef(_ranks(reads), _ranks(np.abs(np.arange(end - start) - middle)))[0, 1])
-
-
-def _ranks(values: NDArray[np.float64] | Ints) -> Floats:
-    """Ranks from 1; equal values share their mean rank (scipy.stats has it, and takes a second to import)."""
-    _, which, times = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(times) - (times - 1) / 2)[which]
-    return ranks
+    return float(-np.corrcoef(ranks(reads), ranks(np.abs(np.arange(end - start) - middle)))[0, 1])
 
 
 def _members(sites: Counts, start: Ints, end: Ints) -> tuple[Ints, Ints, Ints]:

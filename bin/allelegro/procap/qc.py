@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from allelegro.errors import DataError
 from allelegro.inputs.excluded import read_excluded, write_excluded
@@ -23,6 +22,7 @@ from allelegro.io.tables import COUNT, NAME, TEXT, read_table, write_table
 from allelegro.procap.counts import CountsStore
 from allelegro.procap.donors import KINDS as MATCH_KINDS
 from allelegro.procap.regions import read_tss
+from allelegro.statistics import ranks
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def correlate(signal: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     with np.errstate(invalid="ignore"):
         return {
             "pearson": np.corrcoef(np.log2(1 + signal), rowvar=False).reshape(signal.shape[1], -1),
-            "spearman": np.corrcoef(rankdata(signal, axis=0), rowvar=False).reshape(signal.shape[1], -1),
+            "spearman": np.corrcoef(np.apply_along_axis(ranks, 0, signal), rowvar=False).reshape(signal.shape[1], -1),
         }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from allelegro.errors import DataError
 from allelegro.inputs.references import fasta_contigs
@@ -21,6 +20,7 @@ from allelegro.io.tables import NAME, read_table
 from allelegro.procap.elements import ELEMENT_KINDS
 from allelegro.procap.folds import UNASSIGNED, Scheme, assign_folds, fold_regions
 from allelegro.procap.peaks import PEAK_KINDS
+from allelegro.statistics import wilson_ci
 
 logger = logging.getLogger(__name__)
 
@@ -201,8 +201,7 @@ def reproducibility(sites: pd.DataFrame, locus: NDArray[np.int64]) -> list[dict[
         missing = np.cumsum(found[large, order] == 0) / np.arange(1, len(order) + 1)
         good = np.flatnonzero(missing <= MAX_IRREPRODUCIBLE)
         name = f"{libraries.index[small]} in {libraries.index[large]}"
-        interval = binomtest(int(shared[a, b]), int(size[small])).proportion_ci(method="wilson")
-        share = (shared[a, b] / size[small], interval.low, interval.high)
+        share = (shared[a, b] / size[small], *wilson_ci(int(shared[a, b]), int(size[small])))
         rows.append(_metric(libraries.iloc[a], name, "reproducible_share", size[small], *share))
         rows.append(
             _metric(libraries.iloc[a], name, "reproducible_loci", size[small], good[-1] + 1 if len(good) else 0)

@@ -18,7 +18,7 @@ from allelegro.io.atomic import atomic_path
 from allelegro.io.metrics import metric_row, write_metrics
 from allelegro.models.checkpoint import LoadedModel, load_model
 from allelegro.models.clipnet import Clipnet, log_quantity, reverse_profile
-from allelegro.models.device import choose_device
+from allelegro.models.device import choose_device, keep_freed_memory
 from allelegro.models.encoding import reverse_complement
 from allelegro.models.ensemble import members, require_one_model
 from allelegro.statistics import Estimate
@@ -120,6 +120,7 @@ def evaluate(
     loci of all test folds are pooled. Raises DataError when the checkpoints of a name are not one model, when models
     differ in folds or held-out donors, or when stores and models do not fit.
     """
+    keep_freed_memory()
     ensembles = load_ensembles(models, choose_device(device))
     _check_profiles(ensembles, target_width)
     cohorts = _cohorts(counts, haplotypes, ensembles, target_width)

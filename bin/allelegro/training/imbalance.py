@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from allelegro.procap.allelic_events import fit_null, imbalance
+from allelegro.statistics import benjamini_hochberg
 from allelegro.training.cohort import LN2, AllelicReads
 
 Matrix = NDArray[np.float64]
@@ -67,6 +67,6 @@ def observed_imbalance(reads: AllelicReads, differ: NDArray[np.bool_], *, by_lib
     tested = np.isin(cell, kept)
     site = np.searchsorted(kept, cell[tested])
     _, p = imbalance(second[tested], first[tested], offset[tested], concentration, site)
-    significant[kept] = false_discovery_control(p) < FDR
+    significant[kept] = benjamini_hochberg(p) < FDR
     shape = (len(differ), units)
     return Imbalance(observed.reshape(shape), information.reshape(shape), significant.reshape(shape))

@@ -34,6 +34,7 @@ $(ENV): $(LOCKS)/dev.txt $(LOCKS)/nextflow.sha256 $(LOCKS)/nf-lang.sha256 contai
 	.venv/bin/python -m compileall -q -j 0 .venv/lib > /dev/null || true  # tests of some packages hold wrong syntax on purpose
 	.venv/bin/python containers/install_nextflow.py
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .  # the tools as commands
+	containers/try_tools.sh .venv/bin/python
 	touch $@
 
 demo: $(ENV)

@@ -51,7 +51,7 @@ workflow {
     )
     EFFECTS(
         INPUTS.out.variant_sets, INPUTS.out.scored, INPUTS.out.comparators, INPUTS.out.genome, TRAINING.out.models,
-        PROCAP.out.windows, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools,
+        PROCAP.out.windows, PROCAP.out.counts, GENOTYPE.out.haplotypes, TRAINING.out.tables, plan, tools,
     )
 
     results = INPUTS.out.results.mix(

@@ -78,9 +78,14 @@ def hasWindows(Map given) {
     given.simulate || given.libraries || given.peaks || given.windows || given.counts
 }
 
+/** Whether a run has counts of reads. */
+def hasCounts(Map given) {
+    given.simulate || given.libraries || given.counts
+}
+
 /** Whether a run has counts of reads and haplotypes, on which models are fine-tuned. */
 def finetunes(Map given) {
-    (given.simulate || given.libraries || given.counts) && (given.simulate || given.variants || given.haplotypes)
+    hasCounts(given) && (given.simulate || given.variants || given.haplotypes)
 }
 
 /** Whether a run has a model of any kind to score variants with. */
@@ -119,6 +124,7 @@ def runPlan(Map given) {
     [
         stages: runStages(given),
         windows: hasWindows(given),
+        counts: hasCounts(given),
         finetunes: finetunes(given),
         haplotypes: hasWindows(given) && (given.simulate || given.variants || given.haplotypes),
         genome: given.simulate || given.genome,

@@ -32,7 +32,7 @@ def tableCommand(String file, List rows) {
 
 /** One command, or several of tools in one process: Python and its packages start once. */
 def together(List commands) {
-    commands.size() == 1 ? commands[0] : "run_tools.py ${commands.join(' \\\n    --then ')}"
+    commands.size() == 1 ? commands[0].trim() : "run_tools.py ${commands*.trim().join(' \\\n    --then ')}"
 }
 
 /**

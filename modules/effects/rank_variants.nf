@@ -8,7 +8,7 @@ process RANK_VARIANTS {
     input:
     tuple val(meta), path(scores, stageAs: 'scores/*'), path(variants, stageAs: 'variants/*')
     path points, stageAs: 'points/*'
-    path windows, stageAs: 'windows/*'
+    path counts, stageAs: 'counts/*'
     path annotation, stageAs: 'annotation/*'
     path motifs, stageAs: 'motifs/*'
     tuple path(genome, stageAs: 'genome/*'), path(genome_index, stageAs: 'genome/*')
@@ -22,7 +22,7 @@ process RANK_VARIANTS {
     script:
     """
     rank_variants.py ${repeated('--scores', scores)} ${repeated('--points', points)} \\
-        ${repeated('--windows', windows)} ${repeated('--annotation', annotation)} \\
+        ${repeated('--counts', counts)} ${repeated('--annotation', annotation)} \\
         ${repeated('--motifs', motifs)} --fasta ${quoted(genome)} \\
         ${meta.vcf ? repeated('--variants', variants) : ''} --out ${quoted("${meta.set}.variants.tsv")} \\
         --out-calibration ${quoted("${meta.set}.calibration.tsv")} --threads ${task.cpus} ${tool.args}

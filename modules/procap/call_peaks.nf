@@ -15,9 +15,11 @@ process CALL_PEAKS {
 
     script:
     def commands = [metas, [plus].flatten(), [minus].flatten()].transpose().collect { meta, plus_signal, minus_signal ->
-        """call_peaks.py --plus ${quoted(plus_signal)} --minus ${quoted(minus_signal)} \\
-        --out ${quoted("${meta.library}.peaks.bed")} --out-elements ${quoted("${meta.library}.elements.bed")} \\
-        --threads ${task.cpus} ${tool.args}"""
+        """
+        call_peaks.py --plus ${quoted(plus_signal)} --minus ${quoted(minus_signal)} \\
+            --out ${quoted("${meta.library}.peaks.bed")} --out-elements ${quoted("${meta.library}.elements.bed")} \\
+            --threads ${task.cpus} ${tool.args}
+        """
     }
     """
     ${together(commands)}

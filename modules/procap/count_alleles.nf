@@ -21,10 +21,12 @@ process COUNT_ALLELES {
     script:
     def files = [counts, [reads, alignment]].transpose().collect { n, paths -> ofEach(n, paths) }
     def commands = ([metas] + files).transpose().collect { meta, bam, report ->
-        """count_alleles.py ${repeated('--reads', bam)} ${repeated('--reference', reference)} \\
-        ${repeated('--alignment-report', report)} ${repeated('--vcf', variants)} --windows ${quoted(windows)} \\
-        --library ${quoted(meta.library)} --donor ${quoted(meta.donor)} --out-prefix ${quoted(meta.library)} \\
-        --skip-unusable --threads ${task.cpus} ${tool.args}"""
+        """
+        count_alleles.py ${repeated('--reads', bam)} ${repeated('--reference', reference)} \\
+            ${repeated('--alignment-report', report)} ${repeated('--vcf', variants)} --windows ${quoted(windows)} \\
+            --library ${quoted(meta.library)} --donor ${quoted(meta.donor)} --out-prefix ${quoted(meta.library)} \\
+            --skip-unusable --threads ${task.cpus} ${tool.args}
+        """
     }
     """
     ${together(commands)}

@@ -17,9 +17,11 @@ process MATCH_DONORS {
 
     script:
     def commands = [metas, ofEach(counts[0], reads)].transpose().collect { meta, bam ->
-        """match_donors.py ${repeated('--reads', bam)} ${repeated('--reference', reference)} \\
-        ${repeated('--vcf', variants)} --library ${quoted(meta.library)} --donor ${quoted(meta.donor)} \\
-        --out ${quoted("${meta.library}.donors.tsv")} --threads ${task.cpus} ${tool.args}"""
+        """
+        match_donors.py ${repeated('--reads', bam)} ${repeated('--reference', reference)} \\
+            ${repeated('--vcf', variants)} --library ${quoted(meta.library)} --donor ${quoted(meta.donor)} \\
+            --out ${quoted("${meta.library}.donors.tsv")} --threads ${task.cpus} ${tool.args}
+        """
     }
     """
     ${together(commands)}

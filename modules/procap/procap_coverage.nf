@@ -21,10 +21,12 @@ process PROCAP_COVERAGE {
     script:
     def files = [counts, [reads, alignment, plus, minus]].transpose().collect { n, paths -> ofEach(n, paths) }
     def commands = ([metas] + files).transpose().collect { meta, bam, report, plus_signal, minus_signal ->
-        """procap_coverage.py ${repeated('--reads', bam)} ${repeated('--plus', plus_signal)} \\
-        ${repeated('--minus', minus_signal)} ${repeated('--alignment-report', report)} \\
-        ${repeated('--reference', reference)} ${repeated('--blacklist', blacklist)} \\
-        --library ${quoted(meta.library)} --out-prefix ${quoted(meta.library)} --threads ${task.cpus} ${tool.args}"""
+        """
+        procap_coverage.py ${repeated('--reads', bam)} ${repeated('--plus', plus_signal)} \\
+            ${repeated('--minus', minus_signal)} ${repeated('--alignment-report', report)} \\
+            ${repeated('--reference', reference)} ${repeated('--blacklist', blacklist)} \\
+            --library ${quoted(meta.library)} --out-prefix ${quoted(meta.library)} --threads ${task.cpus} ${tool.args}
+        """
     }
     """
     ${together(commands)}

@@ -17,6 +17,7 @@ from allelegro.effects.trust import SignCalibration, calibration_table, expected
 from allelegro.effects.windows import Genome
 from allelegro.errors import DataError
 from allelegro.io.tables import GUESS, read_table
+from helpers.toy_stores import toy_windows, write_counts
 from helpers.toy_variants import write_checkpoint, write_fasta, write_genome
 
 WIDTH = 60
@@ -119,8 +120,15 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
          "legnet": rng.normal(size=300), "other": measured + 0.5 * rng.normal(size=300)}
     )  # fmt: skip
     points.to_csv(tmp_path / "p.tsv", sep="\t", index=False)
-    table_of("legnet", [0.5, -0.5, None, None]).to_csv(tmp_path / "a.tsv", sep="\t", index=False, na_rep="NA")
-    table_of("other", [None, 1.5, 0.01, None]).to_csv(tmp_path / "b.tsv", sep="\t", index=False, na_rep="NA")
+    windows = toy_windows(3, WIDTH, 1)
+    counts = np.array([[10, 30], [1, 0], [0, 0]])
+    write_counts(tmp_path / "counts", windows, ["A", "B"], ["D", "D"], counts, np.array([10**6, 3 * 10**6]), rng)
+    table_of("legnet", [0.5, -0.5, None, None]).assign(window=["w0", ".", "w1", "w2"]).to_csv(
+        tmp_path / "a.tsv", sep="\t", index=False, na_rep="NA"
+    )
+    table_of("other", [None, 1.5, 0.01, None]).assign(window=["w0", ".", "w1", "w2"]).to_csv(
+        tmp_path / "b.tsv", sep="\t", index=False, na_rep="NA"
+    )
     (tmp_path / "genes.gtf").write_text(
         "".join(
             f'1\tx\ttranscript\t{first}\t{last}\t.\t{strand}\t.\tgene_id "G{n}"; gene_name "NAME{n}";\n'
@@ -129,7 +137,7 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
     )
     rank(
         ["--scores", str(tmp_path / "a.tsv"), "--scores", str(tmp_path / "b.tsv"), "--points", str(tmp_path / "p.tsv"),
-         "--annotation", str(tmp_path / "genes.gtf"), "--out", str(tmp_path / "v.tsv"), "--out-calibration",
+         "--annotation", str(tmp_path / "genes.gtf"), "--counts", str(tmp_path / "counts"), "--out", str(tmp_path / "v.tsv"), "--out-calibration",
          str(tmp_path / "c.tsv")], standalone_mode=False,
     )  # fmt: skip
     table = read_table(tmp_path / "v.tsv", others=GUESS)
@@ -143,6 +151,8 @@ def test_one_row_a_variant_with_the_score_to_use(tmp_path: Path) -> None:
     assert table["rank"].tolist()[:3] == [2, 1, 3] and np.isnan(table["rank"].iloc[3])
     assert table["status"].tolist() == ["scored"] * 3 + ["ref_mismatch"]
     assert table["effect_legnet"].tolist()[:2] == [0.5, -0.5]
+    assert table["window"].tolist() == ["w0", ".", "w1", "w2"]  # reads per million, the mean of both libraries
+    assert table["window_expression"].tolist() == pytest.approx([10, np.nan, 0.5, 0], nan_ok=True)
     p = table["sign_probability"]
     assert p.iloc[1] > 0.9 and 0.4 < p.iloc[0] < 0.6 < p.iloc[1] and np.isnan(p.iloc[3])
     assert table["rsid"].tolist() == table["id"].tolist()

@@ -80,6 +80,20 @@ def test_a_tool_measures_itself_and_the_record_says_so(tmp_path: Path) -> None:
     assert 20 < float(said["cost.memory_mib"]) < 2000
 
 
+def test_tools_of_one_process_leave_one_record_and_end_at_the_first_that_fails(tmp_path: Path) -> None:
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, str(ROOT / "bin/run_tools.py"), *words]
+        environment = {"ALLELEGRO_RECORD": "record", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    both = run("call_peaks.py", "--version", "--then", "merge_peaks.py", "--version")
+    assert (both.returncode, len(both.stdout.split())) == (0, 2), both.stderr
+    assert len((tmp_path / "record").read_text().splitlines()) == 1
+    failed = run("build_report.py", "--results", "none", "--out", "out", "--then", "call_peaks.py", "--version")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.count("error:") == 1
+
+
 def test_versions_are_those_of_loaded_packages_and_programs_asked_about() -> None:
     found = program_version("bash")
     assert versions_in_use().items() >= {"pytest": pytest.__version__, "bash": found}.items()

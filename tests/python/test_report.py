@@ -647,7 +647,8 @@ def scored_folder(folder: Path, donors: bool = False) -> Path:
     ranked = ranked.assign(
         best_model=np.where(scored, "legnet", "."), rank=[2, 1, np.nan], sign_probability=[0.6, 0.95, np.nan], af=0.25,
         null_quantile=[0.3, 0.99, np.nan], motif=[".", "MA1 SP1", "."], motif_change=[".", "broken", "."], motif_bits=[np.nan, -7.5, np.nan],
-        tss_distance=-40, window=".", distance=np.nan, seen=["yes", "no", "."],
+        tss_distance=-40, window=[".", "w3", "."], distance=[np.nan, -12, np.nan], window_expression=[np.nan, 4.25, np.nan],
+        seen=["yes", "no", "."],
     )  # fmt: skip
     status = [ranked.pop(name) for name in ("status", "reason")]
     effects = {f"effect_{model}": of["effect"].to_numpy() for model, of in table.groupby("model")}
@@ -700,7 +701,7 @@ def test_scored_variants_come_first_with_table_and_cards(tmp_path: Path) -> None
     card = html[html.index("Effect -1.500 ± 0.20 log2 (0.35-fold) by legnet.") :]
     for told in (
         "sign is right with probability 0.95", "Larger than 99 % of random SNVs", "40 bp upstream of the nearest start of transcription, of GENE",
-        "breaks motif MA1 SP1 (-7.5 bits)", "Allele frequency 0.25",
+        "breaks motif MA1 SP1 (-7.5 bits)", "Allele frequency 0.25", "In window w3, 12 bp from its centre; 4.25 RPM are observed in it.",
     ):  # fmt: skip
         assert told in card[: card.index("</p>")], told
     assert "Expected calibration error 0.100" in html

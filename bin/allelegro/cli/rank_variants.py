@@ -28,7 +28,12 @@ def main(
     out_calibration: Annotated[
         Path | None, typer.Option(help="Calibration of the probability of a right sign, by model, TSV.")
     ] = None,
-    windows: Annotated[Path | None, typer.Option(help="The elements that were scored: their score is added.")] = None,
+    counts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Counts store of the windows that variants were scored in: what is observed there, RPM, is added."
+        ),
+    ] = None,
     annotation: Annotated[
         Path | None, typer.Option(help="GTF or GFF3 of the genome: the nearest start site's gene is added.")
     ] = None,
@@ -52,12 +57,12 @@ def main(
     from allelegro.effects.summary import read_models, summarise
     from allelegro.effects.windows import Genome
     from allelegro.io.tables import write_table
-    from allelegro.io.windows import read_windows
+    from allelegro.procap.counts import CountsStore
 
-    elements = read_windows(windows, folds=False) if windows else None
+    observed = CountsStore.open(counts).expression() if counts else None
     sites = StartSites.read(annotation) if annotation else None
     scanned = (Genome(fasta), read_motifs(motifs or BUNDLED)) if fasta else None
-    table, calibration = summarise(read_models(scores), points or [], elements, sites, variants, scanned)
+    table, calibration = summarise(read_models(scores), points or [], observed, sites, variants, scanned)
     write_table(table, out)
     if out_calibration is not None:
         write_table(calibration, out_calibration)

@@ -25,7 +25,7 @@ _FROM_BEST = [
 ]  # fmt: skip
 _IF_THERE = ("null_quantile", "ref_sd", "alt_sd", "seen")
 SUMMARY_COLUMNS = [
-    *VARIANT_COLUMNS, "rsid", "af", "rank", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_score",
+    *VARIANT_COLUMNS, "rsid", "af", "rank", "best_score", "best_model", "sign_probability", *_FROM_BEST, "window_expression",
     *GENE_COLUMNS, *MOTIF_COLUMNS, "status", "reason",
 ]  # fmt: skip
 
@@ -76,7 +76,7 @@ def best_first(models: Sequence[str], points: Sequence[Path]) -> list[str]:
 def summarise(
     models: Mapping[str, pd.DataFrame],
     points: Sequence[Path],
-    windows: pd.DataFrame | None = None,
+    expression: pd.Series | None = None,
     start_sites: StartSites | None = None,
     vcf: Path | None = None,
     motifs: tuple[Genome, Sequence[Motif]] | None = None,
@@ -87,6 +87,7 @@ def summarise(
     did not see its place, where there is one, else of those that scored it (``seen`` is then ``yes``). ``rank`` is its place
     by size among them (1 is the largest, a repeated variant has none), ``sign_probability`` how likely its sign is right:
     calibrated on variants that training did not see, so only of such. What shows top variants takes them by ``rank``.
+    ``expression`` is what is observed in each window, by its name.
     """
     order = best_first(list(models), points)
     table = models[order[0]][VARIANT_COLUMNS].copy()
@@ -95,7 +96,7 @@ def summarise(
     table = table.assign(
         rsid=table["id"].where(table["id"].astype(str).str.match(r"rs\d+"), "."), af=np.nan,
         best_score=best["effect"], best_model=best["model"].where(best["status"] == SCORED, "."),
-        rank=_ranks(best), sign_probability=np.nan, window_score=np.nan, status=best["status"], reason=best["reason"],
+        rank=_ranks(best), sign_probability=np.nan, window_expression=np.nan, status=best["status"], reason=best["reason"],
         **{name: best.get(name, "unknown" if name == "seen" else np.nan) for name in _FROM_BEST},
     )  # fmt: skip
     groups = sign_classes(best["view"], best["distance"])
@@ -104,9 +105,8 @@ def summarise(
         if own.any():
             effect = best["effect"].to_numpy(float)[own]
             table.loc[own, "sign_probability"] = curves.probability(effect, groups[own])
-    if windows is not None:
-        score = windows.drop_duplicates("name").set_index("name")["score"]
-        table["window_score"] = pd.to_numeric(table["window"].map(score), errors="coerce")
+    if expression is not None:
+        table["window_expression"] = table["window"].map(expression)
     genes = (
         start_sites.nearest(table) if start_sites else pd.DataFrame({"gene": ".", "tss_distance": np.nan}, table.index)
     )

@@ -140,6 +140,11 @@ class CountsStore:
             np.add.at(part, (found.window[inside], found.library[inside], found.strand[inside]), found.reads[inside])
         return sums
 
+    def expression(self) -> pd.Series:
+        """Reads per million (:func:`library_sizes`) of both strands in each window, the mean over libraries, by window name."""
+        rpm = self.counts().sum(axis=2) / library_sizes(self.libraries)
+        return pd.Series(rpm.mean(axis=1), index=self.windows["name"].astype(str))
+
     def table(self, target_width: int | None = None) -> pd.DataFrame:
         """Raw counts of both strands together: one row a window (by name), one column a library."""
         counts = self.counts(target_width).sum(axis=2)

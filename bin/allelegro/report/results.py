@@ -16,7 +16,7 @@ from allelegro.errors import DataError
 from allelegro.genotype.store import HaplotypeStore
 from allelegro.io.metrics import METRIC_COLUMNS, read_metrics
 from allelegro.io.tables import COUNT, GUESS, NUMBER, TEXT, WHOLE, Kind, maybe, read_table
-from allelegro.procap.counts import CountsStore, library_sizes
+from allelegro.procap.counts import CountsStore
 from allelegro.report.anonymous import Pseudonyms, pseudonyms_of
 from allelegro.report.report import MEMBERS
 
@@ -206,15 +206,6 @@ class Results:
         if self.anonymous:
             counts.libraries = counts.libraries.map(self._hidden)
         return counts, self.haplotype_store
-
-    @cached_property
-    def expression(self) -> dict[str, float]:
-        """Observed RPM of each window, both strands, the mean over libraries; empty without counts."""
-        if self.stores is None:
-            return {}
-        counts = self.stores[0]
-        rpm = counts.counts().sum(axis=2) / library_sizes(counts.libraries)
-        return dict(zip(counts.windows["name"].astype(str), rpm.mean(axis=1).tolist(), strict=True))
 
     @cached_property
     def haplotype_store(self) -> HaplotypeStore | None:

@@ -28,7 +28,7 @@ SHOWN = {
     "sign_probability": "P(sign right)", "null_quantile": "null quantile", "effect_sd": "spread",
     "gene": "gene", "tss_distance": "bp from its start", "motif": "motif", "motif_change": "by alt",
     "motif_bits": "bits", "af": "allele frequency", "window": "window", "distance": "bp from its centre",
-    "expression": "RPM of the window",
+    "window_expression": "RPM of the window",
 }  # fmt: skip
 ABOUT = {
     "effect": "log2 of predicted activity, alternative over reference allele; positive: the alternative allele increases activity.",
@@ -45,7 +45,7 @@ ABOUT = {
     "allele frequency": "INFO/AF of the VCF.",
     "window": "The PRO-cap window that the variant is in, and was scored in.",
     "bp from its centre": "Negative: left of the window's centre.",
-    "RPM of the window": "Observed signal of the window, both strands, the mean over libraries.",
+    "RPM of the window": "Observed reads per million in the window, both strands, the mean over libraries (by size factors).",
 }
 
 
@@ -63,8 +63,6 @@ def scored_variants(results: Results, report: Report) -> None:
         report.answers += _answers(name, table)
         section.show(_unscored(name, table))
         top = top_variants(table)
-        if "window" in top:
-            top = top.assign(expression=top["window"].map(results.expression))
         if top.empty:
             report.warn(f"No variant of {name} was scored by any model: the reasons are under Scored variants.")
             continue
@@ -254,7 +252,7 @@ def _said(row: pd.Series) -> Iterator[str]:
     if (frequency := _known(row, "af")) is not None:
         yield f"allele frequency {frequency:.3g}"
     if (window := _known(row, "window")) is not None:
-        distance, rpm = _known(row, "distance"), _known(row, "expression")
+        distance, rpm = _known(row, "distance"), _known(row, "window_expression")
         where = "" if distance is None else f", {abs(distance):,.0f} bp from its centre"
         yield f"in window {window}{where}" + ("" if rpm is None else f"; {rpm:.3g} RPM are observed in it")
 

@@ -3,8 +3,10 @@
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from allelegro.report import plots
 from allelegro.report.svg import Axes, Drawing, blend, limits, log_ticks, round_ticks, short, trace
 
 
@@ -52,3 +54,13 @@ def test_drawing_is_well_formed_whatever_the_names() -> None:
 def test_colours_and_numbers() -> None:
     assert blend(0.5, ["#000000", "#ffffff"]) == "#808080" and blend(2.0, ["#000000", "#ffffff"]) == "#ffffff"
     assert [short(value) for value in (0.05, 1500, 25000, 3e6, -0.5)] == ["0.05", "1,500", "25k", "3M", "−0.5"]
+
+
+def test_names_of_rows_are_whole_where_they_fit_on_two_lines_and_begin_within_the_drawing() -> None:
+    labels = ["pretrained_cell1 (significant)", "SATURATE_SEQUENCES", "a_name_that_is_longer_than_any_room_for_it"]
+    rows = pd.DataFrame({"label": labels, "value": 1.0, "ci_low": 0.5, "ci_high": 1.5, "n": 9})
+    figure = plots.forest("name", "title", "caption", rows, "r")
+    assert figure is not None
+    words = [text.text for text in ElementTree.fromstring(figure.svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"pretrained_cell1", "(significant)", "SATURATE_SEQUENCES"} <= set(words)
+    assert any(word.startswith("a_name_that") and word.endswith("…") for word in words if word)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from allelegro.report.report import GREY, MEMBERS, PALETTE, Figure, figure_of
-from allelegro.report.svg import INK, LETTER, WIDTH, Axes, Drawing, blend, limits, text_width
+from allelegro.report.svg import INK, WIDTH, Axes, Drawing, blend, limits, text_width
 
 DENSITY = ("#9cc7ea", "#2f7fc1", "#7a3fa0", "#cf4a5c")
 DIVERGING = ("#2f7fc1", "#c9ced6", "#cf4a5c")
@@ -60,9 +60,17 @@ def _label_space(labels: Sequence[str] | pd.Series, size: float = 10.5) -> float
 
 
 def _label(drawing: Drawing, left: float, y: float, words: str, size: float = 10.5) -> None:
-    """A name left of an axis, shortened where it has no room."""
-    most = int((left - 8) / (size * LETTER))
-    drawing.text(left - 7, y + 4, words if len(words) <= most else f"{words[: most - 1]}…", size=size, anchor="end")
+    """A name left of an axis: where it has no room on two smaller lines, broken at its last blank, or else shortened."""
+    name, _, rest = words.rpartition(" ")
+    fits = text_width(words, size) <= left - 8
+    if name and not fits:
+        size -= 2
+    lines = [words] if fits or not name else [name, rest]
+    for place, line in enumerate(lines):
+        shown = line
+        while text_width(shown, size) > left - 8:
+            shown = f"{shown.removesuffix('…')[:-1]}…"
+        drawing.text(left - 7, y + 4 + (place - (len(lines) - 1) / 2) * size, shown, size=size, anchor="end")
 
 
 def _interval(axes: Axes, y: float, row: Mapping[Any, Any], colour: str) -> None:

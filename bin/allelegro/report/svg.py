@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 WIDTH = 360.0  # of a figure in pixels: fits a phone as it is, and two fit a page side by side
 GROWN = 1.17  # times this size at most, on a wide page
 INK, SOFT = "currentColor", "#8b9099"  # text and axes take the page's own colour, light or dark
-LETTER = 0.62  # mean width of a letter, in font sizes
+LETTER, CAPITAL = 0.62, 0.72  # mean widths of letters, in font sizes
 
 # Outlines of the four bases in a square of 100 × 100, y downwards.
 LETTERS = {
@@ -208,7 +208,8 @@ def trace(xs: ArrayLike, ys: ArrayLike) -> str:
 
 def text_width(words: str, size: float) -> float:
     """About how wide a line of text is."""
-    return len(words) * size * LETTER
+    capitals = sum(letter.isupper() for letter in words)
+    return size * (capitals * CAPITAL + (len(words) - capitals) * LETTER)
 
 
 def limits(values: Iterable[ArrayLike], *, margin: float = 0.04, around: float | None = None) -> tuple[float, float]:

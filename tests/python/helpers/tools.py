@@ -128,7 +128,7 @@ CALLS = [
     Call("call_allelic_events", {"snvs": "a.snvs.tsv.gz"}, {"out": "out/allelic_events.tsv"}, ("--allow-none",)),
     Call(
         "rank_variants",
-        {"scores": "scores.tsv", "windows": "windows.bed", "annotation": "genes.gtf", "motifs": "motifs.meme",
+        {"scores": "scores.tsv", "counts": "counts", "annotation": "genes.gtf", "motifs": "motifs.meme",
          "fasta": "sim/genome.fa"},
         {"out": "out/variants.tsv", "out-calibration": "out/calibration.tsv"},
     ),

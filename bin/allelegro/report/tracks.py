@@ -15,7 +15,7 @@ BASES = list("ACGT")
 LETTER_COLOURS = {"A": "#23976b", "C": "#2f7fc1", "G": "#e0861a", "T": "#cf4a5c"}
 LETTERS_A_LINE = 50
 PLUS, MINUS, OBSERVED = PALETTE[0], PALETTE[3], GREY
-LEFT, TRACK, BAR = 58.0, 62.0, 14.0
+LEFT, TRACK, HEADING, BAR = 48.0, 62.0, 16.0, 14.0
 ArrayOfInts = Sequence[int] | NDArray[np.int64]
 
 
@@ -46,7 +46,7 @@ def loci(
     top = 4.0
     mapped = snvs is not None and not snvs.empty
     for place, (group, mean) in enumerate(zip(groups, means, strict=True)):
-        axes = Axes(drawing, LEFT, top, WIDTH - LEFT - 8, TRACK, xlim, ylim)
+        axes = Axes(drawing, LEFT, top + HEADING, WIDTH - LEFT - 8, TRACK, xlim, ylim)
         last = place == len(groups) - 1 and not mapped
         _strands(axes, positions, mean, str(group), int(np.asarray(genotype == group).sum()))
         axes.frame("position (1-based)" if last else "", xticks=last, whole=True)
@@ -55,7 +55,7 @@ def loci(
             pd.DataFrame({"track": strand, "genotype": group, "position": positions, "value": values})
             for strand, values in zip(("plus", "minus"), mean, strict=True)
         ]
-        top += TRACK + 10
+        top += HEADING + TRACK + 4
     if snvs is not None and mapped:
         axes = Axes(drawing, LEFT, top, WIDTH - LEFT - 8, 44, xlim, (0, 1))
         matrix = effects(snvs)
@@ -74,8 +74,7 @@ def loci(
 
 
 def _strands(axes: Axes, positions: NDArray[np.int64], mean: NDArray[np.floating[Any]], label: str, n: int) -> None:
-    axes.drawing.text(2, axes.top + TRACK / 2 - 2, label, size=10.5, bold=True)
-    axes.drawing.text(2, axes.top + TRACK / 2 + 11, f"n = {n}", size=9.5)
+    axes.drawing.text(axes.left, axes.top - 5, f"{label}, n = {n}", bold=True)
     zero = float(axes.y(0))
     for strand, values, colour in (("plus", mean[0], PLUS), ("minus", -mean[1], MINUS)):
         full = np.flatnonzero(values)

@@ -4,7 +4,7 @@ include { finetunes ; hasModels ; hasWindows ; modelCatalogue ; words } from './
 
 /** The schema as a map. */
 def readSchema(String path) {
-    ordered(new groovy.json.JsonSlurper().parseText(file(path).text))
+    ordered(new groovy.json.JsonSlurper().parseText(file(path, glob: false).text))
 }
 
 /** Maps and lists of their own, in the order of the document; JsonSlurper's maps are not safe between threads. */
@@ -113,7 +113,10 @@ def valueProblem(String name, value, Map property) {
     if (property.pattern && !(text ==~ property.pattern)) {
         return "--${name}: '${text}' does not look like ${property.pattern}"
     }
-    if (property.exists && ![file(text)].flatten().any { path -> path.exists() }) {
+    if (isPath(name, property) && !isReadable(text)) {
+        return "--${name}: ${groovy.json.JsonOutput.toJson(text)}: a name cannot begin or end with a blank, or hold a tab or a line break; rename it"
+    }
+    if (property.exists && ![file(text), file(text, glob: false)].flatten().any { path -> path.exists() }) {
         return text.contains('://')
             ? "--${name}: ${text}: cannot be fetched; check the address and the network, or give a downloaded file"
             : "--${name}: ${text}: no such file or folder"
@@ -133,7 +136,41 @@ def parameterProblems(Map schema, Map given) {
         .collect { name, value -> valueProblem(name, value, properties[name]) }
         .findAll()
     def named = unknown.collect { name -> "--${name} is not a parameter.${suggestion(name, properties.keySet())}" }
-    named + wrong + missingParameters(properties, given) + arrayProblems(given)
+    named + wrong + missingParameters(properties, given) + patternProblems(properties, given) + arrayProblems(given)
+}
+
+/** Files and folders of the user, and those of the run, whose names a task would take for patterns of other names. */
+def patternProblems(Map properties, Map given) {
+    def named = given.findAll { name, value ->
+        isPath(name, properties[name]) && value instanceof CharSequence && isReadable(value) && !(value ==~ /(?!file:)\w+:\/\/.*/)
+    }
+    def inputs = named.findAll { name, _value -> properties[name].exists || name == 'trained' }.collectMany { name, value ->
+        def literal = file(value, glob: false)
+        (literal.exists() ? [literal] : [file(value)].flatten()).collect { path -> ["--${name}", path] }
+    }
+    def others = named.subMap('bowtie2_index', 'checkpoints', 'outdir').collect { name, value -> ["--${name}", file(value, glob: false)] } +
+        [['-work-dir', workflow.workDir], ['the folder of the pipeline', projectDir]]
+    (inputs + others).findAll { _option, path -> isPattern(path) }
+        .collect { option, path -> "${option}: ${path}: ${patternRemedy()}" }
+}
+
+/** Whether a parameter names files or folders. */
+def isPath(String name, Map property) {
+    property?.exists || name in ['trained', 'bowtie2_index', 'checkpoints', 'outdir']
+}
+
+/** Whether Nextflow can make a path of a text at all. */
+def isReadable(text) {
+    text == text.trim() && !(text =~ /\p{Cntrl}/)
+}
+
+/** Whether the shell takes a path for a pattern: Nextflow writes it bare into the script that links a task's inputs. */
+def isPattern(path) {
+    !path.toUriString().contains('://') && path.toString() =~ /[*?\[\]{}\\]/
+}
+
+def patternRemedy() {
+    'no name may hold * ? [ ] { } or \\, which make it a pattern of other names; rename the file or folder'
 }
 
 /** Nextflow's array jobs do not quote the paths of their tasks. */

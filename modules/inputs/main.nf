@@ -1,5 +1,6 @@
 include { SIMULATE_COHORT } from './simulate_cohort.nf'
 include { CHECK_INPUTS } from './check_inputs.nf'
+include { isPattern ; patternRemedy } from '../parameters.nf'
 
 // Sheets and references, simulated or user-provided, checked together; what the user gives replaces what is simulated.
 workflow INPUTS {
@@ -99,6 +100,10 @@ def listedFiles(Map source) {
         error("${failed.size()} of the addresses in the sheets cannot be fetched; check them and the network, or name " +
             "downloaded files:\n  ${failed.join('\n  ')}")
     }
+    def patterns = found.findAll { path -> isPattern(path) }
+    if (patterns) {
+        error("${patterns.size()} of the files in the sheets: ${patternRemedy()}:\n  ${patterns.join('\n  ')}")
+    }
     found
 }
 
@@ -111,7 +116,7 @@ def listedFile(sheet, String path) {
 def withIndex(files, List suffixes) {
     def found = [files].flatten().findAll().collect { path ->
         def target = path.toUriString() ==~ /\w+:\/\/.*/ ? path : path.toRealPath()
-        indicesOf(path, suffixes) || !indicesOf(target, suffixes) ? path : target
+        indicesOf(path, suffixes) || !indicesOf(target, suffixes) || isPattern(target) ? path : target
     }
     [found.size() == 1 ? found[0] : found, found.collectMany { path -> indicesOf(path, suffixes) }]
 }

@@ -207,6 +207,26 @@ def test_a_store_that_is_not_whole_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_metadata_of_another_kind_are_refused(tmp_path: Path) -> None:
+    made = cohort(tmp_path)
+    out = tmp_path / "store"
+    extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)
+    whole = json.loads((out / "metadata.json").read_text())
+    wrong = {
+        "contigs": [5, {"chr1": ""}, {"chr1": -1}], "variants": [float("nan"), "9", True], "flank": [None, 1.5],
+        "donors": [[1, 2], ["A", "A"], None], "width": [2**70, "x"], "sizes": [{"windows.bed": None}], "dropped": [[]],
+        "genotypes": [{"called": "x"}], "alleles_read": [-1],
+    }  # fmt: skip
+    for key, values in wrong.items():
+        for value in values:
+            (out / "metadata.json").write_text(json.dumps(whole | {key: value}))
+            with pytest.raises(DataError, match=f"metadata.json: '{key}' is missing or damaged"):
+                HaplotypeStore(out)
+    (out / "metadata.json").write_text(json.dumps(whole | {"contigs": {}}))
+    with pytest.raises(DataError, match="the length of contig"):
+        HaplotypeStore(out).reference_positions(0)
+
+
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [

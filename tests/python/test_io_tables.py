@@ -164,6 +164,13 @@ def test_what_is_no_table_is_said(tmp_path: Path, content: bytes, problem: str) 
     assert problem in complaint(tmp_path / "t", KINDS)
 
 
+def test_one_column_may_hold_commas(tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("donor\na,b\nA&B\n")
+    assert read_table(tmp_path / "t.tsv", {"donor": NAME})["donor"].tolist() == ["a,b", "A&B"]
+    (tmp_path / "t.csv").write_text("donor\na,b\n")
+    assert "has 2 cells, the header has 1" in complaint(tmp_path / "t.csv", {"donor": NAME})
+
+
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     assert "no such file" in complaint(tmp_path / "t", KINDS)
     assert "is a folder" in complaint(tmp_path, KINDS)

@@ -160,6 +160,21 @@ def test_wrong_parameters_are_named(tmp_path: Path, arguments: tuple[str, ...], 
     assert not (tmp_path / "work").exists() or not any((tmp_path / "work").iterdir())
 
 
+def test_names_that_are_patterns_are_refused(tmp_path: Path) -> None:
+    """A task would take g1.fa for g[1].fa, without a word."""
+    for name in ("g[1].fa", "g1.fa", "{a,b}.bed", "v1?.vcf", "v2.vcf", "reads[1].bam", "reads1.bam"):
+        (tmp_path / name).touch()
+    (tmp_path / "libraries.tsv").write_text("library\tdonor\tbam\nA\tD\treads[1].bam\n")
+    given = ("--genome", "g[1].fa", "--windows", "{a,b}.bed", "--score", "v*.vcf", "--outdir", "re*")
+    run = nextflow(tmp_path, *STUB, *given)
+    refused = re.findall(r"(--\w+): \S*/(\S+): no name may hold", run.output)
+    assert run.status == 1
+    assert refused == [("--genome", "g[1].fa"), ("--windows", "{a,b}.bed"), ("--score", "v1?.vcf"), ("--outdir", "re*")]
+    run = nextflow(tmp_path, *STUB, "--libraries", "libraries.tsv")
+    assert run.status == 1 and "1 of the files in the sheets: no name may hold" in run.output
+    assert "reads[1].bam" in run.output
+
+
 def test_missing_parameters_are_listed_together(tmp_path: Path) -> None:
     run = nextflow(tmp_path, "run", "PROJECT/main.nf")
     assert run.status == 1

@@ -10,7 +10,7 @@ counts; ``metadata.json``, written last.
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from allelegro.errors import DataError
-from allelegro.io.arrays import load_array
+from allelegro.io.arrays import load_array, save_array
 from allelegro.io.checksums import sha256
 from allelegro.io.tables import COUNT, NAME, TEXT, WHOLE, read_table
 from allelegro.io.windows import read_windows
@@ -126,6 +126,12 @@ class HaplotypeStore:
             if not good:
                 raise DataError(f"{self.folder / name}.npy: values out of range; {AGAIN}")
 
+    def fact(self, key: str) -> Any:
+        """A value of the metadata; raises DataError where the store has none."""
+        if key not in self.metadata:
+            raise DataError(f"{self.folder / 'metadata.json'}: '{key}' is missing or damaged; {AGAIN}")
+        return self.metadata[key]
+
     @property
     def _n_variants(self) -> int:
         return int(self.metadata.get("variants", np.iinfo(np.int32).max))
@@ -223,7 +229,10 @@ class HaplotypeStore:
         """
         window = self._window_of(row)
         start = int(self.starts[window])
-        length = int(self.metadata["contigs"][self.windows["chrom"].iloc[window]])
+        contig = self.windows["chrom"].iloc[window]
+        length = self.fact("contigs").get(contig)
+        if length is None:
+            raise DataError(f"{self.folder / 'metadata.json'}: the length of contig {contig} is missing; {AGAIN}")
         found = _haplotype_positions(start, self.width, self.edits(row))
         found[(found < 0) | (found >= length)] = ABSENT
         return found
@@ -354,8 +363,8 @@ class StoreWriter:
         if (order != np.arange(len(order))).any():
             rows, per_row = self._reorder(np.argsort(order), rows, per_row)
         self._narrow_index(int(rows.max()))
-        np.save(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(rows)]))
-        np.save(self.folder / "allele_offsets.npy", np.concatenate([[0], np.cumsum(per_row)]))
+        save_array(self.folder / "offsets.npy", np.concatenate([[0], np.cumsum(rows)]))
+        save_array(self.folder / "allele_offsets.npy", np.concatenate([[0], np.cumsum(per_row)]))
         counts = pd.DataFrame(self.donor_counts, columns=list(DONOR_COUNTS))
         counts.insert(0, "donor", self.donors)
         counts.to_csv(self.folder / "donors.tsv", sep="\t", index=False)
@@ -430,6 +439,27 @@ class _NpyStream:
         self.handle.close()
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
+
+
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value) and len(set(value)) == len(value)
+
+
+# What the metadata are read for, and whether a value can be it; the first four are in every store.
+_NEEDED = ("donors", "width", "sizes", "checksums")
+_FACTS: Mapping[str, Callable[[object], bool]] = {
+    "donors": _are_names, "width": _is_count, "sizes": _are_counts, "checksums": lambda value: isinstance(value, dict),
+    "contigs": _are_counts, "flank": _is_count, "variants": _is_count, "dropped": _are_counts, "genotypes": _are_counts,
+    "alleles_read": _is_count, "not_left_aligned": _is_count, "phase_set_changes": _is_count, "rows_merged": _is_count,
+}  # fmt: skip
+
+
 def _read_metadata(path: Path) -> dict[str, Any]:
     """``metadata.json`` of a store; raises DataError when it is absent, no JSON, or of another kind or version."""
     listing = path / "metadata.json"
@@ -447,8 +477,8 @@ def _read_metadata(path: Path) -> dict[str, Any]:
         raise DataError(
             f"{listing}: version {metadata.get('version')}, this program reads {VERSION}; make the store again"
         )
-    for key, kind in (("donors", list), ("width", int), ("sizes", dict), ("checksums", dict)):
-        if not isinstance(metadata.get(key), kind):
+    for key, holds in _FACTS.items():
+        if (key in metadata or key in _NEEDED) and not holds(metadata.get(key)):
             raise DataError(f"{listing}: '{key}' is missing or damaged; {AGAIN}")
     if (
         not {*(f"{name}.npy" for name in ARRAYS), "windows.bed"}

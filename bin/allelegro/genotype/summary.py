@@ -23,7 +23,7 @@ def write_summary(store: HaplotypeStore, out: Path, min_kinship: float, seed: in
     donors = donor_table(store)
     pairs, degrees, n_snvs = kinship_pairs(store, min_kinship, seed)
     components, shares, n_common = ancestry(store, seed)
-    dropped = pd.DataFrame(store.metadata["dropped"].items(), columns=["reason", "alleles"])
+    dropped = pd.DataFrame(store.fact("dropped").items(), columns=["reason", "alleles"])
     histogram = windows["distinct_haplotypes"].value_counts().sort_index().rename_axis("distinct_haplotypes")
     with atomic_folder(out, "genotype-report") as folder:
         write_table(windows, folder / "windows.tsv")
@@ -81,23 +81,24 @@ def _metric(name: str, value: float, n: int, subset: str = "all") -> dict[str, o
 
 
 def _metrics(store: HaplotypeStore, windows: pd.DataFrame, donors: pd.DataFrame) -> list[dict[str, object]]:
-    facts, per_window = store.metadata, windows["distinct_haplotypes"]
-    n = len(store)
+    per_window = windows["distinct_haplotypes"]
+    n, distinct = len(store), len(store.sequences)
+    haplotypes = n * len(store.donors) * 2
     return [
         _metric("donors", len(store.donors), len(store.donors)),
         _metric("windows", n, n),
-        _metric("haplotypes", facts["haplotypes"], n),
-        _metric("distinct_haplotypes", facts["distinct_haplotypes"], n),
-        _metric("compression", facts["haplotypes"] / facts["distinct_haplotypes"], n),
+        _metric("haplotypes", haplotypes, n),
+        _metric("distinct_haplotypes", distinct, n),
+        _metric("compression", haplotypes / distinct, n),
         _metric("distinct_per_window_median", per_window.median(), n),
         _metric("distinct_per_window_max", per_window.max(), n),
         _metric("window_heterozygosity", windows["heterozygosity"].mean(), n),
-        _metric("alleles_read", facts["alleles_read"], n),
-        _metric("variants_used", facts["variants"], n),
-        _metric("not_left_aligned", facts["not_left_aligned"], n),
-        _metric("phase_set_changes", facts["phase_set_changes"], n),
+        _metric("alleles_read", store.fact("alleles_read"), n),
+        _metric("variants_used", store.fact("variants"), n),
+        _metric("not_left_aligned", store.fact("not_left_aligned"), n),
+        _metric("phase_set_changes", store.fact("phase_set_changes"), n),
         _metric("heterozygosity", donors["heterozygosity"].mean(), len(donors)),
         _metric("missingness", donors["missingness"].mean(), len(donors)),
-        *(_metric("dropped_alleles", count, n, subset=reason) for reason, count in facts["dropped"].items()),
-        *(_metric("genotypes", count, n, subset=kind) for kind, count in facts["genotypes"].items()),
+        *(_metric("dropped_alleles", count, n, subset=reason) for reason, count in store.fact("dropped").items()),
+        *(_metric("genotypes", count, n, subset=kind) for kind, count in store.fact("genotypes").items()),
     ]

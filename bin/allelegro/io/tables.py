@@ -3,8 +3,8 @@
 Every cell is read as text. A column becomes something else only by a :class:`Kind` that the caller names, so that a
 donor called 007, NA or 1e5 stays that, and a cell that is not of its kind is an error with file, row, column and value.
 
-The separator is the one of the header (tab, else comma). Lines that begin with ``##`` are comments, and so are lines that
-begin with ``#`` except the header. Cells may be quoted: in a CSV quotes protect commas, in a TSV they are taken off a
+The separator is the one of the header: tab, else comma, and tab where there is one column, but in a .csv. Lines that
+begin with ``##`` are comments, and so are lines that begin with ``#`` except the header. Cells may be quoted: in a CSV quotes protect commas, in a TSV they are taken off a
 cell that is wholly quoted; a quote that is not closed is a letter like any other. Blanks around cells are taken off,
 blank rows and separators at the ends of rows are ignored. A row of another number of cells than the header is an error.
 """
@@ -224,8 +224,13 @@ class _Layout:
             return all(self._column(name, found) is not None for name in self.columns)
         return following is not None and len(found) == len(self._header_cells(following))
 
+    def _separator_of(self, header: str) -> str:
+        """Tab, or comma where the header has one and no tab; of a single column that which the name of the file says."""
+        csv_named = self.path.name.lower().endswith((".csv", ".csv.gz"))
+        return "," if "\t" not in header and ("," in header or csv_named) else "\t"
+
     def _header_cells(self, line: str) -> list[str]:
-        separator = "\t" if "\t" in line else ","
+        separator = self._separator_of(line)
         cells = [cell.strip().removeprefix("\ufeff").lstrip("#") for cell in _unquoted(line, separator, 0)]
         while cells and not cells[-1]:
             cells.pop()
@@ -240,7 +245,7 @@ class _Layout:
         return next((lower.index(alias) for alias in names if alias in lower), None)
 
     def _take_header(self, line: str) -> None:
-        self.separator = "\t" if "\t" in line else ","
+        self.separator = self._separator_of(line)
         if "\0" in line:
             raise DataError(f"{self.path}: not a text table; check that it is the file you mean")
         self.header = [cell or f"column {number}" for number, cell in enumerate(self._header_cells(line), 1)]

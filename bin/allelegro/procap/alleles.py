@@ -24,6 +24,7 @@ from scipy.special import bdtr, bdtrc, betaln, xlogy
 
 from allelegro.errors import DataError
 from allelegro.intervals import concatenated_ranges, inside, union
+from allelegro.io.arrays import save_array
 from allelegro.io.atomic import atomic_path
 from allelegro.io.bam_index import ContigRecords, contig_records
 from allelegro.io.bgzf import ends_whole
@@ -144,8 +145,8 @@ def count_alleles(
     paths = [Path(f"{prefix}.{name}") for name in ("allelic.npy", "snvs.tsv.gz", "reference.npy", "alleles.json")]
     write_table(table, paths[1])
     with atomic_path(paths[0]) as array, atomic_path(paths[2]) as bias, atomic_path(paths[3]) as report:
-        np.save(array, counts)
-        np.save(bias, orientation)
+        save_array(array, counts)
+        save_array(bias, orientation)
         summary["sha256"] = sha256(array)
         report.write_text(json.dumps(summary, indent=1) + "\n")
     log.info(

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from allelegro.errors import DataError
 from allelegro.intervals import Ints, concatenated_ranges
-from allelegro.io.arrays import load_array
+from allelegro.io.arrays import append_array, load_array, save_array
 from allelegro.io.atomic import also_reading, atomic_folder
 from allelegro.io.checksums import same_data, sha256
 from allelegro.io.contigs import check_shared, few
@@ -326,10 +326,10 @@ def write_element_counts(
     totals = np.stack([reads - reads // 2, reads // 2], axis=2).astype(np.uint32)
     _, _, strand = np.nonzero(totals)
     with atomic_folder(out, "counts", _own_files) as folder:
-        np.save(folder / "counts.npy", totals)
-        np.save(folder / "profile_offsets.npy", np.concatenate(([0], np.cumsum((totals > 0).sum(axis=2).ravel()))))
-        np.save(folder / "profile_positions.npy", (strand * width + width // 2).astype(np.uint16))
-        np.save(folder / "profile_values.npy", totals[totals > 0])
+        save_array(folder / "counts.npy", totals)
+        save_array(folder / "profile_offsets.npy", np.concatenate(([0], np.cumsum((totals > 0).sum(axis=2).ravel()))))
+        save_array(folder / "profile_positions.npy", (strand * width + width // 2).astype(np.uint16))
+        save_array(folder / "profile_values.npy", totals[totals > 0])
         write_windows(windows, folder / "windows.bed")
         method = _write_libraries(libraries, totals, folder)
         _write_metadata(folder, width, method, excluded or {}, resolved=False)
@@ -399,8 +399,8 @@ def _join_alleles(
             array.with_name(array.name.replace(".allelic.", ".reference.")), "run count_alleles.py again"
         )
         said[name] = {key: report[key] for key in ("reads", "sites", "reference_share")}
-    np.save(folder / "allelic.npy", counts)
-    np.save(folder / "allelic_reference.npy", reference)
+    save_array(folder / "allelic.npy", counts)
+    save_array(folder / "allelic_reference.npy", reference)
     return said
 
 
@@ -452,8 +452,8 @@ def _count_library(windows: pd.DataFrame, library: Library, stem: Path) -> _Spoo
             counts[rows] = np.diff(cumulative[np.concatenate(([0], ends))]).reshape(-1, 2)
             sizes[rows] = np.diff(np.concatenate(([0], ends[1::2])))
             starts[rows] = written + ends[1::2] - sizes[rows]
-            places.tofile(positions_file)
-            values.tofile(values_file)
+            append_array(positions_file, places)
+            append_array(values_file, values)
             written += len(places)
             highest = max(highest, int(values.max(initial=0)))
     if unknown := [contig for contig in map(str, groups) if contig not in signal.contigs]:
@@ -486,10 +486,10 @@ def _profiles_of(
 def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.integer]:
     """Join the libraries' spools into the store's arrays, some windows at a time, and remove the spools."""
     totals = np.stack([spool.counts for spool in spools], axis=1)
-    np.save(folder / "counts.npy", totals.astype(np.uint32 if totals.max(initial=0) <= MOST_READS else np.uint64))
+    save_array(folder / "counts.npy", totals.astype(np.uint32 if totals.max(initial=0) <= MOST_READS else np.uint64))
     sizes = np.stack([spool.sizes for spool in spools], axis=1)
     offsets = np.concatenate(([0], np.cumsum(sizes.ravel())))
-    np.save(folder / "profile_offsets.npy", offsets)
+    save_array(folder / "profile_offsets.npy", offsets)
     kind = np.uint16 if max(spool.highest for spool in spools) <= np.iinfo(np.uint16).max else np.uint32
     total = int(offsets[-1])
     with _array_file(folder / "profile_positions.npy", np.uint16, total) as place_file, \
@@ -504,8 +504,8 @@ def _assemble(folder: Path, spools: Sequence[_Spool], width: int) -> NDArray[np.
                 target = concatenated_ranges(first, spool.sizes[block])
                 cells[0][target] = _spooled(spool.positions, np.uint16)[source]
                 cells[1][target] = _spooled(spool.values, np.uint32)[source]
-            cells[0].tofile(place_file)
-            cells[1].tofile(value_file)
+            append_array(place_file, cells[0])
+            append_array(value_file, cells[1])
     for spool in spools:
         spool.positions.unlink()
         spool.values.unlink()

@@ -21,11 +21,13 @@ UNASSIGNED = -1
 Scheme = Literal["auto", "clipnet", "blocks"]
 
 
-def assign_folds(windows: pd.DataFrame, scheme: Scheme, n_folds: int, gap: int) -> tuple[pd.Series, Scheme]:
+def assign_folds(
+    windows: pd.DataFrame, scheme: Scheme, n_folds: int, gap: int, source: object = "windows"
+) -> tuple[pd.Series, Scheme]:
     """Fold of each window (sorted by contig, then start), ``UNASSIGNED`` where it falls in no fold, and the scheme used.
 
     ``auto`` takes CLIPNET's folds when they leave none of the ten empty, blocks otherwise. ``n_folds`` and ``gap`` (bp)
-    hold for blocks. Raises DataError when fewer windows than folds remain.
+    hold for blocks. Raises DataError, which names the ``source`` of the windows, when fewer windows than folds remain.
     """
     by_chromosome = windows["chrom"].map(clipnet_fold)
     if scheme == "auto":
@@ -33,7 +35,7 @@ def assign_folds(windows: pd.DataFrame, scheme: Scheme, n_folds: int, gap: int) 
         scheme = "clipnet" if complete else "blocks"
     if scheme == "clipnet":
         return by_chromosome.rename("fold"), scheme
-    return _blocks(windows, n_folds, gap), scheme
+    return _blocks(windows, n_folds, gap, source), scheme
 
 
 def clipnet_fold(contig: str) -> int:
@@ -42,10 +44,13 @@ def clipnet_fold(contig: str) -> int:
     return CLIPNET_FOLDS[int(match[1])] if match else UNASSIGNED
 
 
-def _blocks(windows: pd.DataFrame, n_folds: int, gap: int) -> pd.Series:
+def _blocks(windows: pd.DataFrame, n_folds: int, gap: int, source: object) -> pd.Series:
     """Runs of consecutive windows, equal in number; windows within ``gap``/2 of a border inside a contig are excluded."""
     if len(windows) < n_folds:
-        raise DataError(f"{len(windows)} windows cannot fill {n_folds} folds; lower --n-folds or --min-donors")
+        raise DataError(
+            f"{source}: {len(windows)} windows cannot fill {n_folds} folds; give peaks or windows of the whole genome, or "
+            f"ask for at most {len(windows)} folds (--n-folds; --folds in the pipeline)"
+        )
     fold = np.arange(len(windows)) * n_folds // len(windows)
     chrom, start, end = (windows[column].to_numpy() for column in ("chrom", "start", "end"))
     for first in np.flatnonzero(np.diff(fold)) + 1:
@@ -56,7 +61,8 @@ def _blocks(windows: pd.DataFrame, n_folds: int, gap: int) -> pd.Series:
     lost = set(range(n_folds)) - set(fold)
     if lost:
         raise DataError(
-            f"the gap of {gap} bp between blocks leaves fold {min(lost)} without windows; lower --gap or --n-folds"
+            f"{source}: the gap of {gap} bp between blocks leaves fold {min(lost)} without windows; lower --gap or the number "
+            "of folds (--n-folds; --folds in the pipeline)"
         )
     return pd.Series(fold, index=windows.index, name="fold")
 

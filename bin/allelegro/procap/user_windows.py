@@ -56,7 +56,7 @@ def prepare_windows(
     used: str | None = "of the BED" if (windows["fold"] != NO_FOLD).any() else None
     if scheme is not None and used is None:
         before = len(windows)
-        windows, used = _with_folds(windows, lengths, scheme, n_folds, gap)
+        windows, used = _with_folds(windows, lengths, scheme, n_folds, gap, path)
         _say_dropped(path, before - len(windows), "are in no fold: off the human autosomes, or between two blocks")
         steps.append({"step": "windows in a fold", "count": len(windows)})
     # A name that several have, as a gene's, names none of them: they are called by their place.
@@ -96,12 +96,12 @@ def _one_width(regions: pd.DataFrame, width: int, path: Path) -> pd.DataFrame:
 
 
 def _with_folds(
-    windows: pd.DataFrame, lengths: Mapping[str, int], scheme: Scheme, n_folds: int, gap: int
+    windows: pd.DataFrame, lengths: Mapping[str, int], scheme: Scheme, n_folds: int, gap: int, path: Path
 ) -> tuple[pd.DataFrame, Scheme]:
     """The windows that fall in a fold, in their order, and the scheme used."""
     rank = windows["chrom"].map({name: number for number, name in enumerate(lengths)})
     order = np.lexsort((windows["start"], rank))
-    fold, used = assign_folds(windows.iloc[order], scheme, n_folds, gap)
+    fold, used = assign_folds(windows.iloc[order], scheme, n_folds, gap, path)
     windows = windows.assign(fold=fold)  # back in the order of the BED: joined by row label
     return windows[windows["fold"] != UNASSIGNED], used
 

@@ -238,11 +238,13 @@ def merge_peaks(
     loci, locus = find_loci(sites, lengths, width)
     supported = loci[loci["donors"] >= min_donors]
     if supported.empty:
-        raise DataError(f"{sheet}: no locus is found in {min_donors} donors; lower --min-donors")
+        raise DataError(
+            f"{sheet}: no locus is found in {min_donors} donors; lower --min-donors (--min_donors in the pipeline)"
+        )
     windows, excluded = place_windows(supported, lengths, width)
     if windows.empty:
         raise DataError(f"{sheet}: no window of {width} bp fits inside its contig; lower --width")
-    fold, used = assign_folds(windows, scheme, n_folds, gap)
+    fold, used = assign_folds(windows, scheme, n_folds, gap, sheet)
     windows = windows.assign(fold=fold)[fold != UNASSIGNED].reset_index(drop=True)
     if windows.empty:
         raise DataError(f"{sheet}: no window is on a human autosome; use --folds blocks")

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allelegro.io import bgzf
+from allelegro.io.arrays import save_array
 from allelegro.io.atomic import atomic_folder
 from allelegro.progress import progress
 from allelegro.simulate import assays, bam, files, qtl
@@ -109,7 +110,7 @@ def _donor_reads(
         )
         for strand, label in enumerate(("plus", "minus")):
             position, count = coverage(molecules, strand)
-            np.save(files.spool(plan, library, label, number), np.stack([position, count]))
+            save_array(files.spool(plan, library, label, number), np.stack([position, count]))
             counts[:, index] += qtl.locus_counts(chromosome.loci.centre, position, count)
         if plan.write_bam:
             first = number * 10_000_000

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from allelegro import __version__
 from allelegro.io import bgzf
+from allelegro.io.arrays import save_array
 from allelegro.io.bigwig import BigWigWriter
 from allelegro.io.dna import decode
 from allelegro.io.tables import append_table, write_table
@@ -221,8 +222,8 @@ def finish(plan: Plan, tables: Tables) -> None:
             _write_bigwig(plan, library, label)
     _write_sheets(plan)
     _write_measurements(folder / "truth", tables)
-    np.save(folder / "truth" / "donor_log2_rate.npy", np.concatenate(tables.donor_rate))
-    np.save(folder / "truth" / "donor_log2_shift.npy", np.concatenate(tables.donor_shift))
+    save_array(folder / "truth" / "donor_log2_rate.npy", np.concatenate(tables.donor_rate))
+    save_array(folder / "truth" / "donor_log2_shift.npy", np.concatenate(tables.donor_shift))
     (folder / "truth.json").write_text(json.dumps(_truth(plan), indent=1) + "\n")
 
 

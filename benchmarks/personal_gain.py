@@ -235,7 +235,9 @@ def main() -> None:
     parser.add_argument("--common", default="", help="options of finetune_model.py for every model")
     parser.add_argument("--allelic", action="store_true", help="also count and learn the reads of each haplotype")
     parser.add_argument("--shuffled", action="store_true", help="also shuffled genotypes")
-    parser.add_argument("--no-reference", action="store_true", help="no models of the reference genome (with --allelic)")
+    parser.add_argument(
+        "--no-reference", action="store_true", help="no models of the reference genome (with --allelic)"
+    )
     parser.add_argument("--try", dest="tries", action="append", default=[], metavar="NAME=OPTIONS",
                         help="a variant of fine-tuning, trained on personal genomes and on the reference")  # fmt: skip
     options = parser.parse_args()

@@ -212,7 +212,7 @@ def test_metadata_of_another_kind_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "store"
     extract_haplotypes([made.paths["vcf"]], made.paths["fasta"], made.paths["windows"], out)
     whole = json.loads((out / "metadata.json").read_text())
-    wrong = {
+    wrong: dict[str, list[object]] = {
         "contigs": [5, {"chr1": ""}, {"chr1": -1}], "variants": [float("nan"), "9", True], "flank": [None, 1.5],
         "donors": [[1, 2], ["A", "A"], None], "width": [2**70, "x"], "sizes": [{"windows.bed": None}], "dropped": [[]],
         "genotypes": [{"called": "x"}], "alleles_read": [-1],

@@ -128,6 +128,11 @@ def load_stored(path: Path) -> tuple[nn.Module, Config]:
         module = build_model(config["architecture"], config["hyperparameters"])
     except DataError as error:
         raise DataError(f"{path / 'model.json'}: {error}") from None
+    narrowest = getattr(module, "shrink", 1)
+    if isinstance(config.get("width"), int) and config["width"] < narrowest:
+        raise DataError(
+            f"{path / 'model.json'}: a width of {config['width']} bp, below the {narrowest} bp of its pooling; train the model again"
+        )
     try:
         module.load_state_dict(weights)
     except RuntimeError as error:

@@ -110,10 +110,12 @@ def run_forked(work: Callable[[], Done], limits: Callable[[], None] = lambda: No
     here, there = multiprocessing.Pipe(duplex=False)
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException):
+        try:
             os.setsid()
             limits()
             there.send(work())
+        except BaseException:
+            there.send(Done(1, traceback.format_exc()))
         os._exit(0)
     there.close()
     done: Done | None = None

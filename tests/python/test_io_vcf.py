@@ -148,7 +148,9 @@ def annotate(vcf: Path, world: Path) -> Path:
             name: np.where(scored, 0.5, np.nan) for name in ("effect", "effect_sd", "alt_prediction", "ref_prediction")
         }
         chunks.append(
-            chunk.assign(**figures, status=dropped.take()["status"].reindex(chunk.index, fill_value="scored"))
+            chunk.assign(
+                **figures, seen="no", status=dropped.take()["status"].reindex(chunk.index, fill_value="scored")
+            )
         )
     annotate_vcf(vcf, {"m": chunks}, vcf.parent / "annotated.vcf.gz")
     return vcf.parent / "annotated.vcf.gz"

@@ -31,5 +31,6 @@ process COUNT_WINDOWS {
     """
     mkdir counts
     touch counts/{windows.bed,libraries.tsv,counts.npy,metadata.json}
+    ${[alleles].flatten().any() ? 'touch counts/allelic.npy' : ''}
     """
 }

@@ -1,14 +1,11 @@
 """Messages that the documentation explains, provoked: what the program says has the documented words in their order."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from allelegro.effects.saturation import write_saturation
-from allelegro.errors import DataError
 from allelegro.inputs.check import check_inputs
 
 USAGE = Path(__file__).parents[2] / "docs" / "usage.md"
@@ -25,13 +22,6 @@ def sheet(folder: Path, *rows: str) -> list[str]:
     return checked.problems
 
 
-def provoked_saturation(folder: Path) -> list[str]:
-    nothing: Iterator[pd.DataFrame] = iter(())
-    with pytest.raises(DataError) as error:
-        write_saturation(nothing, folder)
-    return [str(error.value)]
-
-
 PROVOKED: dict[str, Callable[[Path], list[str]]] = {
     "column … is not known; known are …": lambda folder: sheet(folder, "library donor bam mood", "A D a.bam good"),
     "no such file (looked for …": lambda folder: sheet(folder, "library donor plus minus", "A D a.bw c.bw"),
@@ -39,7 +29,6 @@ PROVOKED: dict[str, Callable[[Path], list[str]]] = {
     "is already used in row …; each file belongs to one row": lambda folder: sheet(
         folder, "library donor plus minus", "A D a.bw b.bw", "B E a.bw b.bw"
     ),
-    "no region could be scored: every model saw all of them in training": provoked_saturation,
 }
 
 

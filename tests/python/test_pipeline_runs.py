@@ -169,7 +169,9 @@ def test_names_that_are_patterns_are_refused(tmp_path: Path) -> None:
     run = nextflow(tmp_path, *STUB, *given)
     refused = re.findall(r"(--\w+): \S*/(\S+): no name may hold", run.output)
     assert run.status == 1
-    assert refused == [("--genome", "g[1].fa"), ("--windows", "{a,b}.bed"), ("--score", "v1?.vcf"), ("--outdir", "re*")]
+    assert sorted(refused) == [
+        ("--genome", "g[1].fa"), ("--outdir", "re*"), ("--score", "v1?.vcf"), ("--windows", "{a,b}.bed"),
+    ]  # fmt: skip
     run = nextflow(tmp_path, *STUB, "--libraries", "libraries.tsv")
     assert run.status == 1 and "1 of the files in the sheets: no name may hold" in run.output
     assert "reads[1].bam" in run.output

@@ -15,7 +15,7 @@ workflow EFFECTS {
     genome
     models       // [model], checkpoint
     windows
-    counts       // of the windows, where there are libraries
+    observed     // counts store of the windows, where there are libraries
     haplotypes
     tables       // prepared lentiMPRA: the first one trains the k-mer baseline
     plan         // see runPlan
@@ -82,7 +82,7 @@ workflow EFFECTS {
         .map { meta, effects, _costs, _counts -> [meta.set, [effects].flatten()] }.join(files)
         .map { set, effects, table -> [[set: set, vcf: vcfSuffix([kind: null], table)], effects, table] }
     RANK_VARIANTS(
-        ranked, BENCHMARK_VARIANTS.out.points.toSortedList(byPath()), plan.counts ? counts : channel.value([]),
+        ranked, BENCHMARK_VARIANTS.out.points.toSortedList(byPath()), plan.counts ? observed : channel.value([]),
         plan.annotation ? file(plan.annotation, checkIfExists: true) : [],
         plan.motifs ? file(plan.motifs, checkIfExists: true) : [], genome, tools.rank_variants,
     )

@@ -40,8 +40,8 @@ class ToyScorer:
     def input_width(self, model: CountsA) -> int:
         return model.width
 
-    def eligible(self, chrom: pd.Series, *_: object) -> np.ndarray:
-        return np.array([[True] * len(chrom), [False] * len(chrom)])
+    def choose(self, chrom: pd.Series, *_: object) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([[True] * len(chrom), [False] * len(chrom)]), np.full(len(chrom), "no")
 
 
 def scores(*rows: tuple[int, str, str, float]) -> pd.DataFrame:

@@ -44,9 +44,9 @@ def importance(scores: pd.DataFrame, scorer: Scorer, genome: Genome, span: int) 
     frame = frame[reference_agrees(frame, genome)]
     start = frame["pos"] - 1
     around = partial(reference_around, frame["chrom"], start, genome)
-    allowed = scorer.eligible(frame["chrom"], start, start + frame["ref"].str.len(), around)
+    chosen, _ = scorer.choose(frame["chrom"], start, start + frame["ref"].str.len(), around)
     for number, (_, row) in enumerate(frame.iterrows()):
-        yield _of_variant(row, scorer, np.flatnonzero(allowed[:, number]), genome, span)
+        yield _of_variant(row, scorer, np.flatnonzero(chosen[:, number]), genome, span)
 
 
 def _of_variant(row: pd.Series, scorer: Scorer, models: NDArray[np.intp], genome: Genome, span: int) -> pd.DataFrame:

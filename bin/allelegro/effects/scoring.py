@@ -132,16 +132,6 @@ class Scorer:
         self.with_unknown += int((table["n_unknown"] > 0).sum())
         return table
 
-    def eligible(
-        self,
-        chrom: pd.Series,
-        start: pd.Series,
-        end: pd.Series | None = None,
-        around: Callable[[], Codes] | None = None,
-    ) -> NDArray[np.bool_]:
-        """The first of :meth:`choose`."""
-        return self.choose(chrom, start, end, around)[0]
-
     def choose(
         self,
         chrom: pd.Series,

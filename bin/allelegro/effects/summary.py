@@ -33,7 +33,10 @@ logger = logging.getLogger(__name__)
 
 
 def read_models(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
-    """Scores of one variant set by model; DataError when their variants differ or a model comes twice."""
+    """Scores of one variant set by model; DataError when their variants differ or a model comes twice.
+
+    Where a table does not say what training saw, ``seen`` is ``unknown``.
+    """
     models: dict[str, pd.DataFrame] = {}
     first: pd.DataFrame | None = None
     for path in paths:
@@ -42,6 +45,8 @@ def read_models(paths: Sequence[Path]) -> dict[str, pd.DataFrame]:
         missing = [name for name in needed if name not in table]
         if missing:
             raise DataError(f"{path}: column {missing[0]} is missing; give a table of score_variants.py")
+        if "seen" not in table:
+            table = table.assign(seen="unknown")
         for name, rows in table.groupby("model", sort=False):
             if str(name) in models:
                 raise DataError(f"{path}: model {name} is there already; give each model once")
@@ -97,7 +102,7 @@ def summarise(
         rsid=table["id"].where(table["id"].astype(str).str.match(r"rs\d+"), "."), af=np.nan,
         best_score=best["effect"], best_model=best["model"].where(best["status"] == SCORED, "."),
         rank=_ranks(best), sign_probability=np.nan, window_expression=np.nan, status=best["status"], reason=best["reason"],
-        **{name: best.get(name, "unknown" if name == "seen" else np.nan) for name in _FROM_BEST},
+        **{name: best.get(name, np.nan) for name in _FROM_BEST},
     )  # fmt: skip
     groups = sign_classes(best["view"], best["distance"])
     for name, (curves, _) in calibrations.items():
@@ -137,8 +142,7 @@ def _best_rows(models: Mapping[str, pd.DataFrame], order: Sequence[str]) -> pd.D
 
 def _worth(rows: pd.DataFrame) -> pd.Series:
     """0 without a score, 1 for one of a place that training saw, 2 for the others."""
-    seen = rows["seen"] == "yes" if "seen" in rows else pd.Series(False, rows.index)
-    return (rows["status"] == SCORED).astype(int) * (2 - seen.astype(int))
+    return (rows["status"] == SCORED).astype(int) * (2 - (rows["seen"] == "yes").astype(int))
 
 
 def _ranks(best: pd.DataFrame) -> pd.Series:
